@@ -1,0 +1,100 @@
+"""Sealer and Opener: one direction of frames each, into buffers of the caller (protocol 4)."""
+
+from __future__ import annotations
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+
+from ..facts import wire
+from ..facts.errors import BadFrame
+from ..facts.limits import KEY_BYTES, KEY_FRAMES
+from .schedule import FrameKeys
+
+_BATCH = 256  # masks drawn at once: 768 bytes, a whole number of AES blocks
+_ZEROS = bytes(wire.LENGTH * _BATCH)
+
+
+class _Direction:
+    """Counter, nonce and masks that Sealer and Opener share."""
+
+    __slots__ = ("_aead", "_iv", "_keystream", "_mask", "_masks", "count", "volume")
+
+    def __init__(self, keys: FrameKeys) -> None:
+        self.rekey(keys)
+
+    def rekey(self, keys: FrameKeys) -> None:
+        """Starts anew under these keys (protocol 5, Refresh)."""
+        self._aead = AESGCM(keys.key)
+        self._iv = int.from_bytes(keys.iv, "big")
+        self._keystream: CipherContext = Cipher(AES(keys.mask), CTR(bytes(16))).encryptor()
+        self.count = 0  # frames under this key
+        self.volume = 0  # plaintext bytes under this key
+        self._draw_mask()
+
+    def _draw_mask(self) -> None:
+        """The mask of frame `count`."""
+        at = wire.LENGTH * (self.count % _BATCH)
+        if at == 0:
+            self._masks = self._keystream.update(_ZEROS)
+        self._mask = int.from_bytes(self._masks[at : at + wire.LENGTH], "big")
+
+    def _nonce(self) -> bytes:
+        return (self._iv ^ self.count).to_bytes(12, "big")
+
+    def _used(self, size: int) -> None:
+        self.count += 1
+        self.volume += size
+        self._draw_mask()
+
+    @property
+    def worn_out(self) -> bool:
+        """Whether the key may seal or open no further frame."""
+        return self.count >= KEY_FRAMES or self.volume >= KEY_BYTES
+
+
+class Sealer(_Direction):
+    """Owned by the outbound thread."""
+
+    __slots__ = ()
+
+    def seal(self, plain: bytes | bytearray | memoryview, out: memoryview) -> int:
+        """Writes the frame of `plain` (type ‖ payload) into `out`; returns its size. BadFrame for a worn-out key."""
+        if self.worn_out:
+            raise BadFrame("the frame key is worn out")
+        size = len(plain)
+        ad = size.to_bytes(wire.LENGTH, "big")
+        out[: wire.LENGTH] = (size ^ self._mask).to_bytes(wire.LENGTH, "big")
+        end = wire.FRAME_OVERHEAD + size
+        self._aead.encrypt_into(self._nonce(), plain, ad, out[wire.LENGTH : end])
+        self._used(size)
+        return end
+
+
+class Opener(_Direction):
+    """Owned by the inbound thread. A frame that does not open ends the connection, and the use of this object."""
+
+    __slots__ = ()
+
+    def frame_size(self, head: bytes | bytearray | memoryview) -> int:
+        """Bytes of the whole frame that begins with these three; raises BadFrame when the length is out of range."""
+        size = int.from_bytes(head, "big") ^ self._mask
+        if not 1 <= size <= wire.PLAIN_MAX:
+            raise BadFrame("a frame's length is out of range")
+        return size + wire.FRAME_OVERHEAD
+
+    def open(self, frame: memoryview, out: memoryview) -> int:
+        """Opens one whole frame into `out`; returns the size of type ‖ payload. After BadFrame `out` holds rubbish."""
+        if self.worn_out:
+            raise BadFrame("the frame key is worn out")
+        size = len(frame) - wire.FRAME_OVERHEAD
+        try:
+            self._aead.decrypt_into(
+                self._nonce(), frame[wire.LENGTH :], size.to_bytes(wire.LENGTH, "big"), out[:size]
+            )
+        except InvalidTag:
+            raise BadFrame("a frame does not open") from None
+        self._used(size)
+        return size

@@ -1,0 +1,1 @@
+"""Facts: every number, wire byte and error."""
