@@ -8,6 +8,7 @@ NitroSocksError
 ├── ProtocolError       the peer broke the protocol or is not NitroSocks      76
 │   ├── NotOurs         the first bytes are no valid knock (protocol 3.6)
 │   ├── Unanswered      the greeting got no answer
+│   ├── DecoyAnswer     a web server answered it
 │   ├── Violation       a frame that is not allowed; carries the ABORT code
 │   └── BadFrame        a frame that does not open; ends the connection only
 ├── NotAuthorised       the operator: client unknown, revoked, wrong Token    77
@@ -55,6 +56,14 @@ class NotOurs(ProtocolError):
 
 class Unanswered(ProtocolError):
     """The server did not answer the greeting; the clock and the server's key are to be looked at first."""
+
+
+class DecoyAnswer(ProtocolError):
+    """A web server answered the greeting: the knock did not fit, perhaps because a clock is off (protocol 3.2)."""
+
+    def __init__(self, head: bytes) -> None:
+        super().__init__("a web server answered the greeting")
+        self.head = head
 
 
 class Violation(ProtocolError):

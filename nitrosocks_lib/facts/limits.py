@@ -25,6 +25,7 @@ DIAL: Final = 10.0  # one attempt of the client: TCP, TLS and handshake, each ad
 FIRST_FRAME: Final = 10.0
 LATE: Final = 30  # the late close is LATE + (0 to 60) s after accept, fixed per server
 UNAUTHENTICATED: Final = 256  # connections before authentication; sshd stops at 100
+LATECOMERS: Final = 1024  # connections that wait for their late close; the oldest goes
 FIRST_READ: Final = 16_384  # one TLS record
 
 # Frames (protocol 4): a key wears out.
@@ -63,6 +64,7 @@ BUDGET_SHARE: Final = 16  # a session gets at most this part of what is left, so
 WARM: Final = 1
 WARM_MAX: Final = 64
 IDLE: Final = 60.0  # an idle session beyond the warm ones is released after this
+WARM_AGE: Final = 900.0  # a warm one is replaced after this, so that it is not found dead when it is needed
 FRESH: Final = 1.0  # a pooled session heard from within this may carry data right behind OPEN
 
 # Buffers (runtime). 65,516 bytes of payload make a frame of 65,536: four full TLS records, no fifth one of 20 bytes.

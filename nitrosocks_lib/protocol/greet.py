@@ -8,7 +8,7 @@ from ..crypto import schedule
 from ..crypto.identity import ClientKey, KemPrivate, KemPublic, proof
 from ..crypto.schedule import SymmetricState
 from ..facts import limits, wire
-from ..facts.errors import NotAuthorised, ProtocolError, Refused
+from ..facts.errors import DecoyAnswer, NotAuthorised, ProtocolError, Refused
 from ..facts.wire import U16, U32, U64, EncryptType, Refusal
 from .handshake import (
     OFFER,
@@ -17,6 +17,7 @@ from .handshake import (
     Random,
     Terms,
     checked_pad,
+    checked_zeros,
     derive,
     draw_ephemeral,
     draw_pad,
@@ -82,6 +83,8 @@ def _salt(state: SymmetricState) -> Dialogue[None]:
     """The first 32 bytes of the answer: the salt, or one of the five refusals."""
     refusals = {schedule.refusal(state.ck, reason): reason for reason in Refusal}
     salt = yield wire.SALT
+    if salt.startswith(b"HTTP/1."):  # by chance once in 2^56
+        raise DecoyAnswer(salt)
     if salt in refusals:
         raise _refused(refusals[salt])
     state.mix_key_and_hash(salt)
@@ -152,6 +155,7 @@ def _challenge(
             "the server's Token for this client is not the one in the profile",
             "ask the operator for a new profile; if the server is theirs, somebody altered one of the two files",
         ) from None
+    checked_zeros(last[wire.CHALLENGE_LAST :])
     (server_ms,) = U64.unpack(last[: U64.size])
     return r1, EncryptType(encrypt_type), server_ms, last[U64.size : wire.CHALLENGE_LAST]
 
@@ -169,6 +173,7 @@ def _session(state: SymmetricState, encrypt_type: EncryptType) -> Dialogue[Terms
     (n,) = U16.unpack(tail[:2])
     within(n, 0, limits.ADDRESS_MAX, "address length")
     within(rest, n + U16.size, n + U16.size + limits.PAD_MAX, "padding")
+    checked_zeros(tail[2 + n :])
     try:
         address = tail[2 : 2 + n].decode()
     except UnicodeDecodeError:
@@ -198,5 +203,6 @@ def resume(
     part = yield from read(state, wire.SEALED_SECRET)
     state.mix_key_and_hash(who.key.kem.open(b"recovery", before, part))
     last = yield from read(state, wire.RECOVERED_LAST + pad)
+    checked_zeros(last[wire.RECOVERED_LAST :])
     (theirs,) = U64.unpack(last[: U64.size])
     return Recovered(derive(state), following, theirs, last[U64.size : wire.RECOVERED_LAST])

@@ -69,6 +69,12 @@ def checked_pad(head: bytes) -> int:
     return pad
 
 
+def checked_zeros(padding: bytes) -> None:
+    """Padding that is not zeros does not parse."""
+    if padding.count(0) != len(padding):
+        raise ProtocolError("the padding of a handshake message is not zeros")
+
+
 def read(state: SymmetricState, size: int) -> Dialogue[bytes]:
     """Reads and opens the next part, whose plaintext has `size` bytes."""
     return state.dec((yield size + wire.TAG))

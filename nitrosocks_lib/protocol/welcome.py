@@ -17,6 +17,7 @@ from .handshake import (
     Random,
     Terms,
     checked_pad,
+    checked_zeros,
     derive,
     draw_pad,
     read,
@@ -155,6 +156,7 @@ def welcome(
     """
     state = hello.state
     body = yield from read(state, wire.GREETING_BODY + hello.pad)
+    checked_zeros(body[wire.GREETING_BODY :])
     client = lookup(body[: wire.CLIENT_ID])
     if client is None:
         raise Refused(Refusal.UNKNOWN_CLIENT)
@@ -204,6 +206,7 @@ def _verified(client: Authorised, r1: bytes, before: bytes, response: bytes, sec
     """E' of a RESPONSE whose proof and both signatures hold, else NotAuthorised; which check failed is for the log."""
     claimed, signatures = response[: wire.HASH], response[wire.HASH : wire.HASH + wire.SIGNATURES]
     ephemeral = response[wire.HASH + wire.SIGNATURES : wire.RESPONSE_BODY]
+    checked_zeros(response[wire.RESPONSE_BODY :])
     if not proof_holds(claimed, client.token, r1, seconds):
         raise NotAuthorised(f"client {client.name}: the proof does not hold (Token or time)")
     try:
@@ -243,6 +246,7 @@ def read_resume(
     state.mix_key_and_hash(secret)
     before = state.h
     body = yield from read(state, wire.RESUME_BODY + hello.pad)
+    checked_zeros(body[wire.RESUME_BODY :])
     (received,) = U64.unpack(body[: U64.size])
     signatures, ephemeral = body[U64.size : U64.size + wire.SIGNATURES], body[U64.size + wire.SIGNATURES :]
     ephemeral = ephemeral[: wire.KEM_PUBLIC]
