@@ -1,0 +1,114 @@
+"""The command line: docopt usage, exit codes, messages to people, signals. The only place that maps errors to codes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import sys
+import threading
+from typing import Any
+
+from docopt import DocoptExit, docopt
+
+from .. import __version__
+from ..crypto.identity import missing_algorithm
+from ..facts import errors
+from ..facts.errors import NitroSocksError
+from ..facts.wire import Refusal
+from . import commands, demo, tunnels
+from .usage import USAGE
+
+EXIT_FAULT = 70
+EXIT_CONNECT = 255  # what ssh exits with
+_CODES: tuple[tuple[type[NitroSocksError], int], ...] = (
+    (errors.UsageError, 64),
+    (errors.KeyFileError, 65),
+    (errors.NetworkError, 69),
+    (errors.SessionLost, 69),
+    (errors.CannotCreate, 73),
+    (errors.ProtocolError, 76),
+    (errors.NotAuthorised, 77),
+    (errors.ConfigurationError, 78),
+)
+_COMMANDS = {
+    "keygen": commands.keygen,
+    "serve": commands.serve,
+    "forward": tunnels.forward,
+    "connect": tunnels.connect,
+    "demo": demo.demo,
+}
+log = logging.getLogger("nitrosocks")
+
+
+def main(argv: list[str]) -> int:
+    """Runs one command; returns its exit code. Errors end as one line on stderr."""
+    if missing := missing_algorithm():
+        hint = "its own wheels have it: python3 -m pip install --upgrade 'cryptography>=50'"
+        return _say(f"this build of the Python package 'cryptography' lacks {missing}", hint)
+    try:
+        options: dict[str, Any] = docopt(USAGE, argv, version=f"nitrosocks {__version__}")
+    except DocoptExit:
+        return _usage(argv)
+    except SystemExit:  # --help and --version, which docopt has printed
+        return 0
+    _speak(options["-v"], options["-q"])
+    _raise_descriptor_limit()
+    threading.excepthook = _thread_failed
+    command = next(name for name in _COMMANDS if options[name])
+    try:
+        code: int = _COMMANDS[command](options)
+    except NitroSocksError as error:
+        _say(str(error), error.hint)
+        code = exit_code(error)
+        return EXIT_CONNECT if command == "connect" and code != 64 else code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return EXIT_FAULT
+    except Exception:
+        log.exception("a fault of ours; please report it")
+        return EXIT_FAULT
+    return code
+
+
+def exit_code(error: NitroSocksError) -> int:
+    """The exit code of an error (README, exit codes)."""
+    if isinstance(error, errors.Refused):
+        return 76 if error.reason is Refusal.NO_COMMON else 69
+    return next((code for kind, code in _CODES if isinstance(error, kind)), EXIT_FAULT)
+
+
+def _usage(argv: list[str]) -> int:
+    command = next((word for word in argv if not word.startswith("-")), "")
+    known = command in _COMMANDS
+    what = f"these are not words that '{command}' takes" if known else "no such command" if command else "no command"
+    _say(what, "see: nitrosocks --help")
+    return 64
+
+
+def _say(text: str, hint: str = "") -> int:
+    print(f"nitrosocks: {text}" + (f"; {hint}" if hint else ""), file=sys.stderr)
+    return EXIT_FAULT
+
+
+def _speak(verbose: int, quiet: bool) -> None:
+    """Log lines go to stderr, one each; secrets never do."""
+    level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    form = "nitrosocks: %(message)s" if verbose < 2 else "%(asctime)s %(threadName)s %(name)s: %(message)s"
+    logging.basicConfig(level=level, format=form, stream=sys.stderr)
+
+
+def _raise_descriptor_limit() -> None:
+    """Each session needs some descriptors, and soft limits of 1024 are common."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):
+        log.debug("the descriptor limit stays as it is")
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    if failure.exc_type is not SystemExit:
+        name = failure.thread.name if failure.thread else os.strerror(0)
+        log.error("a thread failed (%s)", name, exc_info=failure.exc_value)

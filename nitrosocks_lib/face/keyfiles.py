@@ -1,0 +1,204 @@
+"""Files that hold secrets: who may read them, how they are made, and what may stand in them (protocol 7)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import stat
+import tomllib
+from base64 import b32decode, b32encode, b64decode, b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from errno import ENOTDIR
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from ..facts.errors import CannotCreate, KeyFileError
+
+_SIZE_MAX = 1 << 20  # bytes: a client file has 5 KiB and its rules
+
+
+def write_secret(path: Path, text: str, force: bool = False) -> None:
+    """Makes the file with mode 0600, whole or not at all, and the missing directories above it with mode 0700.
+
+    What is there already is replaced only with `force`. Raises CannotCreate.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        make_directory(path.parent)
+        _write_new(temporary, text)
+        try:
+            _put(temporary, path, text, force)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except FileExistsError:
+        raise CannotCreate(f"{path} exists already", "remove it first, or replace it with --force") from None
+    except OSError as error:
+        raise CannotCreate(f"{path} cannot be made: {error.strerror}", "choose another place for it") from error
+
+
+def _put(temporary: Path, path: Path, text: str, force: bool) -> None:
+    if force:
+        temporary.replace(path)
+        return
+    try:
+        os.link(temporary, path)  # as O_EXCL, but nobody ever sees half of the file
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        _write_new(path, text)
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Raises OSError, and leaves no file behind that it made and could not fill."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, 0o600)  # whatever the umask
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+def make_directory(path: Path) -> None:
+    """Makes a directory and the missing ones above it, all with mode 0700; raises OSError."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR)) from None
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Makes the directory if need be, and keeps every other process out of this block for it; raises CannotCreate."""
+    try:
+        make_directory(directory)
+        descriptor = os.open(directory, os.O_RDONLY)
+    except OSError as error:
+        raise CannotCreate(f"{directory}: {error.strerror}", "choose another place with --home") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def read_secret(path: Path) -> str:
+    """The text of a file that nobody but its owner may read or write; raises KeyFileError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # non-blocking: a fifo shall not hold us up
+        try:
+            _check_owner(path, os.fstat(descriptor))
+            raw = os.read(descriptor, _SIZE_MAX + 1)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise KeyFileError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise KeyFileError(f"{path}: {error.strerror}") from error
+    if len(raw) > _SIZE_MAX:
+        raise KeyFileError(f"{path}: too large for a key file")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise KeyFileError(f"{path}: not a text in UTF-8") from None
+
+
+def _check_owner(path: Path, status: os.stat_result) -> None:
+    """As ssh does; root may use the files of others."""
+    if not stat.S_ISREG(status.st_mode):
+        raise KeyFileError(f"{path}: not a regular file")
+    us, mode = os.geteuid(), stat.S_IMODE(status.st_mode)
+    if us not in (0, status.st_uid):
+        raise KeyFileError(f"{path}: belongs to user {status.st_uid}, not to {us}", f"run: chown {us} {_quoted(path)}")
+    if mode & 0o077:
+        raise KeyFileError(f"{path}: permissions {mode:04o} are too open", f"run: chmod 600 {_quoted(path)}")
+
+
+def _quoted(path: Path) -> str:
+    return quote(str(path))
+
+
+class Table:
+    """The keys of one key file. What is missing, unknown or malformed raises KeyFileError with the file and the key."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads the file as read_secret does."""
+        self.path = path
+        text = read_secret(path)
+        try:
+            self._values: dict[str, Any] = tomllib.loads(text)
+        except ValueError as error:
+            raise self.fault(f"not TOML: {error}") from None
+        except RecursionError:
+            raise self.fault("not TOML: nested too deep") from None
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def fault(self, reason: str, hint: str = "") -> KeyFileError:
+        """The error to raise, naming the file."""
+        return KeyFileError(f"{self.path}: {reason}", hint)
+
+    def only(self, required: str, optional: str = "") -> None:
+        """The keys, divided by spaces, that must and that may stand there; any other is a fault."""
+        allowed = {*required.split(), *optional.split()}
+        if unknown := sorted(repr(key) for key in self._values if key not in allowed):
+            raise self.fault(f"unknown key {', '.join(unknown)}", f"known are: {required} {optional}".rstrip())
+        if missing := [repr(key) for key in required.split() if key not in self._values]:
+            raise self.fault(f"{', '.join(missing)} is missing")
+
+    def text(self, key: str) -> str:
+        """A text that is not empty."""
+        value = self._values[key]
+        if not isinstance(value, str) or not value:
+            raise self.fault(f"{key!r} is not a text")
+        return value
+
+    def texts(self, key: str, one: bool = False) -> list[str]:
+        """A list of texts, empty where the key is missing; `one` lets a single text stand for a list of it."""
+        value = self._values.get(key, [])
+        if one and isinstance(value, str):
+            return [self.text(key)]
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self.fault(f"{key!r} is not a list of texts")
+        return value
+
+    def base64(self, key: str, size: int) -> bytes:
+        """`size` bytes in standard base64."""
+        return self._decoded(key, size, "base64")
+
+    def base32(self, key: str, size: int) -> bytes:
+        """`size` bytes in base32 without padding."""
+        return self._decoded(key, size, "base32 without padding")
+
+    def _decoded(self, key: str, size: int, form: str) -> bytes:
+        text = self.text(key)
+        try:
+            raw = b64decode(text, validate=True) if form == "base64" else b32decode(text + "=" * (-len(text) % 8))
+        except ValueError:
+            raw = b""
+        if (b64(raw) if form == "base64" else b32(raw)) != text:  # one way to write it: no bits lost at the end
+            raise self.fault(f"{key!r} is not {form}")
+        if len(raw) != size:
+            raise self.fault(f"{key!r} has {len(raw)} bytes, not {size}")
+        return raw
+
+
+def b64(raw: bytes) -> str:
+    """Standard base64."""
+    return b64encode(raw).decode()
+
+
+def b32(raw: bytes) -> str:
+    """Base32 without padding."""
+    return b32encode(raw).decode().rstrip("=")

@@ -1,0 +1,101 @@
+"""`forward` and `connect`: the client's side. `cli` maps what they raise to exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+
+from ..facts import limits
+from ..facts.address import join_host_port
+from ..facts.errors import NetworkError, NitroSocksError
+from ..runtime.carriers import Route
+from ..runtime.dialler import Dialler
+from ..runtime.forward import Forwarder
+from ..runtime.pool import Pool
+from ..runtime.stdio import Pipe
+from . import profiles, specs
+from .commands import Options, home_of
+from .stop import Stop, note
+
+_FAMILIES = {"-4": socket.AF_INET, "-6": socket.AF_INET6}
+
+
+def _pool(options: Options, warm: int) -> Pool:
+    path = Path(options["-i"]) if options["-i"] else profiles.default_profile(home_of(options), os.environ)
+    profile = profiles.load_profile(path)
+    family = next((family for option, family in _FAMILIES.items() if options[option]), socket.AF_UNSPEC)
+    route = Route(options["--tls-verify"], family)
+    dialler = Dialler(profile.credentials, profile.servers, route, specs.window(options["--window"]))
+    redial = specs.whole("--redial", options["--redial"], 0, 1, 86_400)
+    return Pool(dialler, warm, float(redial) or None)
+
+
+def forward(options: Options) -> int:
+    """Forwards until SIGTERM or SIGINT; exit code 0 then."""
+    forwards = [specs.forward(text) for text in options["-L"]]
+    pool = _pool(options, specs.whole("--warm", options["--warm"], limits.WARM, 0, limits.WARM_MAX))
+    forwarder, stop = Forwarder(pool), Stop()
+    bound = [forwarder.listen(each) for each in forwards]
+    if not _first_session(pool, stop, options["--retry"]):
+        return 0
+    forwarder.start()
+    for each, at in zip(forwards, bound, strict=True):
+        target = join_host_port(each.target.host, each.target.port)
+        print(f"forwarding {join_host_port(*at)} to {target}", flush=True)
+    note("ready")
+    stop.wait()
+    forwarder.stop()
+    pool.close(limits.RELEASE)
+    return 0
+
+
+def _first_session(pool: Pool, stop: Stop, retry: bool) -> bool:
+    """Makes the first session; False when a signal came first. Without --retry its error ends the command."""
+    pause = limits.BACKOFF_FIRST
+    while True:
+        failure = _start(pool, stop)
+        if stop.came or failure is None:
+            return not stop.came
+        if not retry:
+            raise failure
+        note(f"{failure}; trying again in {pause:.1f} s")
+        if stop.wait(pause):
+            return False
+        pause = min(pause * 2, limits.BACKOFF_MAX)
+
+
+def _start(pool: Pool, stop: Stop) -> NitroSocksError | None:
+    """Dials in a thread, so that a signal is not kept waiting; returns why there is no session."""
+    failures: list[NitroSocksError] = []
+
+    def start() -> None:
+        try:
+            pool.start()
+        except NitroSocksError as error:
+            failures.append(error)
+        finally:
+            stop.event.set()
+
+    threading.Thread(target=start, name="first session", daemon=True).start()
+    if not stop.wait():
+        stop.event.clear()
+    return failures[0] if failures else None
+
+
+def connect(options: Options) -> int:
+    """Carries stdin and stdout; 0 when the target has ended and all of it is written."""
+    target = specs.destination(options["HOST"], options["PORT"])
+    pool = _pool(options, 0)
+    pool.start()
+    pipe = Pipe(pool)
+    stop = Stop(signal.SIGHUP, event=pipe.ended)  # before this the signals' own effect, a quick end, is right
+    try:
+        quiet = pipe.run(target)
+    except NetworkError as error:
+        raise NetworkError(f"{join_host_port(target.host, target.port)}: {error}") from None
+    finally:
+        pool.close(1.0 if stop.came else limits.RELEASE)
+    return 255 if quiet else 0

@@ -1,0 +1,1 @@
+"""Runtime: sockets, TLS, threads and the clock."""

@@ -1,0 +1,137 @@
+"""How a Link comes to be: TCP and TLS, dialled or accepted, each within a total deadline. The carrier is `raw`."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..facts.address import join_host_port
+from ..facts.errors import ConfigurationError, NetworkError
+from .link import Link
+from .timers import now
+from .wake import wait
+
+KEEPALIVE_IDLE = 60  # seconds; our own heartbeat is quicker, this one frees sockets whose process hangs
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How the client gets to a server: `family` is AF_UNSPEC, AF_INET or AF_INET6."""
+
+    verify: bool = False
+    family: int = socket.AF_UNSPEC
+
+
+def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """TLS 1.2+ with the certificate that the server presents; raises ConfigurationError when the files do not do."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"the TLS certificate {certificate} with key {key} cannot be used: {error}",
+            "give a PEM chain with --cert and its unencrypted PEM key with --key",
+        ) from None
+    return context
+
+
+def client_context(verify: bool) -> ssl.SSLContext:
+    """TLS 1.2+. The outer certificate is not verified unless asked for: nothing in it is trusted."""
+    context = ssl.create_default_context() if verify else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def dial(server: tuple[str, int], context: ssl.SSLContext, family: int, seconds: float) -> Link:
+    """Connects to one server, trying all addresses of its name in their order, each within `seconds`.
+
+    Raises NetworkError with the reason of every address.
+    """
+    host, port = server
+    where = join_host_port(host, port)
+    try:
+        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a host name"
+        raise NetworkError(f"cannot find {host}: {reason}", "check the name of the server in the profile") from None
+    failures = []
+    for kind, _, _, _, address in found:
+        try:
+            return _dial_address(kind, address, host, context, now() + seconds)
+        except (OSError, NetworkError) as error:
+            failures.append(f"{address[0]}: {_reason(error)}")
+    raise NetworkError(f"cannot reach {where} ({'; '.join(failures)})", "is 'nitrosocks serve' running there?")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate does not verify: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason or error}"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _dial_address(
+    family: int, address: tuple[object, ...], host: str, context: ssl.SSLContext, deadline: float
+) -> Link:
+    raw = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        raw.setblocking(False)
+        with suppress(BlockingIOError):
+            raw.connect(address)
+        if not wait({raw.fileno(): select.POLLOUT}, deadline - now()):
+            raise NetworkError("no answer in time")
+        if code := raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(code, os.strerror(code))
+        tune(raw)
+        return Link(_handshake(context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False), deadline))
+    except BaseException:
+        raw.close()
+        raise
+
+
+def accept(raw: socket.socket, context: ssl.SSLContext, deadline: float) -> Link:
+    """The server's side of TLS on an accepted socket; raises OSError or NetworkError, and has closed it then."""
+    try:
+        raw.setblocking(False)
+        tune(raw)
+        return Link(_handshake(context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False), deadline))
+    except BaseException:
+        raw.close()
+        raise
+
+
+def _handshake(sock: ssl.SSLSocket, deadline: float) -> ssl.SSLSocket:
+    """TLS within a total deadline: a peer that sends a byte at a time does not extend it."""
+    try:
+        while True:
+            try:
+                sock.do_handshake()
+                return sock
+            except ssl.SSLWantReadError:
+                events = select.POLLIN
+            except ssl.SSLWantWriteError:
+                events = select.POLLOUT
+            if (left := deadline - now()) <= 0 or not wait({sock.fileno(): events}, left):
+                raise NetworkError("no TLS handshake in time")
+    except BaseException:
+        sock.close()
+        raise
+
+
+def tune(sock: socket.socket) -> None:
+    """Small frames leave at once, and the kernel notices a dead peer in the end. Unix sockets have no such options."""
+    with suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)

@@ -1,0 +1,92 @@
+"""`-L`: listens near the client, and gives each accepted connection to the pool."""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import threading
+from dataclasses import dataclass
+
+from ..facts.address import join_host_port
+from ..facts.errors import CannotCreate
+from ..protocol.frames import Target
+from .carriers import tune
+from .listener import bind
+from .pool import Pool
+from .stream import Stream
+from .wake import Wake
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """One -L: where to listen (host empty: all interfaces), and the target at the server's side."""
+
+    host: str
+    port: int
+    target: Target
+
+
+class Forwarder:
+    """`bind` all, then `start`; one thread accepts for all listeners."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._targets: dict[int, tuple[socket.socket, Target]] = {}
+        self._wake = Wake()
+        self._stopped = False
+
+    def listen(self, forward: Forward) -> tuple[str, int]:
+        """Binds one address; returns what was bound. A failure leaves nothing bound by it. Raises CannotCreate."""
+        try:
+            listener = bind(forward.host, forward.port)
+        except CannotCreate:
+            self.stop()
+            raise
+        listener.setblocking(False)
+        self._targets[listener.fileno()] = (listener, forward.target)
+        host, port = listener.getsockname()[:2]
+        return str(host), int(port)
+
+    def start(self) -> None:
+        """Begins to accept."""
+        threading.Thread(target=self._accept, name="accept", daemon=True).start()
+
+    def stop(self) -> None:
+        """Accepts no more."""
+        self._stopped = True
+        self._wake.set()
+        for listener, _ in self._targets.values():
+            listener.close()
+
+    def _accept(self) -> None:
+        poll = select.poll()
+        for fd in (*self._targets, self._wake.fd):
+            poll.register(fd, select.POLLIN)
+        while not self._stopped:
+            for fd, _ in poll.poll():
+                if fd in self._targets and not self._stopped:
+                    self._accept_one(*self._targets[fd])
+
+    def _accept_one(self, listener: socket.socket, target: Target) -> None:
+        try:
+            local, _ = listener.accept()
+        except OSError as error:
+            log.debug("accept: %s", error)  # gone again, or no descriptor is left just now
+            return
+        tune(local)
+        self._pool.open(target, local, _report)
+
+
+def _report(stream: Stream) -> None:
+    """Says why a connection did not end well; well-ended ones are no news."""
+    where = join_host_port(stream.target.host, stream.target.port)
+    if stream.lost:
+        log.warning("%s: connection reset: %s", where, stream.lost)
+    elif stream.refused is not None:
+        log.warning("%s: refused by the server: %s", where, stream.refused.text or f"reason {stream.refused.code}")
+    elif stream.reset_in is not None:
+        text = stream.reset_in.text or "the target's side broke it"
+        log.info("%s: connection reset: %s", where, text)

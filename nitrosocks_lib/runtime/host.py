@@ -1,0 +1,187 @@
+"""The server's half of a session: what only a server sends and receives."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..crypto import schedule
+from ..crypto.identity import KemPublic, ServerKey
+from ..facts import limits, wire
+from ..facts.errors import Violation
+from ..facts.wire import Frame, Reply
+from ..protocol import frames, refresh
+from ..protocol.refresh import Started
+from ..protocol.welcome import Welcomed
+from .clients import Client
+from .stream import Stream
+from .target import Unreached, reach
+from .timers import TIMERS, now
+from .tunnel import Attached, Outcome, Tunnel
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshPolicy:
+    """When the server starts a refresh, whichever is first: seconds, bytes or frames of either direction."""
+
+    every: float = limits.REFRESH
+    volume: int = limits.REFRESH_BYTES
+    count: int = limits.REFRESH_FRAMES
+
+
+class ServerTunnel(Tunnel):
+    """One session at the server; `registry.Registry` keeps it, a connection's thread serves it."""
+
+    serving = True
+    sends = schedule.SERVER_TO_CLIENT
+    receives = schedule.CLIENT_TO_SERVER
+
+    def __init__(
+        self, key: ServerKey, welcomed: Welcomed, lookup: Callable[[], Client | None], policy: RefreshPolicy
+    ) -> None:
+        """`lookup` finds the client as it is authorised now; it is asked at every OPEN."""
+        terms = welcomed.terms
+        super().__init__(
+            Attached(welcomed.keys, welcomed.ephemeral), terms, terms.window, min(welcomed.peer_window, terms.window)
+        )
+        self.client = welcomed.client
+        self._key, self._lookup, self._policy = key, lookup, policy
+        self._r2 = b""
+        self.stream: Stream | None = None
+        self.refreshes = 0  # completed ones
+
+    def role_handlers(self) -> dict[int, Callable[[bytes], None]]:
+        """What only a server receives."""
+        return {
+            Frame.OPEN: self._on_open,
+            Frame.LISTEN: self._on_listen,
+            Frame.REFRESHED: self._on_refreshed,
+            Frame.DISCONNECT: self._on_disconnect,
+            Frame.DISCONNECT_DONE: self._on_disconnect_done,
+        }
+
+    # -- streams ----------------------------------------------------------------------------------------------------
+
+    def _on_open(self, payload: bytes) -> None:
+        stream = self._begin(payload, Frame.OPEN)
+        client = self._lookup()
+        if client is None:
+            self._answer(stream, frames.reason(Frame.REFUSED, Reply.NOT_PERMITTED, "this client was revoked"))
+            return
+        threading.Thread(target=self._dial, args=(stream, client), name="dial", daemon=True).start()
+
+    def _on_listen(self, payload: bytes) -> None:
+        stream = self._begin(payload, Frame.LISTEN)
+        text = "this server does not listen for clients"
+        self._answer(stream, frames.reason(Frame.REFUSED, Reply.COMMAND, text))
+
+    def _begin(self, payload: bytes, frame: Frame) -> Stream:
+        if self.releasing:
+            raise Violation(f"{frame.name} after DISCONNECT")
+        target = frames.parse_target(payload)
+        self.inbound.receiving.open(self.stream is None or self.stream.own_ended, frame)
+        stream = Stream(target, None)
+        self.stream = self.inbound.stream = stream
+        self.outbound.mail.stream = stream
+        self.inbound.consumed(at_once=True)
+        return stream
+
+    def _dial(self, stream: Stream, client: Client) -> None:
+        """A short-lived thread: reaches the target, and posts the outcome to both halves."""
+        try:
+            local, answer = reach(stream.target, client.permit)
+        except Unreached as error:
+            log.info("%s: refused: %s", self.client.name, error)
+            self._answer(stream, error.answer())
+            return
+        except Exception:
+            log.exception("a fault of our own while dialling")
+            self._answer(stream, frames.reason(Frame.REFUSED, Reply.GENERAL, "an internal error"))
+            return
+        stream.local = local
+        if stream.dial.take():
+            self._post_answer(stream, answer)
+        else:
+            local.close()  # RESET came first, and was answered, or the session is over
+
+    def _answer(self, stream: Stream, answer: bytes) -> None:
+        if stream.dial.take():
+            self._post_answer(stream, answer)
+
+    def _post_answer(self, stream: Stream, answer: bytes) -> None:
+        stream.answer = answer
+        self.outbound.mail.wake.set()  # first: the answer goes out before an ACK of what REFUSED drops
+        self.inbound.wake.set()
+
+    def stop_dial(self, stream: Stream) -> None:
+        """inbound: RESET before the answer (protocol 5)."""
+        self._answer(stream, frames.reason(Frame.REFUSED, Reply.GENERAL, "reset by the client"))
+
+    def stream_over(self, stream: Stream) -> None:
+        """outbound: the stream is over; the next OPEN begins another."""
+
+    def dispose(self, reason: str) -> None:
+        """Also stops a dial that still runs."""
+        if self.stream is not None:
+            self.stream.dial.take()
+        super().dispose(reason)
+
+    # -- refresh (protocol 5) ---------------------------------------------------------------------------------------
+
+    def refresh_due(self) -> bool:
+        """outbound asks behind each frame: has a key carried enough?"""
+        policy = self._policy
+        sealer, opener = self.outbound.sealer, self.inbound.opener
+        return (
+            sealer.volume >= policy.volume
+            or opener.volume >= policy.volume
+            or sealer.count >= policy.count
+            or opener.count >= policy.count
+        )
+
+    def start_refresh(self) -> bytes | None:
+        """outbound: REFRESH, unless the session is being released."""
+        if self.releasing:
+            return None
+        assert isinstance(self.ephemeral, KemPublic)
+        started = refresh.start(self.keys, self.ephemeral, self.client.public.kem, os.urandom)
+        self.refreshing, self.refresh_since = started, now()
+        return bytes([Frame.REFRESH]) + started.payload
+
+    def _on_refreshed(self, payload: bytes) -> None:
+        started = self.refreshing
+        if not isinstance(started, Started) or self.outbound.mail.switch is not None:
+            raise Violation("REFRESHED that nobody asked for")
+        self.keys, self.ephemeral = refresh.finish(self.keys, started, payload, self._key)
+        self.rekey_inbound(self.keys)
+        self.outbound.mail.switch = (bytes([Frame.SWITCH]) + schedule.switch_value(self.keys.root), self.keys)
+        self.outbound.mail.wake.set()
+
+    def refreshed(self) -> None:
+        """outbound: SWITCH is sealed, and the next refresh may begin."""
+        self.refreshing = None
+        self.refreshes += 1
+
+    # -- release (protocol 5) ---------------------------------------------------------------------------------------
+
+    def _on_disconnect(self, payload: bytes) -> None:
+        frames.sized(payload, 0, 0, Frame.DISCONNECT)
+        if self.stream is not None and not (self.stream.own_ended and self.inbound.receiving.held == 0):
+            raise Violation("DISCONNECT before the stream was over")
+        self.releasing = now()
+        self._r2 = os.urandom(wire.SECRET)
+        self.outbound.mail.release = bytes([Frame.DISCONNECT_ACK]) + self._r2
+        self.outbound.mail.wake.set()
+        TIMERS.after(limits.RELEASE, lambda _: self.end(Outcome.OVER, "the release was not finished"))
+
+    def _on_disconnect_done(self, payload: bytes) -> None:
+        if not self._r2:
+            raise Violation("DISCONNECT_DONE before DISCONNECT")
+        if not schedule.equal(payload, schedule.hash256(self._r2)):
+            raise Violation("DISCONNECT_DONE is wrong")
+        self.end(Outcome.OVER, "released")

@@ -1,0 +1,75 @@
+"""Connections that are not ours: read, never answered, and closed late (protocol 3.6). One thread, one poll."""
+
+from __future__ import annotations
+
+import select
+import threading
+from collections import deque
+
+from ..facts import limits
+from ..facts.errors import NetworkError
+from .link import Link
+from .timers import now
+from .wake import Wake
+
+
+class Latecomers:
+    """`add` may be called by any thread; it hands the link over."""
+
+    def __init__(self, seconds: int) -> None:
+        """`seconds` after accept a connection is closed: fixed per server, so that it tells nothing."""
+        self._seconds = seconds
+        self._added: deque[tuple[float, Link]] = deque()
+        self._wake = Wake()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._links: dict[int, tuple[float, Link]] = {}  # by descriptor, in the order of their ends
+
+    def __len__(self) -> int:
+        return len(self._links) + len(self._added)
+
+    def add(self, accepted: float, link: Link) -> None:
+        """Takes over a link; `accepted` is when its connection was (seconds of `timers.now`)."""
+        self._added.append((accepted + self._seconds, link))
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="latecomers", daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._wake.fd, select.POLLIN)
+        rubbish = memoryview(bytearray(limits.FIRST_READ))
+        while True:
+            self._wake.clear()
+            while self._added:
+                end, link = self._added.popleft()
+                self._links[link.fd] = (end, link)
+                poll.register(link.fd, select.POLLIN)
+                self._read(poll, link, rubbish)
+            self._close_due(poll)
+            first = next(iter(self._links.values()), None)
+            timeout = None if first is None else max(0, int((first[0] - now()) * 1000) + 1)
+            for fd, _ in poll.poll(timeout):
+                if fd in self._links:
+                    self._read(poll, self._links[fd][1], rubbish)
+
+    def _read(self, poll: select.poll, link: Link, rubbish: memoryview) -> None:
+        try:
+            for _ in range(16):  # a flood of one must not keep the others waiting
+                if not link.read_some(rubbish):
+                    return
+        except NetworkError:
+            self._close(poll, link)
+
+    def _close_due(self, poll: select.poll) -> None:
+        over = max(0, len(self._links) - limits.LATECOMERS)
+        due = [link for at, (end, link) in enumerate(self._links.values()) if at < over or end <= now()]
+        for link in due:
+            self._close(poll, link)
+
+    def _close(self, poll: select.poll, link: Link) -> None:
+        poll.unregister(link.fd)
+        del self._links[link.fd]
+        link.close(now())

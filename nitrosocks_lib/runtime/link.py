@@ -1,0 +1,153 @@
+"""A TLS connection that two threads may use: one lock around each single OpenSSL call, all waiting outside it.
+
+Two threads inside OpenSSL on one SSLSocket break it (bad MACs, false EOFs, hangs). So the socket is non-blocking, and
+`read_some` and `write_some` never wait. Poll only after a call said that it would block: what OpenSSL holds
+already decrypted is not seen by poll.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import threading
+from contextlib import suppress
+from hashlib import sha256
+
+from ..facts import limits
+from ..facts.errors import NetworkError
+from .timers import now
+from .wake import wait
+
+
+class Link:
+    """`read_some` belongs to one thread, `write_some` to one other; `close` to the owner, after joining both."""
+
+    __slots__ = ("_lock", "_sock", "fd", "read_wants", "write_wants")
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        """Takes over a socket whose TLS handshake is done."""
+        sock.setblocking(False)
+        self._sock = sock
+        self._lock = threading.Lock()
+        self.fd = sock.fileno()
+        self.read_wants = select.POLLIN  # what to poll for after read_some returned 0
+        self.write_wants = select.POLLOUT
+
+    def read_some(self, buffer: memoryview) -> int:
+        """Reads 1 to len(buffer) bytes; 0 when none are there yet. Raises NetworkError at the end of the connection."""
+        try:
+            with self._lock:
+                n = self._sock.recv_into(buffer)
+        except ssl.SSLWantReadError:
+            self.read_wants = select.POLLIN
+            return 0
+        except ssl.SSLWantWriteError:
+            self.read_wants = select.POLLOUT
+            return 0
+        except (OSError, ValueError) as error:
+            raise NetworkError(f"the connection broke: {error}") from None
+        if n == 0:
+            raise NetworkError("the connection ended")
+        return n
+
+    def write_some(self, data: memoryview) -> int:
+        """Writes 1 to len(data) bytes; 0 when the kernel takes none now.
+
+        After 0 only the same bytes may be written: anything else is an error to OpenSSL and ends the connection.
+        """
+        try:
+            with self._lock:
+                return self._sock.send(data)
+        except ssl.SSLWantWriteError:
+            self.write_wants = select.POLLOUT
+            return 0
+        except ssl.SSLWantReadError:
+            self.write_wants = select.POLLIN
+            return 0
+        except (OSError, ValueError) as error:
+            raise NetworkError(f"the connection broke: {error}") from None
+
+    def certificate_hash(self) -> bytes:
+        """SHA-256 of the leaf certificate that the peer presented, DER; zeros when it presented none."""
+        certificate = self.certificate()
+        return sha256(certificate).digest() if certificate else bytes(32)
+
+    def certificate(self) -> bytes:
+        """The peer's leaf certificate, DER, or nothing."""
+        with self._lock:
+            return self._sock.getpeercert(binary_form=True) or b""
+
+    # -- for handshakes: one thread, a total deadline ---------------------------------------------------------------
+
+    def read_exactly(self, size: int, deadline: float) -> bytes:
+        """Waits for `size` bytes until the deadline (seconds of `timers.now`); NetworkError when they do not come."""
+        buffer = bytearray(size)
+        view, got = memoryview(buffer), 0
+        while got < size:
+            n = self.read_some(view[got:])
+            got += n
+            if n == 0:
+                self._wait(self.read_wants, deadline)
+        return bytes(buffer)
+
+    def read_first(self, deadline: float) -> bytes:
+        """The first read: what one TLS record brings (protocol 3.6)."""
+        buffer = memoryview(bytearray(limits.FIRST_READ))
+        while not (n := self.read_some(buffer)):
+            self._wait(self.read_wants, deadline)
+        return bytes(buffer[:n])
+
+    def write_all(self, data: bytes, deadline: float) -> None:
+        """Writes everything until the deadline; NetworkError when the peer does not take it."""
+        view = memoryview(data)
+        while view:
+            n = self.write_some(view)
+            view = view[n:]
+            if n == 0:
+                self._wait(self.write_wants, deadline)
+
+    def _wait(self, events: int, deadline: float) -> None:
+        left = deadline - now()
+        if left <= 0 or not wait({self.fd: events}, left):
+            raise NetworkError("no answer in time")
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        """Ends the connection for both threads; any thread may call it. Never SSLSocket.shutdown, which drops TLS."""
+        with suppress(OSError):  # it has ended already
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    def close(self, deadline: float = 0.0) -> None:
+        """The owner's last call, after joining. With a deadline it says close_notify and reads what is unread.
+
+        Unread bytes at a close make the kernel send RST, and the peer would lose what we wrote last.
+        """
+        try:
+            if deadline:
+                self._say_goodbye(deadline)
+        finally:
+            self._sock.close()
+
+    def _say_goodbye(self, deadline: float) -> None:
+        with suppress(OSError, ValueError), self._lock:  # SSLWantRead: ours went out, the peer's is not here yet
+            self._sock.unwrap()
+        rest = memoryview(bytearray(limits.FIRST_READ))
+        try:
+            socket.socket.shutdown(self._sock, socket.SHUT_WR)
+            for _ in range(limits.DRAIN_BYTES // len(rest)):
+                if not socket.socket.recv_into(self._sock, rest):
+                    return
+        except BlockingIOError:
+            self._drain_late(rest, deadline)
+        except OSError:
+            pass
+
+    def _drain_late(self, rest: memoryview, deadline: float) -> None:
+        try:
+            while (left := deadline - now()) > 0 and wait({self.fd: select.POLLIN}, left):
+                if not socket.socket.recv_into(self._sock, rest):
+                    return
+        except OSError:
+            pass

@@ -1,0 +1,31 @@
+"""Listening sockets, for the server and for -L."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+
+from ..facts.address import join_host_port
+from ..facts.errors import CannotCreate
+
+BACKLOG = 512  # connections that wait to be accepted; a burst of a browser is far below
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; an empty host means all interfaces, IPv6 and IPv4. Raises CannotCreate."""
+    where = join_host_port(host or "*", port)
+    try:
+        if host in ("", "::"):
+            return _bind_all(port)
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CannotCreate(f"cannot listen on {where}: {reason}", "choose another address or port") from None
+
+
+def _bind_all(port: int) -> socket.socket:
+    if socket.has_dualstack_ipv6():
+        with suppress(OSError):  # IPv6 switched off in the kernel
+            return socket.create_server(("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
+    return socket.create_server(("", port), backlog=BACKLOG)

@@ -1,0 +1,87 @@
+"""`connect`: stdin and stdout as one stream, as `ssh -W` behaves.
+
+Two pumps carry between the inherited descriptors and a socketpair: an inherited stdin must never be made
+non-blocking, since the shell shares it. They block, and end with the process.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from contextlib import suppress
+
+from ..facts.errors import NetworkError
+from ..protocol.frames import Target
+from .pool import Pool
+from .stream import Stream
+
+_CHUNK = 64 * 1024
+
+
+class Pipe:
+    """One stream between two descriptors and a target."""
+
+    def __init__(self, pool: Pool, source: int = 0, sink: int = 1) -> None:
+        self._pool, self._source, self._sink = pool, source, sink
+        self._over = threading.Event()
+        self.ended = threading.Event()  # the target's data is written, or somebody wants an end
+        self._stream: Stream | None = None
+        self._drained = False
+
+    def run(self, target: Target) -> bool:
+        """False when the target has ended and all of it is written; True when this side is to end quietly before.
+
+        Raises NetworkError when the stream was refused or lost.
+        """
+        near, far = socket.socketpair()
+        self._near = near
+        self._pool.open(target, far, self._finished)
+        for pump in (self._pump_in, self._pump_out):
+            threading.Thread(target=pump, name=pump.__name__.strip("_"), daemon=True).start()
+        self.ended.wait()
+        if not self._drained:
+            return True
+        near.shutdown(socket.SHUT_RDWR)
+        self._over.wait()
+        assert self._stream is not None
+        _check(self._stream)
+        return False
+
+    def _finished(self, stream: Stream) -> None:
+        self._stream = stream
+        self._over.set()
+
+    def _pump_in(self) -> None:
+        with suppress(OSError):
+            while block := os.read(self._source, _CHUNK):
+                self._near.sendall(block)
+        with suppress(OSError):
+            self._near.shutdown(socket.SHUT_WR)
+
+    def _pump_out(self) -> None:
+        buffer = memoryview(bytearray(_CHUNK))
+        try:
+            while n := self._receive(buffer):
+                block = buffer[:n]
+                while block:
+                    block = block[os.write(self._sink, block) :]
+            self._drained = True
+        except OSError:
+            pass  # EPIPE: whoever reads our stdout is gone, and that is an end, too
+        self.ended.set()
+
+    def _receive(self, buffer: memoryview) -> int:
+        try:
+            return self._near.recv_into(buffer)
+        except OSError:
+            return 0  # the stream was reset, or lost: `finished` says why
+
+
+def _check(stream: Stream) -> None:
+    if stream.refused is not None:
+        raise NetworkError(f"refused by the server: {stream.refused.text or f'reason {stream.refused.code}'}")
+    if stream.lost:
+        raise NetworkError(stream.lost)
+    if stream.reset_in is not None:
+        raise NetworkError(f"connection reset: {stream.reset_in.text or 'by the target'}")
