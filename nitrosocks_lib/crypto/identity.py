@@ -148,7 +148,7 @@ class ClientKey:
 def totp(token: bytes, seconds: int) -> bytes:
     """The 6 ASCII digits of RFC 6238 with secret Token at a unix time in seconds."""
     # HOTP over the step: pyotp.TOTP goes through local time, which is ambiguous when summer time ends
-    return pyotp.HOTP(b32encode(token).decode()).at(seconds // TOTP_STEP).encode()
+    return pyotp.HOTP(b32encode(token).decode()).at(max(seconds, 0) // TOTP_STEP).encode()
 
 
 def proof(token: bytes, r1: bytes, seconds: int) -> bytes:

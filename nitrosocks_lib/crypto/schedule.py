@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ..facts import wire
 from ..facts.errors import ProtocolError
+from ..facts.limits import LATE
 from ..facts.wire import U64, EncryptType, Refusal
 
 NAME: Final = b"NitroSocks/1 XWing Ed25519+MLDSA65 AESGCM SHA256"
@@ -117,7 +118,7 @@ def knock_psk(knock: bytes, hour: int, nonce: bytes) -> bytes:
 
 def late_seconds(knock: bytes) -> int:
     """Seconds after accept at which a connection that is not ours is closed: 30 to 90, fixed per server."""
-    return 30 + int.from_bytes(expand(knock, b"ns1 late", 2), "big") % 61
+    return LATE + int.from_bytes(expand(knock, b"ns1 late", 2), "big") % 61
 
 
 def websocket_path(knock: bytes) -> str:

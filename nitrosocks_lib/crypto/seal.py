@@ -49,10 +49,10 @@ class _Direction:
         self.volume += size
         self._draw_mask()
 
-    @property
-    def worn_out(self) -> bool:
-        """Whether the key may seal or open no further frame."""
-        return self.count >= KEY_FRAMES or self.volume >= KEY_BYTES
+    def _check_wear(self, size: int) -> None:
+        """Raises BadFrame when the key may not be used for this frame; the reconnection brings a new one."""
+        if self.count >= KEY_FRAMES or self.volume + size > KEY_BYTES:
+            raise BadFrame("the frame key is worn out")
 
 
 class Sealer(_Direction):
@@ -62,9 +62,9 @@ class Sealer(_Direction):
 
     def seal(self, plain: bytes | bytearray | memoryview, out: memoryview) -> int:
         """Writes the frame of `plain` (type ‖ payload) into `out`; returns its size. BadFrame for a worn-out key."""
-        if self.worn_out:
-            raise BadFrame("the frame key is worn out")
         size = len(plain)
+        assert 1 <= size <= wire.PLAIN_MAX, "outbound makes no other frames"
+        self._check_wear(size)
         ad = size.to_bytes(wire.LENGTH, "big")
         out[: wire.LENGTH] = (size ^ self._mask).to_bytes(wire.LENGTH, "big")
         end = wire.FRAME_OVERHEAD + size
@@ -87,9 +87,9 @@ class Opener(_Direction):
 
     def open(self, frame: memoryview, out: memoryview) -> int:
         """Opens one whole frame into `out`; returns the size of type ‖ payload. After BadFrame `out` holds rubbish."""
-        if self.worn_out:
-            raise BadFrame("the frame key is worn out")
         size = len(frame) - wire.FRAME_OVERHEAD
+        assert 1 <= size <= wire.PLAIN_MAX, "the caller asked frame_size"
+        self._check_wear(size)
         try:
             self._aead.decrypt_into(
                 self._nonce(), frame[wire.LENGTH :], size.to_bytes(wire.LENGTH, "big"), out[:size]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
 from pathlib import Path
 
@@ -20,14 +19,12 @@ from . import profiles, specs
 from .commands import Options, home_of
 from .stop import Stop, note
 
-_FAMILIES = {"-4": socket.AF_INET, "-6": socket.AF_INET6}
 
 
 def _pool(options: Options, warm: int) -> Pool:
     path = Path(options["-i"]) if options["-i"] else profiles.default_profile(home_of(options), os.environ)
     profile = profiles.load_profile(path)
-    family = next((family for option, family in _FAMILIES.items() if options[option]), socket.AF_UNSPEC)
-    route = Route(options["--tls-verify"], family)
+    route = Route(options["--tls-verify"], ipv4=not options["-6"], ipv6=not options["-4"])
     dialler = Dialler(profile.credentials, profile.servers, route, specs.window(options["--window"]))
     redial = specs.whole("--redial", options["--redial"], 0, 1, 86_400)
     return Pool(dialler, warm, float(redial) or None)

@@ -79,9 +79,9 @@ def _hello(state: SymmetricState, who: Credentials, kind: int, pad: int, random:
     return part
 
 
-def _salt(state: SymmetricState) -> Dialogue[None]:
-    """The first 32 bytes of the answer: the salt, or one of the five refusals."""
-    refusals = {schedule.refusal(state.ck, reason): reason for reason in Refusal}
+def _salt(state: SymmetricState, ck: bytes) -> Dialogue[None]:
+    """The first 32 bytes of the answer: the salt, or one of the five refusals; `ck` as of after MixKey(sS)."""
+    refusals = {schedule.refusal(ck, reason): reason for reason in Refusal}
     salt = yield wire.SALT
     if salt.startswith(b"HTTP/1."):  # by chance once in 2^56
         raise DecoyAnswer(salt)
@@ -136,7 +136,7 @@ def _challenge(
     state: SymmetricState, who: Credentials, ephemeral: KemPrivate
 ) -> Dialogue[tuple[bytes, EncryptType, int, bytes]]:
     """CHALLENGE; returns R1, encryptType, the server's time in ms and the certificate hash."""
-    yield from _salt(state)
+    yield from _salt(state, state.ck)
     pad = yield from _ephemeral(state, ephemeral)
     before = state.h
     part = yield from read(state, wire.CHALLENGE_SEALED)
@@ -193,11 +193,12 @@ def resume(
     ephemeral, following, pad = draw_ephemeral(random), draw_ephemeral(random), draw_pad(random)
     message = _knock(state, who, hour, random) + _hello(state, who, wire.KIND_RESUME, pad, random)
     message += state.enc(terms.session_id + U32.pack(attempt) + ephemeral.public)
+    ck = state.ck
     state.mix_key_and_hash(terms.resume_secret)
     signatures = who.key.sign(b"ns1 resume", signed_resume(state.h, received, following.public))
     yield message + state.enc(U64.pack(received) + signatures + following.public + bytes(pad))
 
-    yield from _salt(state)
+    yield from _salt(state, ck)
     pad = yield from _ephemeral(state, ephemeral)
     before = state.h
     part = yield from read(state, wire.SEALED_SECRET)

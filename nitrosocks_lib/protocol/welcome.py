@@ -12,6 +12,7 @@ from ..facts import limits, wire
 from ..facts.errors import NotAuthorised, NotOurs, ProtocolError, Refused
 from ..facts.wire import U16, U32, U64, EncryptType, Refusal
 from .handshake import (
+    OFFER,
     Dialogue,
     Keys,
     Random,
@@ -78,7 +79,6 @@ class Hello:
 class Challenge:
     """What the server puts into CHALLENGE and SESSION beside random bytes; the time is asked again for RESPONSE."""
 
-    encrypt_type: EncryptType
     certificate_hash: bytes
     now_ms: Callable[[], int]
 
@@ -136,7 +136,7 @@ def _match_knock(key: ServerKey, first: bytes, hour: int) -> tuple[int, bytes]:
     if len(first) < wire.KNOCK:
         raise NotOurs("fewer bytes than a knock")
     knock = schedule.knock_key(key.public)
-    hours = (hour - 1, hour, hour + 1)
+    hours = (max(hour - 1, 0), hour, hour + 1)  # a board without a clock starts in 1970
     fits = [schedule.equal(schedule.knock_tag(knock, h, nonce), tag) for h in hours]
     if not any(fits):
         raise NotOurs("no valid tag")
@@ -150,7 +150,8 @@ def welcome(
     terms: Terms,
     random: Random,
 ) -> Dialogue[Welcomed]:
-    """The rest of GREETING, then CHALLENGE, RESPONSE and SESSION (protocol 3.3); fills in `terms.resume_secret`.
+    """The rest of GREETING, then CHALLENGE, RESPONSE and SESSION (protocol 3.3); fills in `terms.resume_secret`,
+    and lets `terms.encrypt_type` give way to one that the client offers. The caller has refused a `hello` not fresh.
 
     Raises Refused with the reason to answer, ProtocolError to close without an answer.
     """
@@ -161,13 +162,14 @@ def welcome(
     if client is None:
         raise Refused(Refusal.UNKNOWN_CLIENT)
     version, offer, peer_window = wire.GREETING_OFFER.unpack(body[wire.GREETING_BODY - 12 : wire.GREETING_BODY])
-    if version != wire.VERSION or not offer & (1 << challenge.encrypt_type):
+    if version != wire.VERSION or not offer & OFFER:
         raise Refused(Refusal.NO_COMMON)
+    terms.encrypt_type = _choose(offer, terms.encrypt_type)
     within(peer_window, limits.WINDOW_MIN, limits.WINDOW_MAX, "window")
     reply_to = KemPublic(body[wire.CLIENT_ID : wire.CLIENT_ID + wire.KEM_PUBLIC])
 
     r1 = random(wire.SECRET)
-    yield _challenge(state, client, reply_to, r1, challenge, random)
+    yield _challenge(state, client, reply_to, r1, terms.encrypt_type, challenge, random)
 
     pad = checked_pad((yield from read(state, U16.size)))
     before = state.h
@@ -181,12 +183,24 @@ def welcome(
     return Welcomed(client, derive(state), terms, ephemeral, peer_window)
 
 
+def _choose(offer: int, preferred: EncryptType) -> EncryptType:
+    """The preferred one where the client offers it, else one that it does offer."""
+    common: list[EncryptType] = [each for each in (preferred, *EncryptType) if offer & (1 << each)]
+    return common[0]
+
+
 def _challenge(
-    state: SymmetricState, client: Authorised, reply_to: KemPublic, r1: bytes, challenge: Challenge, random: Random
+    state: SymmetricState,
+    client: Authorised,
+    reply_to: KemPublic,
+    r1: bytes,
+    encrypt_type: EncryptType,
+    challenge: Challenge,
+    random: Random,
 ) -> bytes:
     pad, token_temp = draw_pad(random), random(wire.SECRET)
     message = _answer_head(state, reply_to, pad, random)
-    choice = wire.CHALLENGE_CHOICE.pack(challenge.encrypt_type, wire.VERSION)
+    choice = wire.CHALLENGE_CHOICE.pack(encrypt_type, wire.VERSION)
     message += state.enc(client.public.kem.seal(b"challenge", state.h, r1 + token_temp + choice))
     state.mix_key(r1 + token_temp)
     state.mix_key_and_hash(schedule.token_key(client.token))
@@ -218,6 +232,7 @@ def _verified(client: Authorised, r1: bytes, before: bytes, response: bytes, sec
 
 def _session(state: SymmetricState, terms: Terms, session_key: bytes, random: Random) -> bytes:
     address = terms.address.encode()
+    assert len(address) <= limits.ADDRESS_MAX, "checked where it is configured"
     tail = U16.pack(len(address)) + address + bytes(draw_pad(random))
     head = U16.pack(len(tail)) + session_key + terms.session_id
     return state.enc(head + wire.SESSION_TERMS.pack(terms.window, terms.resume, terms.heartbeat)) + state.enc(tail)

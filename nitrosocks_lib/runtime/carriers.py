@@ -16,15 +16,22 @@ from .link import Link
 from .timers import now
 from .wake import wait
 
+Context = ssl.SSLContext
 KEEPALIVE_IDLE = 60  # seconds; our own heartbeat is quicker, this one frees sockets whose process hangs
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How the client gets to a server: `family` is AF_UNSPEC, AF_INET or AF_INET6."""
+    """How the client gets to a server: whether the outer certificate must verify, and over what."""
 
     verify: bool = False
-    family: int = socket.AF_UNSPEC
+    ipv4: bool = True
+    ipv6: bool = True
+
+    @property
+    def family(self) -> int:
+        """For getaddrinfo."""
+        return socket.AF_UNSPEC if self.ipv4 and self.ipv6 else socket.AF_INET if self.ipv4 else socket.AF_INET6
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:

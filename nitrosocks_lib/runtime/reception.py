@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from ..facts.wire import EncryptType, Frame, Refusal
 from ..protocol import frames, welcome
 from ..protocol.handshake import Keys, Terms
 from ..protocol.welcome import Authorised, Challenge, Hello
-from .carriers import accept
+from .carriers import Context, accept
 from .clients import Clients
 from .dialogue import Conversation
 from .host import RefreshPolicy, ServerTunnel
@@ -38,7 +37,7 @@ log = logging.getLogger(__name__)
 class Settings:
     """What the operator may set: seconds and bytes. `certificate_hash` is of the certificate that we present."""
 
-    context: ssl.SSLContext
+    context: Context
     certificate_hash: bytes
     encrypt_type: EncryptType = EncryptType.AES_256_GCM
     window: int = limits.WINDOW
@@ -139,7 +138,7 @@ class Reception:
             reserved.append(client_id)
             return client.authorised
 
-        challenge = Challenge(settings.encrypt_type, settings.certificate_hash, lambda: time.time_ns() // 1_000_000)
+        challenge = Challenge(settings.certificate_hash, lambda: time.time_ns() // 1_000_000)
         try:
             welcomed = talk.run(welcome.welcome(hello, lookup, challenge, terms, os.urandom))
         except BaseException:

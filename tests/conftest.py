@@ -1,0 +1,28 @@
+"""What all tests share. In CI (CI=true) a skipped test fails the run, unless network namespaces are what it lacks."""
+
+import os
+
+import pytest
+
+EXCUSE = "network namespaces"
+
+
+def unexcused(config: pytest.Config) -> list[str]:
+    """The skips that CI does not accept, one line each."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or os.environ.get("CI") != "true":
+        return []
+    skips = [(report.nodeid, report.longrepr[2]) for report in reporter.stats.get("skipped", [])]
+    return [f"{test}: {reason}" for test, reason in skips if EXCUSE not in reason]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.exitstatus == pytest.ExitCode.OK and unexcused(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if lines := unexcused(config):
+        terminalreporter.section("skipped, which CI does not accept")
+        for line in lines:
+            terminalreporter.line(line)

@@ -1,0 +1,140 @@
+"""The certificate to begin with, and the words about those that were met."""
+
+import ssl
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509.oid import NameOID
+
+from nitrosocks_lib.crypto.certificate import UNKNOWN_ISSUER, issuer, leaf_der, make
+from nitrosocks_lib.facts.errors import KeyFileError
+
+NOW = datetime.now(UTC)
+
+
+def issued_by(*attributes: tuple[x509.ObjectIdentifier, str]) -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes])
+    builder = x509.CertificateBuilder(name, x509.Name([]), key.public_key(), 1, NOW, NOW + timedelta(1))
+    return builder.sign(key, SHA256()).public_bytes(Encoding.DER)
+
+
+def handshake(server: ssl.SSLObject, client: ssl.SSLObject) -> None:
+    for side in (client, server, client, server):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+
+
+def test_what_is_made() -> None:
+    cert_pem, key_pem = make(NOW)
+    cert, key = x509.load_pem_x509_certificate(cert_pem), load_pem_private_key(key_pem, None)
+    assert key_pem.startswith(b"-----BEGIN PRIVATE KEY-----")
+    assert isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name == "secp256r1"
+    assert cert.public_key() == key.public_key()
+    assert cert.subject == cert.issuer and cert.subject.rfc4514_string() == "CN=localhost"
+    names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["localhost"]
+    assert cert.not_valid_before_utc <= NOW <= cert.not_valid_after_utc
+    assert timedelta(3650) <= cert.not_valid_after_utc - NOW <= timedelta(3653)
+    cert.verify_directly_issued_by(cert)
+
+
+def test_each_one_is_new() -> None:
+    (cert, key), (other_cert, other_key) = make(NOW), make(NOW)
+    assert cert != other_cert and key != other_key
+
+
+def test_time_without_a_zone_is_utc() -> None:
+    cert = x509.load_pem_x509_certificate(make(datetime(2030, 1, 2))[0])
+    assert cert.not_valid_before_utc == datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def test_tls_takes_it_and_shows_the_bytes_of_leaf_der(tmp_path: Path) -> None:
+    cert_pem, key_pem = make(NOW)
+    (tmp_path / "crt").write_bytes(cert_pem)
+    (tmp_path / "key").write_bytes(key_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "crt", tmp_path / "key")
+    trusting = ssl.create_default_context(cadata=cert_pem.decode())
+    trusting.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python 3.13 does by itself
+    c2s, s2c = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(c2s, s2c, server_side=True)
+    client = trusting.wrap_bio(s2c, c2s, server_hostname="localhost")
+    handshake(server, client)
+    shown = client.getpeercert(binary_form=True)
+    assert shown is not None and shown == leaf_der(cert_pem)
+    assert issuer(shown) == "localhost"
+
+
+CN, O, OU = NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME  # noqa: E741
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ([(CN, "Proxy CA"), (O, "Corp")], "Proxy CA"),
+        ([(O, "Corp"), (CN, "Proxy CA")], "Proxy CA"),
+        ([(CN, "First"), (CN, "Second")], "First"),
+        ([(O, "Corp"), (OU, "Unit")], "Corp"),
+        ([(OU, "Unit")], "OU=Unit"),
+        ([(CN, " "), (O, "Corp")], "Corp"),
+        ([], UNKNOWN_ISSUER),
+        ([(CN, "Zürich 認証")], "Zürich 認証"),
+        ([(CN, "a\x1b[31mb\r\nc\0d")], "a?[31mb??c?d"),
+        ([(CN, "a\u202eb\u2028c")], "a?b?c"),
+        ([(CN, "x' or \"y\" `z` \\")], "x? or ?y? ?z? ?"),
+        ([(CN, "“a” ‘b’ «c»")], "?a? ?b? ?c?"),
+        ([(CN, "n" * 64)], "n" * 64),
+    ],
+)
+def test_issuers(attributes: list[tuple[x509.ObjectIdentifier, str]], said: str) -> None:
+    assert issuer(issued_by(*attributes)) == said
+
+
+def test_a_long_issuer_is_cut() -> None:
+    said = issuer(issued_by((OU, "u" * 64), (NameOID.LOCALITY_NAME, "l" * 64)))
+    assert len(said) == 80 and said.endswith("…")
+
+
+@pytest.mark.parametrize("der", [b"", b"0", b"garbage", b"\x30\x82\xff\xff", b"\x30\x00", bytes(1000), b"\xff" * 100])
+def test_garbage_has_an_unknown_issuer(der: bytes) -> None:
+    assert issuer(der) == UNKNOWN_ISSUER
+
+
+def test_a_damaged_certificate_never_raises() -> None:
+    der = issued_by((CN, "Proxy CA"))
+    for i in range(len(der)):
+        assert issuer(der[:i]) == UNKNOWN_ISSUER
+        said = issuer(der[:i] + bytes([der[i] ^ 0x41]) + der[i + 1 :])
+        assert said and said.isprintable()
+
+
+def test_the_first_certificate_of_a_chain_is_the_leaf() -> None:
+    (leaf, key), (other, _) = make(NOW), make(NOW)
+    der = x509.load_pem_x509_certificate(leaf).public_bytes(Encoding.DER)
+    for chain in (leaf, leaf + other, key + leaf + other, b"text\r\n" + leaf.replace(b"\n", b"\r\n") + other):
+        assert leaf_der(chain) == der
+    assert leaf_der(other + leaf) != der
+    assert x509.load_pem_x509_certificate(leaf).fingerprint(SHA256()) == sha256(leaf_der(leaf)).digest()
+    assert leaf_der(leaf.replace(b" CERTIFICATE", b" X509 CERTIFICATE")) == der
+
+
+BEGIN, END = b"-----BEGIN CERTIFICATE-----\n", b"-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize(
+    "pem",
+    [b"", b"x", b"\xff\0", make(NOW)[1], BEGIN, END, BEGIN + END, BEGIN + b"MII\n" + END, BEGIN + b"M*==\n" + END,
+     BEGIN + b"AAAA\n" + END, BEGIN + b"MIIB\n", BEGIN + b"MIIB\n-----END X509 CERTIFICATE-----"],
+)  # fmt: skip
+def test_what_has_no_certificate_is_refused(pem: bytes) -> None:
+    with pytest.raises(KeyFileError, match="no PEM certificate") as caught:
+        leaf_der(pem)
+    assert caught.value.hint
