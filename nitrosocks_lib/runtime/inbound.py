@@ -62,6 +62,7 @@ class Inbound:
         """
         self._buffer: bytearray | None = None
         self._start = self._end = 0
+        self._wanted = 1  # bytes until the next frame is whole, as far as we know
         self._slot = bytearray()
         self.wake.pending = True
         self.last_heard = now()
@@ -82,7 +83,7 @@ class Inbound:
         if self._buffer is None:
             self._buffer = RECEIVED.take()
         view = memoryview(self._buffer)
-        if not (n := link.read_some(view[self._end :])):
+        if not (n := link.read_some(view[self._end :], self._wanted)):
             if self._start == self._end:
                 RECEIVED.give_back(self._buffer)
                 self._buffer, self._start, self._end = None, 0, 0
@@ -92,10 +93,11 @@ class Inbound:
         return True
 
     def _open_frames(self, view: memoryview) -> None:
-        start, end, size = self._start, self._end, 0
+        start, end, self._wanted = self._start, self._end, 1
         while end - start >= wire.LENGTH:
             size = self.opener.frame_size(view[start : start + wire.LENGTH])
             if end - start < size:
+                self._wanted = size - (end - start)
                 break
             slot = self._slot = self._slot or SLOTS.take()
             out = memoryview(slot)

@@ -11,8 +11,10 @@ import select
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
+from typing import cast
 
 from ..facts import limits
 from ..facts.errors import NetworkError
@@ -23,50 +25,56 @@ from .wake import wait
 class Link:
     """`read_some` belongs to one thread, `write_some` to one other; `close` to the owner, after joining both."""
 
-    __slots__ = ("_lock", "_sock", "fd", "read_wants", "write_wants")
+    __slots__ = ("_lock", "_read", "_sock", "fd", "read_wants", "write_wants")
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         """Takes over a socket whose TLS handshake is done."""
         sock.setblocking(False)
         self._sock = sock
+        self._read = cast(Callable[[int, memoryview], int], sock.read)  # its stub leaves the buffer form out
         self._lock = threading.Lock()
         self.fd = sock.fileno()
         self.read_wants = select.POLLIN  # what to poll for after read_some returned 0
         self.write_wants = select.POLLOUT
 
-    def read_some(self, buffer: memoryview) -> int:
-        """Reads 1 to len(buffer) bytes; 0 when none are there yet. Raises NetworkError at the end of the connection."""
+    def read_some(self, buffer: memoryview, enough: int = 1) -> int:
+        """Reads until `enough` bytes are there or no more come now; 0 when there are none yet.
+
+        One OpenSSL call brings one TLS record at most. Raises NetworkError at the end of the connection.
+        """
+        got = 0
         try:
-            with self._lock:
-                n = self._sock.recv_into(buffer)
+            while got < enough:
+                with self._lock:
+                    n = self._read(len(buffer) - got, buffer[got:])
+                if not n:
+                    raise NetworkError("the connection ended")
+                got += n
         except ssl.SSLWantReadError:
             self.read_wants = select.POLLIN
-            return 0
         except ssl.SSLWantWriteError:
             self.read_wants = select.POLLOUT
-            return 0
         except (OSError, ValueError) as error:
             raise NetworkError(f"the connection broke: {error}") from None
-        if n == 0:
-            raise NetworkError("the connection ended")
-        return n
+        return got
 
     def write_some(self, data: memoryview) -> int:
-        """Writes 1 to len(data) bytes; 0 when the kernel takes none now.
+        """Writes as much as the kernel takes now; returns how many bytes that was.
 
-        After 0 only the same bytes may be written: anything else is an error to OpenSSL and ends the connection.
+        After less than all only the rest may be written: anything else is an error to OpenSSL and ends the connection.
         """
+        sent, size = 0, len(data)
         try:
-            with self._lock:
-                return self._sock.send(data)
+            while sent < size:
+                with self._lock:
+                    sent += self._sock.write(data[sent:])
         except ssl.SSLWantWriteError:
             self.write_wants = select.POLLOUT
-            return 0
         except ssl.SSLWantReadError:
             self.write_wants = select.POLLIN
-            return 0
         except (OSError, ValueError) as error:
             raise NetworkError(f"the connection broke: {error}") from None
+        return sent
 
     def certificate_hash(self) -> bytes:
         """SHA-256 of the leaf certificate that the peer presented, DER; zeros when it presented none."""
@@ -84,11 +92,8 @@ class Link:
         """Waits for `size` bytes until the deadline (seconds of `timers.now`); NetworkError when they do not come."""
         buffer = bytearray(size)
         view, got = memoryview(buffer), 0
-        while got < size:
-            n = self.read_some(view[got:])
-            got += n
-            if n == 0:
-                self._wait(self.read_wants, deadline)
+        while (got := got + self.read_some(view[got:], size - got)) < size:
+            self._wait(self.read_wants, deadline)
         return bytes(buffer)
 
     def read_first(self, deadline: float) -> bytes:
@@ -101,11 +106,8 @@ class Link:
     def write_all(self, data: bytes, deadline: float) -> None:
         """Writes everything until the deadline; NetworkError when the peer does not take it."""
         view = memoryview(data)
-        while view:
-            n = self.write_some(view)
-            view = view[n:]
-            if n == 0:
-                self._wait(self.write_wants, deadline)
+        while view := view[self.write_some(view) :]:
+            self._wait(self.write_wants, deadline)
 
     def _wait(self, events: int, deadline: float) -> None:
         left = deadline - now()

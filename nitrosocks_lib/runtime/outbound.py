@@ -96,9 +96,11 @@ class Outbound:
 
     def _write(self, link: Link, unsent: memoryview) -> memoryview:
         n = link.write_some(unsent)
-        if n:
+        if n == len(unsent):
             self.stuck_since = 0.0
             return unsent[n:]
+        if n:
+            self.stuck_since, unsent = 0.0, unsent[n:]
         # These bytes are sealed, and only the same ones may be written now. Mail is taken, but waits for them.
         self.stuck_since = self.stuck_since or now()
         wait({link.fd: link.write_wants, self.mail.wake.fd: select.POLLIN}, None)
