@@ -55,7 +55,7 @@ class Link:
         except ssl.SSLWantWriteError:
             self.read_wants = select.POLLOUT
         except (OSError, ValueError) as error:
-            raise NetworkError(f"the connection broke: {error}") from None
+            raise _broken(error) from None
         return got
 
     def write_some(self, data: memoryview) -> int:
@@ -73,7 +73,7 @@ class Link:
         except ssl.SSLWantReadError:
             self.write_wants = select.POLLIN
         except (OSError, ValueError) as error:
-            raise NetworkError(f"the connection broke: {error}") from None
+            raise _broken(error) from None
         return sent
 
     def certificate_hash(self) -> bytes:
@@ -153,3 +153,11 @@ class Link:
                     return
         except OSError:
             pass
+
+
+def _broken(error: OSError | ValueError) -> NetworkError:
+    """One text for people, whatever way OpenSSL and the kernel say it."""
+    if isinstance(error, ssl.SSLEOFError | ValueError):  # ValueError: this side has closed it
+        return NetworkError("the connection ended")
+    reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+    return NetworkError(f"the connection broke: {reason or error}")

@@ -1,0 +1,189 @@
+"""Transfers both ways at once through random cuts, and releases that are cut; prints what was hit and how long it took.
+
+    python tests/long/cuts.py [--bytes N] [--cuts N] [--releases N] [--seed N]
+
+Exits 1 when a byte was lost or doubled. A short run of it is in CI (tests/test_reconnection.py).
+"""
+
+import argparse
+import hashlib
+import random
+import statistics
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
+
+from faultconnection import Cut, Recorded  # noqa: E402
+from faultproxy import records  # noqa: E402
+from world import Opened, World  # noqa: E402
+
+from nitrosocks_lib.facts import limits  # noqa: E402
+from nitrosocks_lib.runtime import session as client_session  # noqa: E402
+from nitrosocks_lib.runtime.host import RefreshPolicy  # noqa: E402
+from nitrosocks_lib.runtime.timers import now  # noqa: E402
+
+BLOCK = 1 << 20
+WAIT = 600.0
+
+
+def blocks(seed: int, size: int) -> Iterator[bytes]:
+    """`size` bytes that depend on the seed and on where they stand."""
+    source = random.Random(seed)
+    for at in range(0, size, BLOCK):
+        yield source.randbytes(min(BLOCK, size - at))
+
+
+class Cutter:
+    """Plans each connection's end: within the handshake, or after some of the data; counts where it fell."""
+
+    def __init__(self, seed: int, cuts: int, size: int) -> None:
+        self._random = random.Random(seed)
+        self._left = cuts
+        self._mean = 2 * size // cuts  # bytes between two cuts, so that they are spread over the transfer
+        self.planned: list[Cut] = []
+
+    def __call__(self, number: int) -> list[Cut]:
+        """The faults of connection `number`; the first is cut in its data, when there is a session."""
+        if self._left == 0:
+            return []
+        self._left -= 1
+        self.planned.append(self._plan(number))
+        return self.planned[-1:]
+
+    def _plan(self, number: int) -> Cut:
+        if number == 0:
+            return Cut(after=50_000, direction="up")
+        draw, rst = self._random.random(), self._random.random() < 0.5
+        if draw < 0.15:
+            return Cut(after=self._random.randrange(600, 10_500), direction="up", rst=rst)  # most within RESUME
+        if draw < 0.40:
+            return Cut(after=self._random.randrange(900, 5_500), direction="down", rst=rst)  # many within RECOVERED
+        after = int(self._random.expovariate(1 / self._mean)) + 12_000
+        return Cut(after=after, direction=self._random.choice(("up", "down")), rst=rst)
+
+
+def where(recorded: Recorded, cut: Cut) -> str:
+    """In what a connection was cut, by its TLS records: each message is one record, behind those of TLS itself."""
+    up, down = [], []
+    for direction, data, into in (("up", recorded.up, up), ("down", recorded.down, down)):
+        data = data[: cut.after] if direction == cut.direction else data  # what passed, not what came
+        at = 0
+        for kind, length in records(bytes(data)):
+            into.append((kind, length, at + 5 + length <= len(data)))
+            at += 5 + length
+    resume = [whole for kind, length, whole in up if kind == 23 and length > 4_000]
+    if not resume:
+        return "TLS"
+    if not resume[0]:
+        return "RESUME"
+    recovered = [whole for kind, length, whole in down if kind == 23 and 2_400 < length < 4_000]
+    return "RECOVERED" if not recovered or not recovered[-1] else "data"
+
+
+class Watch:
+    """Counts refreshes that a loss cut short, and times each reconnection from loss to recovery."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.in_refresh = 0
+        original = client_session.ClientSession._resumed
+
+        def resumed(session, outcome):
+            began = now()
+            self.in_refresh += session.tunnel.refreshing is not None
+            link = original(session, outcome)
+            if link is not None:
+                self.seconds.append(now() - began)
+            return link
+
+        client_session.ClientSession._resumed = resumed
+
+
+def both_ways(size: int, cuts: int, seed: int, watch: Watch) -> tuple[bool, Counter]:
+    """One stream, `size` bytes each way at once; whether both ends have what was sent, and what was hit."""
+    cutter = Cutter(seed, cuts, size)
+    got = {"up": hashlib.sha256(), "down": hashlib.sha256()}
+    over = threading.Event()
+
+    def serve(sock) -> None:
+        sender = threading.Thread(target=send, args=(sock, seed + 1), daemon=True)
+        sender.start()
+        receive(sock, "up")
+        sender.join()
+        over.set()
+
+    def send(sock, which: int) -> None:
+        for block in blocks(which, size):
+            sock.sendall(block)
+        sock.shutdown(1)
+
+    def receive(sock, name: str) -> None:
+        while part := sock.recv(1 << 16):
+            got[name].update(part)
+
+    policy = RefreshPolicy(every=limits.REFRESH, volume=1 << 20)
+    with World(proxy=True, plan=cutter, refresh=policy, resume=600) as world:
+        opened = Opened(world.pool(), world.target(serve))
+        opened.near.settimeout(WAIT)
+        threading.Thread(target=send, args=(opened.near, seed), daemon=True).start()
+        receive(opened.near, "down")
+        assert over.wait(WAIT)
+        stream = opened.end()
+        hit = Counter(map(where, world.proxy.recorded, cutter.planned))
+        refreshes = sum(hosted.tunnel.refreshes for hosted in world.registry.all())
+    hit["refresh"] = watch.in_refresh
+    hit["refreshes completed"] = refreshes
+    hit["cuts"] = len(cutter.planned)
+    wanted = {"up": digest(seed, size), "down": digest(seed + 1, size)}
+    whole = {name: value.hexdigest() for name, value in got.items()} == wanted and stream.ended_well
+    return whole, hit
+
+
+def digest(seed: int, size: int) -> str:
+    """The SHA-256 of what `blocks` gives."""
+    total = hashlib.sha256()
+    for block in blocks(seed, size):
+        total.update(block)
+    return total.hexdigest()
+
+
+def releases(count: int, seed: int) -> tuple[bool, int]:
+    """Sessions whose release is cut somewhere; whether each ended on both sides, and how many were."""
+    source = random.Random(seed)
+    with World(proxy=True, resume=3) as world:  # the server keeps what DISCONNECT never reached
+        for _ in range(count):
+            pool = world.pool()
+            pool.start()
+            direction = source.choice(("up", "down"))
+            # DISCONNECT takes 20 bytes, its answers 52 each, and TLS 22 more for every record
+            world.proxy.cut_after(source.randrange(0, 110), direction, source.random() < 0.5, which="live")
+            pool.close(30.0)
+            world.proxy.disarm()
+        return world.registry.wait_empty(lambda _: True, 30.0), count
+
+
+def main() -> int:
+    """Runs both, prints the figures, and returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bytes", type=int, default=1 << 30)
+    parser.add_argument("--cuts", type=int, default=2_000)
+    parser.add_argument("--releases", type=int, default=150)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    watch = Watch()
+    whole, hit = both_ways(options.bytes, options.cuts, options.seed, watch)
+    times = sorted(watch.seconds)
+    print(f"{options.bytes} bytes each way, {dict(hit)}: {'equal' if whole else 'DIFFERENT'}")
+    if times:
+        print(f"recovery: median {statistics.median(times):.3f} s, p95 {times[int(len(times) * 0.95)]:.3f} s")
+    released, count = releases(options.releases, options.seed)
+    print(f"{count} releases cut: {'all sessions over' if released else 'SESSIONS LEFT'}")
+    return 0 if whole and released else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
