@@ -24,14 +24,14 @@ _QUOTES: Final = "\"'`\\“”‘’„‚«»‹›"
 _PEM: Final = re.compile(rb"-----BEGIN (X509 |TRUSTED |)CERTIFICATE-----(.*?)-----END \1CERTIFICATE-----", re.DOTALL)
 
 
-def make(now: datetime) -> tuple[bytes, bytes]:
+def make(now: datetime, common_name: str = _NAME) -> tuple[bytes, bytes]:
     """A new self-signed certificate for localhost and its EC P-256 key, both PEM; the key is PKCS8, not encrypted.
 
     Valid for ten years from `now`, which is UTC where it has no zone. Nobody has to trust it: client and server
-    authenticate each other inside (protocol 3).
+    authenticate each other inside (protocol 3). `common_name`, 1 to 64 characters, is its subject and its issuer.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _NAME)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
     builder = builder.not_valid_before(now - _SKEW).not_valid_after(now + _LIFETIME)
     builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(_NAME)]), critical=False)

@@ -20,7 +20,6 @@ from .commands import Options, home_of
 from .stop import Stop, note
 
 
-
 def _pool(options: Options, warm: int) -> Pool:
     path = Path(options["-i"]) if options["-i"] else profiles.default_profile(home_of(options), os.environ)
     profile = profiles.load_profile(path)

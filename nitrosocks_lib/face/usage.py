@@ -10,7 +10,7 @@ nitrosocks: an end-to-end tunnel inside TLS that cannot be trusted
 Usage:
   nitrosocks keygen [--home DIR] [-v]... [-q]
   nitrosocks keygen NAME (--server HOST:PORT)... [--permit RULE]... [-o FILE] [--force] [--home DIR] [-v]... [-q]
-  nitrosocks serve [--listen ADDR]... [--cert FILE --key FILE] [--cipher NAME] [--window SIZE] [--resume SECONDS]
+  nitrosocks serve [--listen ADDR]... [(--cert FILE --key FILE)] [--cipher NAME] [--window SIZE] [--resume SECONDS]
              [--heartbeat SECONDS] [--refresh WHEN] [--drain SECONDS] [--home DIR] [-v]... [-q]
   nitrosocks forward (-L SPEC)... [-i PROFILE] [-N] [--retry] [--warm N] [--redial SECONDS] [--window SIZE]
              [--tls-verify] [-4 | -6] [--home DIR] [-v]... [-q]
@@ -30,7 +30,7 @@ Commands:
 
 Options:
   -L SPEC              forward [bind:]port:host:hostport, as ssh does; port 0 picks one, and prints it
-  -i PROFILE           the client profile [default: $NITROSOCKS_PROFILE, else default.profile or the only one in DIR]
+  -i PROFILE           the client profile; else $NITROSOCKS_PROFILE, default.profile or the only *.profile in DIR
   -o FILE              where to write the profile, - for stdout; else NAME.profile
   --home DIR           keys, certificates, profiles and clients.d; else $NITROSOCKS_HOME or ~/.config/nitrosocks
   --server HOST:PORT   where the client finds the server; more than one are tried in turn

@@ -70,7 +70,7 @@ class ClientTunnel(Tunnel):
         frames.parse_address(payload)
         if self.inbound.receiving.answer(Frame.OPENED) and self.stream is not None:
             self.stream.answered = True
-        self.inbound.consumed(at_once=True)
+        self.inbound.post_consumed()
 
     def _on_refused(self, payload: bytes) -> None:
         reason = frames.parse_reason(payload)
@@ -78,7 +78,7 @@ class ClientTunnel(Tunnel):
         if self.stream is not None:
             self.stream.refused = reason
             self.stream.peer_over = True
-        self.inbound.consumed(at_once=True)
+        self.inbound.post_consumed()
 
     # -- refresh (protocol 5) ---------------------------------------------------------------------------------------
 

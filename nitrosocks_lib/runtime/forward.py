@@ -62,12 +62,10 @@ class Forwarder:
             listener.close()
 
     def _accept(self) -> None:
-        poll = select.poll()
-        for fd in (*self._targets, self._wake.fd):
-            poll.register(fd, select.POLLIN)
+        interest = dict.fromkeys(self._targets, select.POLLIN)
         while not self._stopped:
-            for fd, _ in poll.poll():
-                if fd in self._targets and not self._stopped:
+            for fd in self._wake.wait(interest, None):
+                if not self._stopped:
                     self._accept_one(*self._targets[fd])
 
     def _accept_one(self, listener: socket.socket, target: Target) -> None:

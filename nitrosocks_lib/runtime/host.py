@@ -88,7 +88,7 @@ class ServerTunnel(Tunnel):
         stream = Stream(target, None)
         self.stream = self.inbound.stream = stream
         self.outbound.mail.stream = stream
-        self.inbound.consumed(at_once=True)
+        self.inbound.post_consumed()
         return stream
 
     def _dial(self, stream: Stream, client: Client) -> None:

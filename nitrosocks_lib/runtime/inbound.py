@@ -14,12 +14,13 @@ from ..facts import limits, wire
 from ..facts.errors import Violation
 from ..facts.wire import Frame, Reset
 from ..protocol import frames
+from ..protocol.acks import AckDue
 from ..protocol.session import FROM_CLIENT, FROM_SERVER, Peer, Receiving
 from .buffers import RECEIVED, SLOTS
 from .link import Link
 from .stream import Stream
 from .timers import now
-from .wake import Wake, wait
+from .wake import Wake
 
 if TYPE_CHECKING:
     from .tunnel import Tunnel
@@ -41,8 +42,7 @@ class Inbound:
         self.peer_acked = 0  # the highest `consumed` that the peer has acknowledged
         self._backlog: deque[tuple[memoryview, int, bytearray | None]] = deque()  # rest, size of the DATA, slot
         self._end_waits = False  # END stands behind the backlog
-        self._ack_bytes, self._ack_frames, self._ack_due = 0, 0, 0.0
-        self._ack_every = min(limits.ACK_BYTES, window // 2)
+        self._ack = AckDue(window)
         self._handlers = tunnel.handlers | {
             Frame.END: self._on_end,
             Frame.RESET: self._on_reset,
@@ -116,19 +116,19 @@ class Inbound:
         if self._slot:
             SLOTS.give_back(self._slot)
             self._slot = bytearray()
-        interest = {link.fd: link.read_wants, self.wake.fd: select.POLLIN}
+        interest = {link.fd: link.read_wants}
         stream = self.stream
         if self._backlog and stream is not None and stream.local is not None:
             interest[stream.local.fileno()] = select.POLLOUT
-        wait(interest, self._ack_due - now() if self._ack_due else None)
-        if self._ack_due and now() >= self._ack_due:
-            self._post_consumed()
+        self.wake.wait(interest, self._ack.at - now() if self._ack.at else None)
+        if self._ack.at and now() >= self._ack.at:
+            self.post_consumed()
 
     def rest(self, deadline: float) -> None:
         """Waits for a wake without reading any more: the session is over, and outbound says so."""
         self.wake.clear()
         if self.tunnel.outcome is None:
-            wait({self.wake.fd: select.POLLIN}, deadline - now())
+            self.wake.wait({}, deadline - now())
 
     def _take_mail(self) -> None:
         if not self.wake.pending:
@@ -158,7 +158,8 @@ class Inbound:
 
     def _on_data(self, plain: memoryview, size: int) -> None:
         if not self.receiving.data(size - 1):
-            self.consumed()
+            if self._ack.consumed(size - 1, now()):  # dropped
+                self.post_consumed()
             return
         sent, stream = 0, self.stream
         if not self._backlog and stream is not None and stream.local is not None:
@@ -215,7 +216,7 @@ class Inbound:
             self._end_waits = True
             self._flush()
             return
-        self.consumed(at_once=True)
+        self.post_consumed()
         if self.stream is not None and self.receiving.peer is Peer.ENDED:
             self._half_over(self.stream)
 
@@ -226,32 +227,32 @@ class Inbound:
             stream.local.shutdown(socket.SHUT_WR)
         self.receiving.passed_on()
         self._half_over(stream)
-        self.consumed(at_once=True)
+        self.post_consumed()
 
     def _on_reset(self, payload: bytes) -> None:
         reason = frames.parse_reason(payload)
         stream = self.stream
         if not self.receiving.reset():
-            self.consumed(at_once=True)
+            self.post_consumed()
             return
         self._forget_backlog()
         if stream is not None and not stream.peer_over:
             stream.reset_in = reason
             self.tunnel.stop_dial(stream)
             self._half_over(stream)
-        self.consumed(at_once=True)
+        self.post_consumed()
 
     def _half_over(self, stream: Stream) -> None:
         """Our half of the stream is done: outbound may close the local socket."""
         stream.peer_over = True
-        self.consumed(at_once=True)
+        self.post_consumed()
 
     def _drop(self, stream: Stream) -> None:
         """We reset the stream: drops what is held and what still comes."""
         self._forget_backlog()
         if self.receiving.drop():
             stream.peer_over = True
-        self.consumed(at_once=True)
+        self.post_consumed()
 
     def _forget_backlog(self) -> None:
         while self._backlog:
@@ -264,23 +265,12 @@ class Inbound:
 
     def _delivered(self, size: int) -> None:
         self.receiving.delivered(size)
-        self._ack_bytes += size
-        self._ack_frames += 1
-        if self._ack_bytes >= self._ack_every or self._ack_frames >= limits.ACK_FRAMES:
-            self._post_consumed()
-        elif not self._ack_due:
-            self._ack_due = now() + limits.ACK_DELAY
+        if self._ack.consumed(size, now()):
+            self.post_consumed()
 
-    def consumed(self, at_once: bool = False) -> None:
-        """Something other than DATA was consumed, or DATA dropped: outbound is to acknowledge it."""
-        self._ack_frames += 1
-        if at_once or self._ack_frames >= limits.ACK_FRAMES:
-            self._post_consumed()
-        elif not self._ack_due:
-            self._ack_due = now() + limits.ACK_DELAY
-
-    def _post_consumed(self) -> None:
-        self._ack_bytes, self._ack_frames, self._ack_due = 0, 0, 0.0
+    def post_consumed(self) -> None:
+        """Outbound is to acknowledge all that was consumed: at once, but for DATA."""
+        self._ack.sent()
         outbound = self.tunnel.outbound.mail
         outbound.consumed = self.receiving.consumed
         outbound.wake.set()

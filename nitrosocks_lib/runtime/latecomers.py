@@ -38,38 +38,33 @@ class Latecomers:
         self._wake.set()
 
     def _run(self) -> None:
-        poll = select.poll()
-        poll.register(self._wake.fd, select.POLLIN)
         rubbish = memoryview(bytearray(limits.FIRST_READ))
         while True:
             self._wake.clear()
             while self._added:
                 end, link = self._added.popleft()
                 self._links[link.fd] = (end, link)
-                poll.register(link.fd, select.POLLIN)
-                self._read(poll, link, rubbish)
-            self._close_due(poll)
+                self._read(link, rubbish)
+            self._close_due()
             first = next(iter(self._links.values()), None)
-            timeout = None if first is None else max(0, int((first[0] - now()) * 1000) + 1)
-            for fd, _ in poll.poll(timeout):
-                if fd in self._links:
-                    self._read(poll, self._links[fd][1], rubbish)
+            interest = dict.fromkeys(self._links, select.POLLIN)
+            for fd in self._wake.wait(interest, None if first is None else max(0.0, first[0] - now())):
+                self._read(self._links[fd][1], rubbish)
 
-    def _read(self, poll: select.poll, link: Link, rubbish: memoryview) -> None:
+    def _read(self, link: Link, rubbish: memoryview) -> None:
         try:
             for _ in range(16):  # a flood of one must not keep the others waiting
                 if not link.read_some(rubbish):
                     return
         except NetworkError:
-            self._close(poll, link)
+            self._close(link)
 
-    def _close_due(self, poll: select.poll) -> None:
+    def _close_due(self) -> None:
         over = max(0, len(self._links) - limits.LATECOMERS)
         due = [link for at, (end, link) in enumerate(self._links.values()) if at < over or end <= now()]
         for link in due:
-            self._close(poll, link)
+            self._close(link)
 
-    def _close(self, poll: select.poll, link: Link) -> None:
-        poll.unregister(link.fd)
+    def _close(self, link: Link) -> None:
         del self._links[link.fd]
         link.close(now())

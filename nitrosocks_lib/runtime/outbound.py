@@ -15,35 +15,12 @@ from ..protocol.handshake import Keys
 from ..protocol.resend import ResendQueue
 from .buffers import FRAMES, SLOTS
 from .link import Link
+from .mail import OutboundMail
 from .stream import Stream
 from .timers import now
-from .wake import Wake, wait
 
 if TYPE_CHECKING:
     from .tunnel import Tunnel
-
-
-class OutboundMail:
-    """What others post to outbound: set a field, then wake. The latest value wins, so it never grows."""
-
-    def __init__(self) -> None:
-        self.wake = Wake()
-        self.acked = 0  # inbound: the peer's consumed count
-        self.consumed = 0  # inbound: our consumed count, to be acknowledged
-        self.stream: Stream | None = None  # the current stream, from whoever opened it
-        self.pong: bytes | None = None  # inbound: the PONG to send
-        self.ping = False  # timers
-        self.goaway: bytes | None = None  # server: GOAWAY
-        self.release: bytes | None = None  # DISCONNECT or DISCONNECT_ACK
-        self.farewell: bytes | None = None  # DISCONNECT_DONE or ABORT: the session is over once it is written
-        self.forget_refresh()
-
-    def forget_refresh(self) -> None:
-        """A refresh that the end of a connection cut short is forgotten (protocol 5)."""
-        self.refresh = False  # server timers: start one
-        self.refreshed: tuple[bytes, Keys] | None = None  # client inbound: REFRESHED, and the keys after it
-        self.switch: tuple[bytes, Keys] | None = None  # server inbound: SWITCH, and the keys after it
-        self.switched = False  # client inbound: SWITCH verified
 
 
 class Outbound:
@@ -63,6 +40,7 @@ class Outbound:
         self._numbered_held = False  # client, between REFRESHED and SWITCH
         self._rekey: Keys | None = None  # take these behind the frame that was chosen last
         self._last = False  # the farewell is chosen
+        self._attend = True  # there may be frames that are not numbered; data flows without asking for them
 
     def rewind(self, received: int) -> None:
         """For the owner between two connections: the peer has `received`, all else is sent again after an ACK."""
@@ -103,16 +81,15 @@ class Outbound:
             self.stuck_since, unsent = 0.0, unsent[n:]
         # These bytes are sealed, and only the same ones may be written now. Mail is taken, but waits for them.
         self.stuck_since = self.stuck_since or now()
-        wait({link.fd: link.write_wants, self.mail.wake.fd: select.POLLIN}, None)
+        self.mail.wake.wait({link.fd: link.write_wants}, None)
         return unsent
 
     def _wait(self) -> None:
         """Nothing to seal: waits for mail, and for the local socket while it may be read."""
-        interest = {self.mail.wake.fd: select.POLLIN}
-        stream = self.stream
+        interest, stream = {}, self.stream
         if stream is not None and stream.local is not None and self._room(stream):
             interest[stream.local.fileno()] = select.POLLIN
-        wait(interest, None)
+        self.mail.wake.wait(interest, None)
 
     # -- mail -------------------------------------------------------------------------------------------------------
 
@@ -121,6 +98,7 @@ class Outbound:
         if not mail.wake.pending:
             return
         mail.wake.clear()
+        self._attend = True
         self._consumed = mail.consumed  # read before `reset_out`: RESET goes out before any ACK of what it drops
         if mail.acked > self.resend.acked:
             for slot in self.resend.acknowledge(mail.acked):
@@ -182,19 +160,21 @@ class Outbound:
         """Seals what waits, as many frames as `out` takes, else a new DATA frame; returns the sealed bytes."""
         end = 0
         while len(out) - end >= _CONTROL_MAX and not self._last:
-            plain = self._control() or self._numbered(len(out) - end - wire.FRAME_OVERHEAD)
-            if plain is None and not (end == 0 and self._read_local()):
-                break
+            control = self._control() if self._attend else None
+            if control is not None:
+                end += self.sealer.seal(control, out[end:])
+                if self._rekey is not None:
+                    self._take_keys(self._rekey)
+                continue
+            self._attend = False
+            plain = self._numbered(len(out) - end - wire.FRAME_OVERHEAD)
             if plain is not None:
                 end += self.sealer.seal(plain, out[end:])
-                self._after(plain)
+                self.resend.sealed()
+                self._attend = self.resend.resets > 0  # ACKs may have waited for this RESET
+            elif end or not self._read_local():
+                break
         return out[:end]
-
-    def _after(self, plain: bytes | memoryview) -> None:
-        if plain[0] in wire.NUMBERED:
-            self.resend.sealed()
-        elif self._rekey is not None:
-            self._take_keys(self._rekey)
 
     def _take_keys(self, keys: Keys) -> None:
         self.sealer.rekey(schedule.frame_keys(keys.root, self.tunnel.sends, self.tunnel.terms.encrypt_type))

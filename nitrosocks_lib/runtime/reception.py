@@ -97,7 +97,8 @@ class Reception:
                 link.write_all(hello.refusal(error.reason), deadline)
             link.close(now() + 1.0)
         except (NitroSocksError, OSError) as error:
-            log.warning("%s: the handshake failed: %s", peer, error)
+            level = logging.INFO if isinstance(error, NetworkError) else logging.WARNING
+            log.log(level, "%s: the handshake failed: %s", peer, error)
             link.close()
 
     def _hello(self, link: Link, deadline: float) -> tuple[Conversation, Hello]:

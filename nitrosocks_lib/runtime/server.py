@@ -86,13 +86,10 @@ class Server:
         self._thread.start()
 
     def _accept(self) -> None:
-        poll = select.poll()
-        for fd in (*self._listeners, self._wake.fd):
-            poll.register(fd, select.POLLIN)
+        interest = dict.fromkeys(self._listeners, select.POLLIN)
         while not self._stopped:
-            for fd, _ in poll.poll():
-                if fd in self._listeners:
-                    self._accept_one(self._listeners[fd])
+            for fd in self._wake.wait(interest, None):
+                self._accept_one(self._listeners[fd])
         for listener in self._listeners.values():
             listener.close()
 

@@ -20,7 +20,7 @@ from .liveness import Liveness
 from .stream import Stream
 from .timers import TIMERS, Timer, jittered, now
 from .tunnel import Attached, Outcome
-from .wake import Wake, wait
+from .wake import Wake
 
 if TYPE_CHECKING:
     from .pool import Pool
@@ -187,11 +187,11 @@ class ClientSession:
 
     def _pause(self, seconds: float) -> bool:
         """Waits before the next attempt; False when the session was given up or its local socket is gone."""
-        interest = {self._command.fd: select.POLLIN}
+        interest = {}
         stream = self.tunnel.stream
         if stream is not None and stream.local is not None and not stream.closed:
             interest[stream.local.fileno()] = select.POLLERR  # and POLLHUP, which comes unasked
-        ready = wait(interest, seconds)
+        ready = self._command.wait(interest, seconds)
         self._command.clear()
         if any(events & (select.POLLERR | select.POLLHUP | select.POLLNVAL) for events in ready.values()):
             self._given_up = "the local side closed its connection"

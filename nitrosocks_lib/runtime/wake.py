@@ -6,19 +6,21 @@ import os
 import select
 import socket
 import threading
-from contextlib import suppress
 
 
 class Wake:
-    """Poll it for reading. To post: set a field, then `set()`. To take: `clear()`, then read the fields.
+    """To post: set a field, then `set()`. To take: `clear()`, then read the fields. To wait for a post: `wait`.
 
-    Any thread may call `set`; one thread owns `clear` and `close`.
+    Any thread may call `set`; one thread owns the rest. A descriptor is written to only while the owner waits, so a
+    post to a busy thread costs no system call.
     """
 
-    __slots__ = ("_lock", "_pair", "fd", "pending")
+    __slots__ = ("_armed", "_lock", "_pair", "_written", "fd", "pending")
 
     def __init__(self) -> None:
-        self.pending = False
+        self.pending = False  # something was posted and not taken
+        self._armed = False  # the owner waits, or is about to
+        self._written = False
         self._lock = threading.Lock()  # a late set must not write into a descriptor that somebody else has by now
         self._pair: tuple[socket.socket, socket.socket] | None = None
         if hasattr(os, "eventfd"):
@@ -30,29 +32,43 @@ class Wake:
             self.fd = self._pair[0].fileno()
 
     def set(self) -> None:
-        """Wakes the owner; costs nothing while an earlier wake is not taken, so a mailbox never grows."""
-        if self.pending:
-            return
-        with self._lock:
-            if self.fd < 0:
-                return
-            self.pending = True
-            if self._pair is None:
-                os.eventfd_write(self.fd, 1)
-            else:
-                with suppress(BlockingIOError):  # full means that it is awake
-                    self._pair[1].send(b"!")
+        """Wakes the owner, or tells it before it waits next. Never blocks; a mailbox never grows by it."""
+        self.pending = True
+        if self._armed:
+            with self._lock:
+                if self.fd >= 0 and not self._written:
+                    self._written = True
+                    self._write()
 
     def clear(self) -> None:
         """Takes the wake. `pending` falls before the fields are read, so a post in between wakes again."""
-        if not self.pending:
-            return
-        with suppress(BlockingIOError):  # `pending` is raised by hand before a thread's first look at its mail
-            if self._pair is None:
-                os.eventfd_read(self.fd)
-            else:
-                self._pair[0].recv(64)
         self.pending = False
+
+    def wait(self, interest: dict[int, int], timeout: float | None) -> dict[int, int]:
+        """Waits for a post, or for one of {descriptor: events}; returns which of those are ready."""
+        self._armed = True  # before the look at `pending`: a post sees one, or we see the other
+        try:
+            ready = {} if self.pending else wait(interest | {self.fd: select.POLLIN}, timeout)
+        finally:
+            self._armed = False
+        with self._lock:
+            if self._written:
+                self._written = False
+                self._drain()
+        ready.pop(self.fd, None)
+        return ready
+
+    def _write(self) -> None:
+        if self._pair is None:
+            os.eventfd_write(self.fd, 1)
+        else:
+            self._pair[1].send(b"!")
+
+    def _drain(self) -> None:
+        if self._pair is None:
+            os.eventfd_read(self.fd)
+        else:
+            self._pair[0].recv(64)
 
     def close(self) -> None:
         """Gives the descriptor back; the owner's last call."""
