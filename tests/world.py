@@ -64,6 +64,7 @@ class World(contextlib.ExitStack):
         crt, key = _certificate()
         leaf = hashlib.sha256(certificate.leaf_der(crt.read_bytes())).digest()
         self.settings = {"context": server_context(crt, key), "certificate_hash": leaf} | settings
+        self.callback(_close_near)
         self.directory = Directory()
         self.token = os.urandom(32)
         self.key = self.directory.add(os.urandom(32), self.token)
@@ -111,12 +112,21 @@ class World(contextlib.ExitStack):
         return int(listener.getsockname()[1])
 
 
+_NEAR: list[socket.socket] = []  # of all Opened; a World closes them when it ends
+
+
+def _close_near() -> None:
+    while _NEAR:
+        _NEAR.pop().close()
+
+
 class Opened:
     """One stream through a pool, as a local application sees it: `near` is its socket."""
 
     def __init__(self, pool: Pool, port: int, host: str = "127.0.0.1", kind: int = 1) -> None:
         self.near, far = socket.socketpair()
         self.near.settimeout(BOUND)
+        _NEAR.append(self.near)
         self.over = threading.Event()
         self.stream: Stream | None = None
         pool.open(Target(kind, host, port), far, self._finished)

@@ -73,15 +73,15 @@ def _with_nitrosocks(home: Path, recording: Path) -> Got:
     with ExitStack() as stack:
         web = stack.enter_context(_web())
         server, address = _server(home)
-        stack.callback(server.stop)
         box = stack.enter_context(_box(home, address, recording))
         pool = Pool(_dialler(home, box.port, web.server_port))
         stack.callback(pool.close, limits.RELEASE)
         forwarder = Forwarder(pool)
         stack.callback(forwarder.stop)
         near = forwarder.listen(Forward(_LOOPBACK, 0, Target(Kind.TCP, _LOOPBACK, web.server_port)))
-        server.start()
         forwarder.start()
+        server.start()
+        stack.callback(server.drain, limits.RELEASE)  # the first thing at the end: it lets the stream end in order
         cuts: list[int] = []
 
         def cut() -> None:

@@ -157,6 +157,8 @@ class _Connection(threading.Thread):
     def _relay(self, client: _Side, upstream: _Side) -> None:
         """Until both sides have ended. Where one is broken, the other gets what is buffered, and is read to its end."""
         ways, deadline = (("up", client, upstream), ("down", upstream, client)), None
+        for way, _, _ in ways:
+            self._owner.saw(self._number, way, b"", "wb")
         while True:
             for way, source, sink in ways:
                 if not source.ended and sink.unsent <= _FULL and (plain := source.receive()):
@@ -192,9 +194,9 @@ class Interceptor:
 
     It listens from the beginning, serves from `start` to `stop`; any thread may call the methods. An end of one
     direction is passed on after what is buffered (256 KiB at most); where one side breaks or the upstream is down, the
-    other gets a clean end. Before plaintext is passed on, it is counted in `seen` ("up", "down", beside "connections")
-    and written to `recording`/connection-N.up or .down, N from 1. Raises CannotCreate where an address, the folder or
-    the certificate cannot be used.
+    other gets a clean end, and 2 s to take it. Before plaintext is passed on, it is counted in `seen` ("up", "down",
+    beside "connections") and written to `recording`/connection-N.up or .down, N from 1. Raises CannotCreate where an
+    address, the folder or the certificate cannot be used.
     """
 
     def __init__(self, upstream: tuple[str, int], cert: Path | str, key: Path | str,
@@ -207,6 +209,7 @@ class Interceptor:
             if recording is not None:
                 recording.mkdir(parents=True, exist_ok=True)
             self._listener = socket.create_server(listen, backlog=128)
+            self._listener.setblocking(False)
         except OSError as error:
             raise CannotCreate(f"cannot intercept on {listen[0]}:{listen[1]} with {cert} and {key}: {error}") from error
         self.port = int(self._listener.getsockname()[1])
@@ -239,12 +242,12 @@ class Interceptor:
         for sock in (self._listener, self._wake, self._waker):
             sock.close()
 
-    def saw(self, number: int, way: str, plain: bytes) -> None:
+    def saw(self, number: int, way: str, plain: bytes, mode: str = "ab") -> None:
         """Called by a connection before it passes on `plain`. Raises OSError where it cannot be recorded."""
         with self.lock:
             self.seen[way] += len(plain)
         if self._recording is not None:
-            with open(self._recording / f"connection-{number}.{way}", "ab") as file:
+            with open(self._recording / f"connection-{number}.{way}", mode) as file:
                 file.write(plain)
 
     def _accept(self) -> None:

@@ -21,6 +21,7 @@ class Latecomers:
         self._seconds = seconds
         self._added: deque[tuple[float, Link]] = deque()
         self._wake = Wake()
+        self._stopped = False
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._links: dict[int, tuple[float, Link]] = {}  # by descriptor, in the order of their ends
@@ -37,9 +38,16 @@ class Latecomers:
                 self._thread.start()
         self._wake.set()
 
+    def stop(self) -> None:
+        """Closes them all; the server ends."""
+        self._stopped = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
     def _run(self) -> None:
         rubbish = memoryview(bytearray(limits.FIRST_READ))
-        while True:
+        while not self._stopped:
             self._wake.clear()
             while self._added:
                 end, link = self._added.popleft()
@@ -50,6 +58,8 @@ class Latecomers:
             interest = dict.fromkeys(self._links, select.POLLIN)
             for fd in self._wake.wait(interest, None if first is None else max(0.0, first[0] - now())):
                 self._read(self._links[fd][1], rubbish)
+        for _, link in [*self._links.values(), *self._added]:
+            link.close(now())
 
     def _read(self, link: Link, rubbish: memoryview) -> None:
         try:

@@ -44,7 +44,8 @@ class Registry:
         self._sessions: dict[bytes, Hosted] = {}
         self._per_client: Counter[bytes] = Counter()
         self._budget = budget
-        self._empty = threading.Condition(self._lock)
+        self._changed = threading.Condition(self._lock)
+        self.closing = False  # the server stops: nothing is kept for a RESUME any more
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -130,7 +131,7 @@ class Registry:
             if hosted.owner is not threading.current_thread():
                 return
             hosted.owner = hosted.link = None
-        if outcome is Outcome.OVER:
+        if outcome is Outcome.OVER or self.closing:
             self.forget(hosted, hosted.tunnel.reason)
         else:
             self._detach(hosted)
@@ -140,6 +141,7 @@ class Registry:
         with self._lock:
             if hosted.expiry is None and hosted.tunnel.terms.session_id in self._sessions:
                 hosted.expiry = TIMERS.after(hosted.tunnel.terms.resume, lambda _: self._expire(hosted))
+            self._changed.notify_all()
 
     def _expire(self, hosted: Hosted) -> None:
         """A timer; joining an attempt that is under way may take a moment, so a thread does it."""
@@ -165,7 +167,7 @@ class Registry:
         hosted.tunnel.dispose(reason)
         self.give_back(hosted.tunnel.client.public.client_id, hosted.reserved)
         with self._lock:
-            self._empty.notify_all()
+            self._changed.notify_all()
 
     def all(self) -> list[Hosted]:
         """A snapshot."""
@@ -175,4 +177,4 @@ class Registry:
     def wait_empty(self, busy: Callable[[Hosted], bool], seconds: float) -> bool:
         """Waits until no session is busy; False when time is over first."""
         with self._lock:
-            return self._empty.wait_for(lambda: not any(map(busy, self._sessions.values())), seconds)
+            return self._changed.wait_for(lambda: not any(map(busy, self._sessions.values())), seconds)

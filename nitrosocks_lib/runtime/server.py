@@ -53,6 +53,12 @@ class Unauthenticated:
         if watch is not None:
             watch.close()
 
+    def close(self) -> None:
+        """Ends them all."""
+        with self._lock:
+            while self._watched:
+                self._end(self._watched.popitem()[1])
+
     @staticmethod
     def _end(watch: socket.socket) -> None:
         with suppress(OSError):
@@ -133,6 +139,8 @@ class Server:
     def stop(self) -> None:
         """Aborts all sessions, says so to their clients, and ends."""
         registry = self.reception.registry
+        registry.closing = True
+        self.reception.draining = self.reception.draining or now()
         for hosted in registry.all():
             hosted.tunnel.post_abort(Abort.SERVER_STOPS, "")
             if hosted.tunnel.outcome is not None:
@@ -140,6 +148,8 @@ class Server:
         registry.wait_empty(lambda _: True, limits.RELEASE)
         self._stopped = True
         self._wake.set()
+        self._unauthenticated.close()
+        self._latecomers.stop()
         if self._thread is not None:
             self._thread.join()
 

@@ -101,8 +101,8 @@ class ClientSession:
             if outcome is not Outcome.OVER and not self._given_up and not self._pool.drop_if_idle(self):
                 link = self._resumed(outcome)
         liveness.stop()
-        self._pool.gone(self)
         self._finish()
+        self._pool.gone(self)
 
     def _finish(self) -> None:
         stream = self.tunnel.stream

@@ -43,7 +43,7 @@ class Cutter:
     def __init__(self, seed: int, cuts: int, size: int) -> None:
         self._random = random.Random(seed)
         self._left = cuts
-        self._mean = 2 * size // cuts  # bytes between two cuts, so that they are spread over the transfer
+        self._mean = size // cuts  # bytes between two cuts of data, so that all fall within the transfer
         self.planned: list[Cut] = []
 
     def __call__(self, number: int) -> list[Cut]:
