@@ -14,8 +14,8 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 @dataclass(frozen=True)
 class Cut:
-    """Ends the connection when exactly `after` bytes of a direction have passed, those that a Hold dropped included.
-    With a FIN they arrive; with a RST the last of them may be lost on the way."""
+    """Ends the connection when exactly `after` bytes of a direction have passed, those that a Hold dropped included;
+    0: as soon as the upstream is reached. With a FIN they arrive; with a RST the last may be lost on the way."""
 
     after: int
     direction: str = "up"

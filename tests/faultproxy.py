@@ -220,7 +220,6 @@ class FaultProxy:
         connection.swallows = self._swallows
         if not self._swallows:
             connection.upstream.connect_ex(self.upstream)
-        connection.cut_if_due()
         connection.watch()
 
     def count(self, direction: str, n: int) -> None:

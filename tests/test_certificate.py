@@ -46,6 +46,14 @@ def test_what_is_made() -> None:
     cert.verify_directly_issued_by(cert)
 
 
+def test_another_name_is_subject_and_issuer_and_the_host_stays() -> None:
+    cert_pem, _ = make(NOW, "An Inspection Box")
+    cert = x509.load_pem_x509_certificate(cert_pem)
+    names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert cert.subject.rfc4514_string() == "CN=An Inspection Box" and issuer(leaf_der(cert_pem)) == "An Inspection Box"
+    assert names.get_values_for_type(x509.DNSName) == ["localhost"]
+
+
 def test_each_one_is_new() -> None:
     (cert, key), (other_cert, other_key) = make(NOW), make(NOW)
     assert cert != other_cert and key != other_key

@@ -135,6 +135,7 @@ def test_a_cut_with_a_fin_is_no_reset_even_for_one_that_goes_on_sending(
         for sock in ends.both():
             sock.sendall(bytes(1 << 20))
             assert read_all(sock) == b""
+            sock.sendall(bytes(32 << 20))
             sock.shutdown(socket.SHUT_WR)
     proxy.unstall()
     with Ends(proxy.port, listener) as ends:

@@ -1,12 +1,14 @@
-"""The command line: docopt usage, exit codes, messages to people, signals. The only place that maps errors to codes."""
+"""The command line: docopt usage, exit codes, messages to people. The only place that maps errors to codes."""
 
 from __future__ import annotations
 
 import logging
 import os
 import resource
+import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from docopt import DocoptExit, docopt
@@ -17,12 +19,14 @@ from ..facts import errors
 from ..facts.errors import NitroSocksError
 from ..facts.wire import Refusal
 from . import commands, demo, tunnels
+from .notes import NOTE
 from .usage import USAGE
 
+EXIT_USAGE = 64
 EXIT_FAULT = 70
 EXIT_CONNECT = 255  # what ssh exits with
 _CODES: tuple[tuple[type[NitroSocksError], int], ...] = (
-    (errors.UsageError, 64),
+    (errors.UsageError, EXIT_USAGE),
     (errors.KeyFileError, 65),
     (errors.NetworkError, 69),
     (errors.SessionLost, 69),
@@ -31,7 +35,7 @@ _CODES: tuple[tuple[type[NitroSocksError], int], ...] = (
     (errors.NotAuthorised, 77),
     (errors.ConfigurationError, 78),
 )
-_COMMANDS = {
+_COMMANDS: dict[str, Callable[[dict[str, Any]], int]] = {
     "keygen": commands.keygen,
     "serve": commands.serve,
     "forward": tunnels.forward,
@@ -46,30 +50,37 @@ def main(argv: list[str]) -> int:
     if missing := missing_algorithm():
         hint = "its own wheels have it: python3 -m pip install --upgrade 'cryptography>=50'"
         return _say(f"this build of the Python package 'cryptography' lacks {missing}", hint)
+    words = [_named(word) if word in ("-4", "-6") else word for word in argv]
     try:
-        options: dict[str, Any] = docopt(USAGE, argv, version=f"nitrosocks {__version__}")
+        options: dict[str, Any] = docopt(_named(USAGE), words, default_help=False, version=f"nitrosocks {__version__}")
     except DocoptExit:
         return _usage(argv)
-    except SystemExit:  # --help and --version, which docopt has printed
+    except SystemExit:  # --version, which docopt has printed
+        return 0
+    if options["--help"]:
+        print(USAGE, end="")
         return 0
     _speak(options["-v"], options["-q"])
     _raise_descriptor_limit()
     threading.excepthook = _thread_failed
     command = next(name for name in _COMMANDS if options[name])
+    code = _run(command, options)
+    return EXIT_CONNECT if command == "connect" and code not in (0, EXIT_USAGE) else code
+
+
+def _run(command: str, options: dict[str, Any]) -> int:
     try:
-        code: int = _COMMANDS[command](options)
+        return _COMMANDS[command](options)
     except NitroSocksError as error:
         _say(str(error), error.hint)
-        code = exit_code(error)
-        return EXIT_CONNECT if command == "connect" and code != 64 else code
+        return exit_code(error)
     except KeyboardInterrupt:
-        return 130
+        return 128 + signal.SIGINT
     except BrokenPipeError:
         return EXIT_FAULT
     except Exception:
         log.exception("a fault of ours; please report it")
         return EXIT_FAULT
-    return code
 
 
 def exit_code(error: NitroSocksError) -> int:
@@ -79,12 +90,17 @@ def exit_code(error: NitroSocksError) -> int:
     return next((code for kind, code in _CODES if isinstance(error, kind)), EXIT_FAULT)
 
 
+def _named(text: str) -> str:
+    """docopt takes -4 and -6 for numbers; under long names it does not."""
+    return text.replace("-4", "--ipv4").replace("-6", "--ipv6")
+
+
 def _usage(argv: list[str]) -> int:
     command = next((word for word in argv if not word.startswith("-")), "")
     known = command in _COMMANDS
     what = f"these are not words that '{command}' takes" if known else "no such command" if command else "no command"
     _say(what, "see: nitrosocks --help")
-    return 64
+    return EXIT_USAGE
 
 
 def _say(text: str, hint: str = "") -> int:
@@ -94,7 +110,7 @@ def _say(text: str, hint: str = "") -> int:
 
 def _speak(verbose: int, quiet: bool) -> None:
     """Log lines go to stderr, one each; secrets never do."""
-    level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    level = logging.ERROR if quiet else (NOTE, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     form = "nitrosocks: %(message)s" if verbose < 2 else "%(asctime)s %(threadName)s %(name)s: %(message)s"
     logging.basicConfig(level=level, format=form, stream=sys.stderr)
 

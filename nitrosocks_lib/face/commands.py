@@ -16,9 +16,10 @@ from ..facts.address import join_host_port
 from ..runtime.carriers import server_context
 from ..runtime.reception import Settings
 from ..runtime.server import Server
+from ..runtime.stop import Stop
 from . import profiles, specs
 from .keyfiles import write_secret
-from .stop import Stop, note
+from .notes import note
 
 Options = dict[str, Any]
 
@@ -80,7 +81,8 @@ def serve(options: Options) -> int:
         note(f"listening on {join_host_port(*server.listen(host, port))}")
     server.start()
     note(f"ready, with key {fingerprint(profiles.ensure_server_key(home)[0].public)}")
-    stop.wait()
+    while not stop.wait():
+        pass  # SIGHUP: clients.d is looked at anew at every use anyway
     drain = specs.whole("--drain", options["--drain"], limits.DRAIN, 0, 86_400)
     note(f"stopping; running streams have {drain} s")
     server.drain(drain)

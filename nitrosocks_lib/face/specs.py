@@ -9,7 +9,7 @@ from ..facts.address import parse_port, split_host_port
 from ..facts.errors import UsageError
 from ..facts.wire import EncryptType, Kind
 from ..protocol.frames import Target
-from ..runtime.forward import Forward
+from ..runtime.forward import LOOPBACK, Forward
 from ..runtime.host import RefreshPolicy
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -25,7 +25,7 @@ def forward(spec: str) -> Forward:
     *bind, port, host, hostport = parts
     if not host:
         raise UsageError(f"-L {spec}: the target's host is missing", "as in -L 8080:intranet.example:80")
-    near = "localhost" if not bind else "" if bind[0] in ("", "*") else bind[0]
+    near = LOOPBACK if not bind else "" if bind[0] in ("", "*") else bind[0]
     target = Target(Kind.TCP, host, parse_port(hostport, f"-L {spec}"))
     return Forward(near, parse_port(port, f"-L {spec}", zero=True), target)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from pathlib import Path
 
@@ -15,15 +14,16 @@ from ..runtime.dialler import Dialler
 from ..runtime.forward import Forwarder
 from ..runtime.pool import Pool
 from ..runtime.stdio import Pipe
+from ..runtime.stop import Stop
 from . import profiles, specs
 from .commands import Options, home_of
-from .stop import Stop, note
+from .notes import note
 
 
 def _pool(options: Options, warm: int) -> Pool:
     path = Path(options["-i"]) if options["-i"] else profiles.default_profile(home_of(options), os.environ)
     profile = profiles.load_profile(path)
-    route = Route(options["--tls-verify"], ipv4=not options["-6"], ipv6=not options["-4"])
+    route = Route(options["--tls-verify"], ipv4=not options["--ipv6"], ipv6=not options["--ipv4"])
     dialler = Dialler(profile.credentials, profile.servers, route, specs.window(options["--window"]))
     redial = specs.whole("--redial", options["--redial"], 0, 1, 86_400)
     return Pool(dialler, warm, float(redial) or None)
@@ -42,7 +42,10 @@ def forward(options: Options) -> int:
         target = join_host_port(each.target.host, each.target.port)
         print(f"forwarding {join_host_port(*at)} to {target}", flush=True)
     note("ready")
-    stop.wait()
+    while not stop.wait():
+        if stop.hurry:
+            stop.hurry = False
+            pool.hurry()
     forwarder.stop()
     pool.close(limits.RELEASE)
     return 0
@@ -66,6 +69,7 @@ def _first_session(pool: Pool, stop: Stop, retry: bool) -> bool:
 def _start(pool: Pool, stop: Stop) -> NitroSocksError | None:
     """Dials in a thread, so that a signal is not kept waiting; returns why there is no session."""
     failures: list[NitroSocksError] = []
+    made = threading.Event()
 
     def start() -> None:
         try:
@@ -73,11 +77,12 @@ def _start(pool: Pool, stop: Stop) -> NitroSocksError | None:
         except NitroSocksError as error:
             failures.append(error)
         finally:
-            stop.event.set()
+            made.set()
+            stop.tell()
 
     threading.Thread(target=start, name="first session", daemon=True).start()
-    if not stop.wait():
-        stop.event.clear()
+    while not stop.wait() and not made.is_set():
+        pass
     return failures[0] if failures else None
 
 
@@ -86,8 +91,8 @@ def connect(options: Options) -> int:
     target = specs.destination(options["HOST"], options["PORT"])
     pool = _pool(options, 0)
     pool.start()
-    pipe = Pipe(pool)
-    stop = Stop(signal.SIGHUP, event=pipe.ended)  # before this the signals' own effect, a quick end, is right
+    stop = Stop(hangup_ends=True)  # before this the signals' own effect, a quick end, is right
+    pipe = Pipe(pool, stop)
     try:
         quiet = pipe.run(target)
     except NetworkError as error:

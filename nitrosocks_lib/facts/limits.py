@@ -59,8 +59,9 @@ BACKOFF_MAX: Final = 10.0
 
 # Sessions (one program).
 SESSIONS_PER_CLIENT: Final = 256
-BUDGET: Final = 1 << 30  # bytes that all sessions of a server may hold together, both directions
-BUDGET_SHARE: Final = 16  # a session gets at most this part of what is left, so a few never starve the rest
+BUDGET: Final = 4 << 30  # bytes that all sessions of a server may hold together, both directions
+BUDGET_SHARE: Final = 256  # a session gets at most this part of what is left: 256 full windows, 1,300 sessions in all
+REVOKED: Final = 5.0  # how often a server looks for sessions of clients that are authorised no more
 WARM: Final = 1
 WARM_MAX: Final = 64
 IDLE: Final = 60.0  # an idle session beyond the warm ones is released after this

@@ -6,18 +6,24 @@ import logging
 import select
 import socket
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from ..facts.address import join_host_port
 from ..facts.errors import CannotCreate
 from ..protocol.frames import Target
 from .carriers import tune
-from .listener import bind
+from .listener import PAUSE, bind
 from .pool import Pool
+from .session import OWN_END
 from .stream import Stream
 from .wake import Wake
 
 log = logging.getLogger(__name__)
+
+
+LOOPBACK: Final = "127.0.0.1"  # of a Forward: [::1] as well, where there is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,16 @@ class Forwarder:
         listener.setblocking(False)
         self._targets[listener.fileno()] = (listener, forward.target)
         host, port = listener.getsockname()[:2]
+        if forward.host == LOOPBACK:
+            self._listen_ipv6(int(port), forward.target)
         return str(host), int(port)
+
+    def _listen_ipv6(self, port: int, target: Target) -> None:
+        """The other loopback address, as ssh does; a machine may have none."""
+        with suppress(CannotCreate):
+            other = bind("::1", port)
+            other.setblocking(False)
+            self._targets[other.fileno()] = (other, target)
 
     def start(self) -> None:
         """Begins to accept."""
@@ -72,7 +87,8 @@ class Forwarder:
         try:
             local, _ = listener.accept()
         except OSError as error:
-            log.debug("accept: %s", error)  # gone again, or no descriptor is left just now
+            log.warning("a connection cannot be taken: %s", error.strerror)
+            self._wake.wait({}, PAUSE)
             return
         tune(local)
         self._pool.open(target, local, _report)
@@ -81,6 +97,8 @@ class Forwarder:
 def _report(stream: Stream) -> None:
     """Says why a connection did not end well; well-ended ones are no news."""
     where = join_host_port(stream.target.host, stream.target.port)
+    if stream.lost == OWN_END:
+        return
     if stream.lost:
         log.warning("%s: connection reset: %s", where, stream.lost)
     elif stream.refused is not None:

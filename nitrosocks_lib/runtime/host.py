@@ -69,11 +69,7 @@ class ServerTunnel(Tunnel):
 
     def _on_open(self, payload: bytes) -> None:
         stream = self._begin(payload, Frame.OPEN)
-        client = self._lookup()
-        if client is None:
-            self._answer(stream, frames.reason(Frame.REFUSED, Reply.NOT_PERMITTED, "this client was revoked"))
-            return
-        threading.Thread(target=self._dial, args=(stream, client), name="dial", daemon=True).start()
+        threading.Thread(target=self._dial, args=(stream,), name="dial", daemon=True).start()
 
     def _on_listen(self, payload: bytes) -> None:
         stream = self._begin(payload, Frame.LISTEN)
@@ -91,9 +87,12 @@ class ServerTunnel(Tunnel):
         self.inbound.post_consumed()
         return stream
 
-    def _dial(self, stream: Stream, client: Client) -> None:
-        """A short-lived thread: reaches the target, and posts the outcome to both halves."""
+    def _dial(self, stream: Stream) -> None:
+        """A short-lived thread: reaches the target as the client is permitted to now, and posts the outcome."""
         try:
+            client = self._lookup()
+            if client is None:
+                raise Unreached(Reply.NOT_PERMITTED, "this client was revoked")
             local, answer = reach(stream.target, client.permit)
         except Unreached as error:
             log.info("%s: refused: %s", self.client.name, error)

@@ -10,6 +10,8 @@ from ..facts.errors import CannotCreate
 
 BACKLOG = 512  # connections that wait to be accepted; a burst of a browser is far below
 
+PAUSE = 0.1  # seconds after an accept that failed: most often no descriptor is left, and poll would spin
+
 
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket; an empty host means all interfaces, IPv6 and IPv4. Raises CannotCreate."""

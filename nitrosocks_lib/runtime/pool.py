@@ -140,6 +140,13 @@ class Pool:
             self._empty.notify_all()
         self._keep_warm()
 
+    def hurry(self) -> None:
+        """Ends the pauses of all sessions that reconnect: the network is there again."""
+        with self._lock:
+            sessions = list(self._alive)
+        for session in sessions:
+            session.hurry()
+
     # -- shrinking and the end --------------------------------------------------------------------------------------
 
     def _trim(self, at: float) -> float | None:

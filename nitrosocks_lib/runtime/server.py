@@ -17,7 +17,7 @@ from ..facts.wire import Abort
 from ..protocol import frames
 from .clients import Clients
 from .latecomers import Latecomers
-from .listener import bind
+from .listener import PAUSE, bind
 from .reception import Reception, Settings
 from .registry import Hosted
 from .timers import now
@@ -46,6 +46,12 @@ class Unauthenticated:
                 self._end(self._watched.popitem(last=False)[1])
         return id(watch)
 
+    def end_oldest(self) -> None:
+        """Makes room."""
+        with self._lock:
+            if self._watched:
+                self._end(self._watched.popitem(last=False)[1])
+
     def leave(self, key: int) -> None:
         """The connection is authenticated, not ours, or over; may be called again."""
         with self._lock:
@@ -73,6 +79,8 @@ class Server:
         self._latecomers = Latecomers(schedule.late_seconds(schedule.knock_key(key.public)))
         self.reception = Reception(key, clients, settings, self._latecomers)
         self._unauthenticated = Unauthenticated()
+        self._clients = clients
+        self._looked = now()
         self._listeners: dict[int, socket.socket] = {}
         self._wake = Wake()
         self._stopped = False
@@ -94,17 +102,29 @@ class Server:
     def _accept(self) -> None:
         interest = dict.fromkeys(self._listeners, select.POLLIN)
         while not self._stopped:
-            for fd in self._wake.wait(interest, None):
+            for fd in self._wake.wait(interest, limits.REVOKED):
                 self._accept_one(self._listeners[fd])
+            self._end_revoked()
         for listener in self._listeners.values():
             listener.close()
+
+    def _end_revoked(self) -> None:
+        """A client that is authorised no more is not to stay connected."""
+        if now() < self._looked + limits.REVOKED:
+            return
+        self._looked = now()
+        for hosted in self.reception.registry.all():
+            if self._clients.lookup(hosted.tunnel.client.public.client_id) is None:
+                log.warning("%s was revoked: its session ends", hosted.name)
+                hosted.tunnel.post_abort(Abort.REVOKED, "")
 
     def _accept_one(self, listener: socket.socket) -> None:
         try:
             raw, peer = listener.accept()
         except OSError as error:
-            # ECONNABORTED, or no descriptor is left: the oldest that is not authenticated has to make room
-            log.debug("accept: %s", error)
+            log.warning("a connection cannot be taken: %s", error.strerror)
+            self._unauthenticated.end_oldest()  # it may hold the descriptor that was missing
+            self._wake.wait({}, PAUSE)
             return
         thread = threading.Thread(target=self._receive, args=(raw, peer), name="connection", daemon=True)
         thread.start()

@@ -25,6 +25,7 @@ from .wake import Wake
 if TYPE_CHECKING:
     from .pool import Pool
 
+OWN_END = "this side ended it"  # of a stream that was lost: no news to people
 log = logging.getLogger(__name__)
 
 
@@ -77,7 +78,7 @@ class ClientSession:
         if self.tunnel.stream is None and self.tunnel.outcome is None:
             self.tunnel.disconnect()
         else:
-            self.give_up("this side ended it")
+            self.give_up(OWN_END)
 
     def give_up(self, reason: str) -> None:
         """Ends the session now: with ABORT where there is a connection, else by forgetting it."""
@@ -86,6 +87,10 @@ class ClientSession:
         if self.tunnel.outcome is None:
             self.tunnel.post_abort(Abort.OTHER, reason)
             TIMERS.after(limits.RELEASE, self.tunnel.unanswered)
+
+    def hurry(self) -> None:
+        """Ends a pause between two attempts to reconnect."""
+        self._command.set()
 
     # -- the session's thread ---------------------------------------------------------------------------------------
 

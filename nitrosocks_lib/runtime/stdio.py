@@ -14,6 +14,7 @@ from contextlib import suppress
 from ..facts.errors import NetworkError
 from ..protocol.frames import Target
 from .pool import Pool
+from .stop import Stop
 from .stream import Stream
 
 _CHUNK = 64 * 1024
@@ -22,12 +23,13 @@ _CHUNK = 64 * 1024
 class Pipe:
     """One stream between two descriptors and a target."""
 
-    def __init__(self, pool: Pool, source: int = 0, sink: int = 1) -> None:
+    def __init__(self, pool: Pool, stop: Stop, source: int = 0, sink: int = 1) -> None:
+        """`stop` is told when the target's data is written, or the sink takes no more."""
         self._pool, self._source, self._sink = pool, source, sink
         self._over = threading.Event()
-        self.ended = threading.Event()  # the target's data is written, or somebody wants an end
+        self._stop = stop
         self._stream: Stream | None = None
-        self._drained = False
+        self._drained = self._done = False
 
     def run(self, target: Target) -> bool:
         """False when the target has ended and all of it is written; True when this side is to end quietly before.
@@ -39,7 +41,8 @@ class Pipe:
         self._pool.open(target, far, self._finished)
         for pump in (self._pump_in, self._pump_out):
             threading.Thread(target=pump, name=pump.__name__.strip("_"), daemon=True).start()
-        self.ended.wait()
+        while not self._stop.wait() and not self._done:
+            pass
         if not self._drained:
             return True
         near.shutdown(socket.SHUT_RDWR)
@@ -69,7 +72,8 @@ class Pipe:
             self._drained = True
         except OSError:
             pass  # EPIPE: whoever reads our stdout is gone, and that is an end, too
-        self.ended.set()
+        self._done = True
+        self._stop.tell()
 
     def _receive(self, buffer: memoryview) -> int:
         try:

@@ -171,6 +171,7 @@ class Tunnel:
 
     def rekey_inbound(self, keys: Keys) -> None:
         """Called by inbound behind the last frame under the old keys."""
+        self.keyed_at = now()
         self.inbound.opener.rekey(schedule.frame_keys(keys.root, self.receives, self.terms.encrypt_type))
 
     # -- the session's end ------------------------------------------------------------------------------------------

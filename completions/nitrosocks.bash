@@ -1,0 +1,71 @@
+# Completion of nitrosocks for bash 3.2 and later. tests/test_usage.py holds it against the usage text.
+
+# Adds the lines of standard input to COMPREPLY; names of files may have blanks.
+_nitrosocks_add() {
+    local line
+    while IFS= read -r line; do
+        COMPREPLY+=("$line")
+    done
+}
+
+_nitrosocks_files() {
+    compopt -o filenames 2>/dev/null # bash 3.2 has no compopt
+    _nitrosocks_add
+}
+
+_nitrosocks() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+    local command='' options='' word i
+    COMPREPLY=()
+    # bash cuts --home=/tmp into three words
+    if [[ $current == '=' ]]; then
+        current=''
+    elif [[ $previous == '=' ]] && ((COMP_CWORD > 2)); then
+        previous=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        case $word in
+        keygen | serve | forward | connect | demo)
+            command=$word
+            break
+            ;;
+        esac
+    done
+    case $previous in
+    -i)
+        _nitrosocks_files < <(compgen -f -X '!*.profile' -- "$current"; compgen -d -- "$current")
+        return
+        ;;
+    -o | --cert | --key)
+        _nitrosocks_files < <(compgen -f -- "$current")
+        return
+        ;;
+    --home | --keep)
+        _nitrosocks_files < <(compgen -d -- "$current")
+        return
+        ;;
+    --cipher)
+        _nitrosocks_add < <(compgen -W 'aes-256-gcm aes-128-gcm' -- "$current")
+        return
+        ;;
+    -L | --server | --permit | --listen | --window | --resume | --heartbeat | --refresh | --drain | --warm | --redial)
+        return
+        ;;
+    esac
+    case $command in
+    '') options='keygen serve forward connect demo -h --help -V --version' ;;
+    keygen) options='--server --permit -o --force --home -v -q' ;;
+    serve) options='--listen --cert --key --cipher --window --resume --heartbeat --refresh --drain --home -v -q' ;;
+    forward) options='-L -i -N --retry --warm --redial --window --tls-verify -4 -6 --home -v -q' ;;
+    connect) options='-i --redial --window --tls-verify -4 -6 --home -v -q' ;;
+    demo) options='--keep -v' ;;
+    esac
+    if [[ $command == connect && $current != -* ]]; then
+        _nitrosocks_add < <(compgen -A hostname -- "$current")
+        return
+    fi
+    _nitrosocks_add < <(compgen -W "$options" -- "$current")
+}
+
+complete -F _nitrosocks nitrosocks

@@ -1,0 +1,54 @@
+# Completion of nitrosocks for fish 3.0 and later. tests/test_usage.py holds it against the usage text.
+
+function __nitrosocks_command --description 'Whether the line has one of these commands; without arguments: none yet'
+    for word in (commandline -opc)[2..-1]
+        if contains -- $word keygen serve forward connect demo
+            contains -- $word $argv
+            return
+        end
+    end
+    test (count $argv) -eq 0
+end
+
+complete -c nitrosocks -f
+complete -c nitrosocks -n __nitrosocks_command -a keygen -d 'make keys, certificate, profiles'
+complete -c nitrosocks -n __nitrosocks_command -a serve -d 'serve the authorised clients'
+complete -c nitrosocks -n __nitrosocks_command -a forward -d 'listen here, connect at the server'
+complete -c nitrosocks -n __nitrosocks_command -a connect -d 'carry stdin and stdout to HOST:PORT'
+complete -c nitrosocks -n __nitrosocks_command -a demo -d 'show the tunnel at work'
+complete -c nitrosocks -n __nitrosocks_command -s h -l help -d 'the usage text'
+complete -c nitrosocks -n __nitrosocks_command -s V -l version -d 'the version'
+
+complete -c nitrosocks -n '__nitrosocks_command keygen' -l server -x -d 'where the client finds the server, host:port'
+complete -c nitrosocks -n '__nitrosocks_command keygen' -l permit -x -d 'what the client may reach, host:port'
+complete -c nitrosocks -n '__nitrosocks_command keygen' -s o -r -F -d 'where to write the profile'
+complete -c nitrosocks -n '__nitrosocks_command keygen' -l force -d 'replace what is there'
+
+complete -c nitrosocks -n '__nitrosocks_command serve' -l listen -x -d 'where to listen, host:port or :port'
+complete -c nitrosocks -n '__nitrosocks_command serve' -l cert -r -F -d 'TLS certificate chain, PEM'
+complete -c nitrosocks -n '__nitrosocks_command serve' -l key -r -F -d 'its private key, PEM'
+complete -c nitrosocks -n '__nitrosocks_command serve' -l cipher -x -a 'aes-256-gcm aes-128-gcm' -d 'inside the TLS'
+complete -c nitrosocks -n '__nitrosocks_command serve' -l resume -x -d 'seconds a session waits for its client'
+complete -c nitrosocks -n '__nitrosocks_command serve' -l heartbeat -x -d 'seconds of silence before a question'
+complete -c nitrosocks -n '__nitrosocks_command serve' -l refresh -x -d 'when keys are renewed: 30m, 4G, or 30m,4G'
+complete -c nitrosocks -n '__nitrosocks_command serve' -l drain -x -d 'seconds for running streams after SIGTERM'
+
+complete -c nitrosocks -n '__nitrosocks_command forward' -s L -x -d '[bind:]port:host:hostport'
+complete -c nitrosocks -n '__nitrosocks_command forward' -s N -d 'no effect'
+complete -c nitrosocks -n '__nitrosocks_command forward' -l retry -d 'keep trying to make the first session'
+complete -c nitrosocks -n '__nitrosocks_command forward' -l warm -x -d 'idle sessions kept ready'
+
+complete -c nitrosocks -n '__nitrosocks_command connect' -a '(__fish_print_hostnames)'
+
+complete -c nitrosocks -n '__nitrosocks_command forward connect' -s i -x -k -a '(__fish_complete_suffix .profile)' -d 'client profile'
+complete -c nitrosocks -n '__nitrosocks_command forward connect' -l redial -x -d 'age of a connection, in seconds, to replace it'
+complete -c nitrosocks -n '__nitrosocks_command forward connect' -l tls-verify -d 'verify the outer TLS certificate'
+complete -c nitrosocks -n '__nitrosocks_command forward connect' -s 4 -d 'IPv4 only'
+complete -c nitrosocks -n '__nitrosocks_command forward connect' -s 6 -d 'IPv6 only'
+complete -c nitrosocks -n '__nitrosocks_command serve forward connect' -l window -x -d 'bytes under way, with K or M'
+
+complete -c nitrosocks -n '__nitrosocks_command demo' -l keep -x -a '(__fish_complete_directories)' -d 'leave the recording there'
+
+complete -c nitrosocks -n '__nitrosocks_command keygen serve forward connect' -l home -x -a '(__fish_complete_directories)' -d 'keys, certificates, profiles, clients.d'
+complete -c nitrosocks -n '__nitrosocks_command keygen serve forward connect' -s q -d 'say errors only'
+complete -c nitrosocks -n '__nitrosocks_command keygen serve forward connect demo' -s v -d 'say more'

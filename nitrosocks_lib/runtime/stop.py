@@ -1,0 +1,61 @@
+"""How a running command learns of signals: through a descriptor, so that none comes between a look and a wait."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from contextlib import suppress
+from types import FrameType
+
+from .wake import wait
+
+
+class Stop:
+    """SIGTERM and SIGINT end the program in order; the second one ends it at once. SIGHUP hurries a reconnection.
+
+    Made by the main thread, which also waits. Signal handlers set a field; the interpreter itself writes the byte that
+    ends the wait (set_wakeup_fd): a lock or an Event could be left waiting by a signal that comes just before it.
+    """
+
+    def __init__(self, *, hangup_ends: bool = False) -> None:
+        """With `hangup_ends` SIGHUP ends the program, too, as ssh's ProxyCommand wants it."""
+        self.came = False
+        self.hurry = False
+        self._told = False
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else _pipe()
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_end)
+        signal.signal(signal.SIGHUP, self._on_end if hangup_ends else self._on_hangup)
+
+    def _on_end(self, number: int, _: FrameType | None) -> None:
+        if self.came:
+            os._exit(128 + number)
+        self.came = True
+
+    def _on_hangup(self, _number: int, _: FrameType | None) -> None:
+        self.hurry = True
+
+    def tell(self) -> None:
+        """Ends the wait; any thread may call it."""
+        self._told = True
+        with suppress(BlockingIOError):  # full means that it is awake
+            os.write(self._write, b"!")
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Waits for a signal, for `tell`, or until time is over; True when the program is to end."""
+        if not self.came and not self._told:
+            wait({self._read: select.POLLIN}, seconds)
+        with suppress(BlockingIOError):
+            os.read(self._read, 4096)
+        self._told = False
+        return self.came
+
+
+def _pipe() -> tuple[int, int]:
+    """pipe2 for macOS, which has none."""
+    ends = os.pipe()
+    for end in ends:
+        os.set_blocking(end, False)
+    return ends
