@@ -19,7 +19,7 @@ ONLY_HERE: dict[str, tuple[str, ...]] = {
     "select": ("runtime/*",),
     "selectors": ("runtime/*",),
     "threading": ("runtime/*", "face/cli", "face/demo", "face/tunnels"),
-    "signal": ("runtime/*",),
+    "signal": ("runtime/*", "face/cli"),
     "time": ("runtime/*", "face/cli", "face/demo"),
     "cryptography": ("crypto/*",),
     "pyotp": ("crypto/*",),

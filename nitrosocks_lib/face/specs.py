@@ -14,6 +14,7 @@ from ..runtime.host import RefreshPolicy
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _CIPHERS = {"aes-256-gcm": EncryptType.AES_256_GCM, "aes-128-gcm": EncryptType.AES_128_GCM}
+_DIGITS = 18  # more than any bound here, and fewer than int() refuses
 _PART = re.compile(r"\[([^\]]*)\]|([^:\[\]]*)")
 
 
@@ -64,9 +65,13 @@ def listen(text: str) -> tuple[str, int]:
 def size(option: str, text: str) -> int:
     """Bytes, with K, M, G or T behind the number."""
     number, unit = (text[:-1], text[-1:].upper()) if text[-1:].upper() in "KMGT" and text else (text, "")
-    if not number.isascii() or not number.isdigit():
+    if not _is_number(number):
         raise UsageError(f"{option} {text}: not a size", "a number of bytes, or one with K, M or G behind it")
     return int(number) * _UNITS[unit]
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
 
 
 def window(text: str | None) -> int:
@@ -83,7 +88,7 @@ def whole(option: str, text: str | None, default: int, low: int, high: int) -> i
     """A whole number within bounds."""
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+    if not _is_number(text) or not low <= int(text) <= high:
         raise UsageError(f"{option} {text}: not a number from {low} to {high}")
     return int(text)
 
@@ -98,7 +103,7 @@ def refresh(text: str | None) -> RefreshPolicy:
     policy = RefreshPolicy()
     every, volume = policy.every, policy.volume
     for part in text.split(",") if text else []:
-        if part[-1:] in ("m", "s") and part[:-1].isdigit():
+        if part[-1:] in ("m", "s") and _is_number(part[:-1]):
             every = int(part[:-1]) * (60.0 if part[-1] == "m" else 1.0)
         else:
             volume = size("--refresh", part)

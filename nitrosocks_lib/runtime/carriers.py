@@ -99,6 +99,7 @@ def _dial_address(
             raise NetworkError("no answer in time")
         if code := raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(code, os.strerror(code))
+        raw.getpeername()
         tune(raw)
         return Link(_handshake(context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False), deadline))
     except BaseException:
@@ -110,6 +111,7 @@ def accept(raw: socket.socket, context: ssl.SSLContext, deadline: float) -> Link
     """The server's side of TLS on an accepted socket; raises OSError or NetworkError, and has closed it then."""
     try:
         raw.setblocking(False)
+        raw.getpeername()  # whoever is gone already fails here, and not half-way through wrap_socket
         tune(raw)
         return Link(_handshake(context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False), deadline))
     except BaseException:

@@ -43,6 +43,7 @@ class Forwarder:
         self._targets: dict[int, tuple[socket.socket, Target]] = {}
         self._wake = Wake()
         self._stopped = False
+        self._thread: threading.Thread | None = None
 
     def listen(self, forward: Forward) -> tuple[str, int]:
         """Binds one address; returns what was bound. A failure leaves nothing bound by it. Raises CannotCreate."""
@@ -67,12 +68,15 @@ class Forwarder:
 
     def start(self) -> None:
         """Begins to accept."""
-        threading.Thread(target=self._accept, name="accept", daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, name="accept", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """Accepts no more."""
         self._stopped = True
         self._wake.set()
+        if self._thread is not None:
+            self._thread.join()  # its poll would keep a closed listener alive
         for listener, _ in self._targets.values():
             listener.close()
 

@@ -68,6 +68,8 @@ class Inbound:
         self.last_heard = now()
         try:
             if first:
+                if first[0] not in (Frame.ACK, Frame.ABORT):
+                    raise Violation("the first frame behind RECOVERED is no ACK")
                 self._on_frame(memoryview(first), len(first))
             while self.tunnel.outcome is None:
                 self._take_mail()
@@ -236,7 +238,7 @@ class Inbound:
             self.post_consumed()
             return
         self._forget_backlog()
-        if stream is not None and not stream.peer_over:
+        if stream is not None and stream.reset_in is None and not (stream.peer_over and stream.own_ended):
             stream.reset_in = reason
             self.tunnel.stop_dial(stream)
             self._half_over(stream)

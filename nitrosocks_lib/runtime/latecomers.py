@@ -31,8 +31,11 @@ class Latecomers:
 
     def add(self, accepted: float, link: Link) -> None:
         """Takes over a link; `accepted` is when its connection was (seconds of `timers.now`)."""
-        self._added.append((accepted + self._seconds, link))
         with self._lock:
+            if self._stopped:
+                link.close(now())
+                return
+            self._added.append((accepted + self._seconds, link))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="latecomers", daemon=True)
                 self._thread.start()
@@ -40,10 +43,12 @@ class Latecomers:
 
     def stop(self) -> None:
         """Closes them all; the server ends."""
-        self._stopped = True
+        with self._lock:
+            self._stopped = True
+            thread = self._thread
         self._wake.set()
-        if self._thread is not None:
-            self._thread.join()
+        if thread is not None:
+            thread.join()
 
     def _run(self) -> None:
         rubbish = memoryview(bytearray(limits.FIRST_READ))
@@ -54,7 +59,7 @@ class Latecomers:
                 self._links[link.fd] = (end, link)
                 self._read(link, rubbish)
             self._close_due()
-            first = next(iter(self._links.values()), None)
+            first = min(self._links.values(), key=lambda each: each[0], default=None)
             interest = dict.fromkeys(self._links, select.POLLIN)
             for fd in self._wake.wait(interest, None if first is None else max(0.0, first[0] - now())):
                 self._read(self._links[fd][1], rubbish)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import socket
-from contextlib import suppress
 
 from ..facts.address import join_host_port
 from ..facts.errors import CannotCreate
@@ -21,13 +21,16 @@ def bind(host: str, port: int) -> socket.socket:
             return _bind_all(port)
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, UnicodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else "not a host name") or str(error)
         raise CannotCreate(f"cannot listen on {where}: {reason}", "choose another address or port") from None
 
 
 def _bind_all(port: int) -> socket.socket:
     if socket.has_dualstack_ipv6():
-        with suppress(OSError):  # IPv6 switched off in the kernel
+        try:
             return socket.create_server(("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):  # these: IPv6 is off in the kernel
+                raise
     return socket.create_server(("", port), backlog=BACKLOG)

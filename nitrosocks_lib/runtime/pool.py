@@ -86,6 +86,9 @@ class Pool:
                 session.open(stream)
             else:
                 self._idle.insert(0, session)
+            closed = self._closed
+        if closed:
+            session.release()
         return session
 
     def _keep_warm(self) -> None:
@@ -115,6 +118,8 @@ class Pool:
     def idle(self, session: ClientSession) -> None:
         """A session's stream is over, or the server drains: it carries the next one, or is released."""
         with self._lock:
+            if session.tunnel.stream is not None:
+                return  # somebody was quicker, and the next stream is under way
             leave = self._closed or session.tunnel.draining
             if session in self._idle:
                 self._idle.remove(session)

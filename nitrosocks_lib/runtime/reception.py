@@ -15,7 +15,7 @@ from ..crypto.identity import ServerKey
 from ..crypto.seal import Opener
 from ..facts import limits, wire
 from ..facts.errors import NetworkError, NitroSocksError, NotOurs, Refused
-from ..facts.wire import EncryptType, Frame, Refusal
+from ..facts.wire import EncryptType, Refusal
 from ..protocol import frames, welcome
 from ..protocol.handshake import Keys, Terms
 from ..protocol.welcome import Authorised, Challenge, Hello
@@ -88,6 +88,10 @@ class Reception:
         except (NotOurs, NetworkError):
             authenticated()
             self._latecomers.add(accepted, link)
+            return
+        except NitroSocksError as error:
+            log.warning("%s: the handshake failed: %s", peer, error)
+            link.close()
             return
         try:
             self._converse(talk, hello, peer, authenticated)
@@ -203,6 +207,4 @@ class Reception:
         frame = head + link.read_exactly(opener.frame_size(head) - wire.LENGTH, late)
         plain = bytearray(len(frame))
         size = opener.open(memoryview(frame), memoryview(plain))
-        if plain[0] not in (Frame.ACK, Frame.ABORT):
-            raise Refused(Refusal.UNKNOWN_SESSION)
         return keys, bytes(plain[:size]), opener

@@ -56,16 +56,20 @@ class Registry:
         Where this client has its full number of sessions, its oldest detached one without a stream makes room.
         """
         with self._lock:
-            victim = self._oldest_idle(client_id) if self._full(client_id) else None
+            affordable = self._share(window) >= limits.WINDOW_MIN
+            victim = self._oldest_idle(client_id) if affordable and self._full(client_id) else None
         if victim is not None:
             self.forget(victim, "it made room for a newer session")
         with self._lock:
-            share = min(window, self._budget // limits.BUDGET_SHARE // 2)
+            share = self._share(window)
             if self._full(client_id) or share < limits.WINDOW_MIN:
                 raise Refused(Refusal.FULL)
             self._per_client[client_id] += 1
             self._budget -= 2 * share
             return share
+
+    def _share(self, window: int) -> int:
+        return min(window, self._budget // limits.BUDGET_SHARE // 2)
 
     def _full(self, client_id: bytes) -> bool:
         return self._per_client[client_id] >= limits.SESSIONS_PER_CLIENT

@@ -31,6 +31,7 @@ class Unauthenticated:
 
     def __init__(self, most: int = limits.UNAUTHENTICATED) -> None:
         self._most = most
+        self._key = 0
         self._lock = threading.Lock()
         self._watched: OrderedDict[int, socket.socket] = OrderedDict()
 
@@ -41,10 +42,12 @@ class Unauthenticated:
         """Takes note of a connection; returns the key to `leave` with. A duplicate can end it from here."""
         watch = raw.dup()
         with self._lock:
-            self._watched[id(watch)] = watch
+            self._key += 1
+            key = self._key
+            self._watched[key] = watch
             while len(self._watched) > self._most:
                 self._end(self._watched.popitem(last=False)[1])
-        return id(watch)
+        return key
 
     def end_oldest(self) -> None:
         """Makes room."""

@@ -67,7 +67,7 @@ class ClientSession:
         self._command = Wake()  # ends a pause between two attempts
         self._given_up = ""
         self._unknown = False  # the server does not know the session any more
-        self.reused = False
+        self._finished = False
 
     def open(self, stream: Stream) -> None:
         """Carries a stream; the session was taken from the pool, so it is idle."""
@@ -84,9 +84,8 @@ class ClientSession:
         """Ends the session now: with ABORT where there is a connection, else by forgetting it."""
         self._given_up = reason
         self._command.set()
-        if self.tunnel.outcome is None:
-            self.tunnel.post_abort(Abort.OTHER, reason)
-            TIMERS.after(limits.RELEASE, self.tunnel.unanswered)
+        self.tunnel.post_abort(Abort.OTHER, reason)  # without a connection: on the next one, if there is one yet
+        TIMERS.after(limits.RELEASE, self.tunnel.unanswered)
 
     def hurry(self) -> None:
         """Ends a pause between two attempts to reconnect."""
@@ -104,12 +103,13 @@ class ClientSession:
             timer.cancel()
             link = None
             if outcome is not Outcome.OVER and not self._given_up and not self._pool.drop_if_idle(self):
-                link = self._resumed(outcome)
+                link = self._resumed()
         liveness.stop()
         self._finish()
         self._pool.gone(self)
 
     def _finish(self) -> None:
+        self._finished = True  # before the look at `_prepared`, which another thread may still set
         stream = self.tunnel.stream
         moved = stream.again() if stream is not None and self._unknown else None
         if self._prepared is not None:
@@ -119,10 +119,10 @@ class ClientSession:
         if moved is not None:
             self._pool.carry(moved)
 
-    def _resumed(self, outcome: Outcome) -> Link | None:
+    def _resumed(self) -> Link | None:
         """A link on which the session goes on, or None when it is over."""
         prepared, self._prepared = self._prepared, None
-        if outcome is Outcome.LEFT and prepared is not None:
+        if prepared is not None:
             try:
                 return self._resume_on(prepared)
             except NitroSocksError as error:
@@ -217,4 +217,7 @@ class ClientSession:
         except NitroSocksError as error:
             log.info("redial: %s", error)
             return
-        self.tunnel.end(Outcome.LEFT, "redial")
+        if self._finished:
+            self._prepared.close()
+        else:
+            self.tunnel.end(Outcome.LEFT, "redial")

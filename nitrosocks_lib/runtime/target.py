@@ -102,8 +102,12 @@ def _reach_path(path: str, permit: Rules) -> tuple[socket.socket, bytes]:
         raise Unreached(Reply.NOT_PERMITTED, f"{path} is not permitted for this client")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.setblocking(False)
+        sock.settimeout(limits.DIAL_TARGET)  # a full backlog is waited for
         sock.connect(path)
+        sock.setblocking(False)
+    except TimeoutError:
+        sock.close()
+        raise Unreached(Reply.EXPIRED, f"{path}: no answer in time") from None
     except OSError as error:
         sock.close()
         raise _unreached(path, error) from None

@@ -92,10 +92,10 @@ class Watch:
         self.in_refresh = 0
         original = client_session.ClientSession._resumed
 
-        def resumed(session, outcome):
+        def resumed(session):
             began = now()
             self.in_refresh += session.tunnel.refreshing is not None
-            link = original(session, outcome)
+            link = original(session)
             if link is not None:
                 self.seconds.append(now() - began)
             return link
