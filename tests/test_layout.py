@@ -20,7 +20,13 @@ TESTS = {
 }
 
 # Modules whose tests are in a file of another name: {"runtime/interceptor": "test_demo.py"}
-TESTED_BY: dict[str, str] = {}
+TESTED_BY: dict[str, str] = {
+    "face/commands": "test_curl.py",  # the whole program: keygen, serve and forward
+    "face/notes": "test_cli.py",
+    "face/tunnels": "test_connect.py",  # and test_curl.py
+    "runtime/mail": "test_client.py",
+    "runtime/outbound": "test_tunnel.py",
+}
 
 # Where a registry's host could be written; folders are searched to the bottom.
 SOURCES = ["*.py", "*.md", "*.toml", "*.ini", ".ci/*"]

@@ -47,6 +47,17 @@ log = logging.getLogger("nitrosocks")
 
 def main(argv: list[str]) -> int:
     """Runs one command; returns its exit code. Errors end as one line on stderr."""
+    _open_standard_descriptors()
+    code = _main(argv)
+    try:
+        if sys.stdout is not None:  # it came closed
+            sys.stdout.flush()
+    except BrokenPipeError:  # who read our stdout is gone; the interpreter would complain when it flushes again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return code
+
+
+def _main(argv: list[str]) -> int:
     if missing := missing_algorithm():
         hint = "its own wheels have it: python3 -m pip install --upgrade 'cryptography>=50'"
         return _say(f"this build of the Python package 'cryptography' lacks {missing}", hint)
@@ -60,6 +71,8 @@ def main(argv: list[str]) -> int:
     if options["--help"]:
         print(USAGE, end="")
         return 0
+    for short in ("-4", "-6"):
+        options[short] = options.pop(_named(short))
     _speak(options["-v"], options["-q"])
     _raise_descriptor_limit()
     threading.excepthook = _thread_failed
@@ -113,6 +126,15 @@ def _speak(verbose: int, quiet: bool) -> None:
     level = logging.ERROR if quiet else (NOTE, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     form = "nitrosocks: %(message)s" if verbose < 2 else "%(asctime)s %(threadName)s %(name)s: %(message)s"
     logging.basicConfig(level=level, format=form, stream=sys.stderr)
+
+
+def _open_standard_descriptors() -> None:
+    """A descriptor 0 to 2 that came closed would become one of our sockets, and be written to."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def _raise_descriptor_limit() -> None:

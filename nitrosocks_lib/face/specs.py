@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..facts import limits
-from ..facts.address import parse_port, split_host_port
+from ..facts.address import join_host_port, parse_port, split_host_port
 from ..facts.errors import UsageError
 from ..facts.wire import EncryptType, Kind
 from ..protocol.frames import Target
@@ -27,8 +27,9 @@ def forward(spec: str) -> Forward:
     if not host:
         raise UsageError(f"-L {spec}: the target's host is missing", "as in -L 8080:intranet.example:80")
     near = LOOPBACK if not bind else "" if bind[0] in ("", "*") else bind[0]
-    target = Target(Kind.TCP, host, parse_port(hostport, f"-L {spec}"))
-    return Forward(near, parse_port(port, f"-L {spec}", zero=True), target)
+    far = join_host_port(host, parse_port(hostport, f"-L {spec}"))
+    here = join_host_port(near, parse_port(port, f"-L {spec}", zero=True))
+    return Forward(*split_host_port(here, zero=True, empty=True), Target(Kind.TCP, *split_host_port(far)))
 
 
 def _split(spec: str) -> list[str]:
@@ -53,7 +54,7 @@ def destination(host: str, port: str | None) -> Target:
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not bare:
         raise UsageError("the target's host is missing", "as in: nitrosocks connect host.example 22")
-    return Target(Kind.TCP, bare, parse_port(port, f"{host} {port}"))
+    return Target(Kind.TCP, *split_host_port(join_host_port(bare, parse_port(port, f"{host} {port}"))))
 
 
 def listen(text: str) -> tuple[str, int]:

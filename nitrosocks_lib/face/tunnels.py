@@ -23,7 +23,7 @@ from .notes import note
 def _pool(options: Options, warm: int) -> Pool:
     path = Path(options["-i"]) if options["-i"] else profiles.default_profile(home_of(options), os.environ)
     profile = profiles.load_profile(path)
-    route = Route(options["--tls-verify"], ipv4=not options["--ipv6"], ipv6=not options["--ipv4"])
+    route = Route(options["--tls-verify"], ipv4=not options["-6"], ipv6=not options["-4"])
     dialler = Dialler(profile.credentials, profile.servers, route, specs.window(options["--window"]))
     redial = specs.whole("--redial", options["--redial"], 0, 1, 86_400)
     return Pool(dialler, warm, float(redial) or None)

@@ -63,8 +63,7 @@ class Receiving:
 
         DATA may follow OPEN at once, but LISTEN only after ACCEPTED.
         """
-        over = self.peer is Peer.ENDED and own_ended and self.held == 0
-        if not (over or self.peer in (Peer.IDLE, Peer.REFUSED)):
+        if not self.idle(own_ended):
             raise Violation("OPEN or LISTEN before the last stream was over")
         self._consume_at_once()
         self.peer = Peer.FLOWING if frame is Frame.OPEN else Peer.PARKED
@@ -72,6 +71,11 @@ class Receiving:
     def carrying(self) -> None:
         """Server: ACCEPTED goes out."""
         self.peer = Peer.FLOWING
+
+    def idle(self, own_ended: bool) -> bool:
+        """Server: whether the last stream is over; `own_ended` says whether our direction is."""
+        over = self.peer is Peer.ENDED and own_ended and self.held == 0
+        return over or self.peer in (Peer.IDLE, Peer.REFUSED)
 
     def refused(self) -> int:
         """Server: REFUSED goes out. What is held is dropped; returns how many frames that were."""

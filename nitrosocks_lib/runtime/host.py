@@ -80,6 +80,7 @@ class ServerTunnel(Tunnel):
         if self.releasing:
             raise Violation(f"{frame.name} after DISCONNECT")
         target = frames.parse_target(payload)
+        self.inbound.look_at_stream()  # our own REFUSED may have got there before we noticed it here
         self.inbound.receiving.open(self.stream is None or self.stream.own_ended, frame)
         stream = Stream(target, None)
         self.stream = self.inbound.stream = stream
@@ -170,7 +171,8 @@ class ServerTunnel(Tunnel):
 
     def _on_disconnect(self, payload: bytes) -> None:
         frames.sized(payload, 0, 0, Frame.DISCONNECT)
-        if self.stream is not None and not (self.stream.own_ended and self.inbound.receiving.held == 0):
+        self.inbound.look_at_stream()
+        if not self.inbound.receiving.idle(self.stream is None or self.stream.own_ended):
             raise Violation("DISCONNECT before the stream was over")
         self.releasing = now()
         self._r2 = os.urandom(wire.SECRET)

@@ -133,9 +133,12 @@ class Inbound:
             self.wake.wait({}, deadline - now())
 
     def _take_mail(self) -> None:
-        if not self.wake.pending:
-            return
-        self.wake.clear()
+        if self.wake.pending:
+            self.wake.clear()
+            self.look_at_stream()
+
+    def look_at_stream(self) -> None:
+        """Takes what outbound and the dialling thread have left in the current stream."""
         stream = self.stream
         if stream is None or stream.peer_over:
             return
@@ -263,7 +266,7 @@ class Inbound:
                 SLOTS.give_back(slot)
         self._end_waits = False
 
-    # -- acknowledgements -------------------------------------------------------------------------------------------
+    # -- what needs no stream -----------------------------------------------------------------------------------------
 
     def _delivered(self, size: int) -> None:
         self.receiving.delivered(size)
@@ -285,8 +288,6 @@ class Inbound:
         outbound = self.tunnel.outbound.mail
         outbound.acked = consumed
         outbound.wake.set()
-
-    # -- liveness ---------------------------------------------------------------------------------------------------
 
     def _on_ping(self, payload: bytes) -> None:
         frames.sized(payload, 8, 32, Frame.PING)

@@ -125,6 +125,8 @@ class Outbound:
             stream.answered = True
             if stream.answer[0] == Frame.REFUSED:
                 self._end(stream)
+        if self.tunnel.serving and not stream.answered:
+            return  # a RESET waits: the target may be gone before its answer is posted
         if stream.refused is not None:
             stream.own_ended = True
         elif stream.reset_out is not None and not stream.reset_sent:

@@ -83,7 +83,7 @@ class Pool:
             self._pause = limits.BACKOFF_FIRST
             self._alive.add(session)
             if stream is not None:
-                session.open(stream)
+                session.open(stream, first=True)
             else:
                 self._idle.insert(0, session)
             closed = self._closed

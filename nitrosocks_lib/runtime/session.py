@@ -68,9 +68,12 @@ class ClientSession:
         self._given_up = ""
         self._unknown = False  # the server does not know the session any more
         self._finished = False
+        self._made_for: Stream | None = None  # the stream that the session was made for, if one was
 
-    def open(self, stream: Stream) -> None:
-        """Carries a stream; the session was taken from the pool, so it is idle."""
+    def open(self, stream: Stream, first: bool = False) -> None:
+        """Carries a stream; the session is idle, since it was taken from the pool, or made for this stream."""
+        if first:
+            self._made_for = stream
         self.tunnel.open(stream)
 
     def release(self) -> None:
@@ -111,7 +114,9 @@ class ClientSession:
     def _finish(self) -> None:
         self._finished = True  # before the look at `_prepared`, which another thread may still set
         stream = self.tunnel.stream
-        moved = stream.again() if stream is not None and self._unknown else None
+        # A session that waited may have died unseen: what it carried nothing of yet is not to suffer from that.
+        stale = (self._unknown or self.tunnel.outcome is Outcome.OVER) and not self._given_up
+        moved = stream.again() if stream is not None and stale and stream is not self._made_for else None
         if self._prepared is not None:
             self._prepared.close()
         self.tunnel.dispose(self._given_up or self.tunnel.reason)

@@ -7,6 +7,7 @@ non-blocking, since the shell shares it. They block, and end with the process.
 from __future__ import annotations
 
 import os
+import select
 import socket
 import threading
 from contextlib import suppress
@@ -16,6 +17,7 @@ from ..protocol.frames import Target
 from .pool import Pool
 from .stop import Stop
 from .stream import Stream
+from .wake import wait
 
 _CHUNK = 64 * 1024
 
@@ -57,7 +59,7 @@ class Pipe:
 
     def _pump_in(self) -> None:
         with suppress(OSError):
-            while block := os.read(self._source, _CHUNK):
+            while block := self._read_source():
                 self._near.sendall(block)
         with suppress(OSError):
             self._near.shutdown(socket.SHUT_WR)
@@ -68,12 +70,26 @@ class Pipe:
             while n := self._receive(buffer):
                 block = buffer[:n]
                 while block:
-                    block = block[os.write(self._sink, block) :]
+                    block = block[self._write_sink(block) :]
             self._drained = True
         except OSError:
             pass  # EPIPE: whoever reads our stdout is gone, and that is an end, too
         self._done = True
         self._stop.tell()
+
+    def _read_source(self) -> bytes:
+        while True:
+            try:
+                return os.read(self._source, _CHUNK)
+            except BlockingIOError:  # it was inherited as non-blocking, and stays so: the flag is shared
+                wait({self._source: select.POLLIN}, None)
+
+    def _write_sink(self, block: memoryview) -> int:
+        while True:
+            try:
+                return os.write(self._sink, block)
+            except BlockingIOError:
+                wait({self._sink: select.POLLOUT}, None)
 
     def _receive(self, buffer: memoryview) -> int:
         try:

@@ -6,6 +6,7 @@ import errno
 import logging
 import select
 import socket
+import struct
 from contextlib import suppress
 
 from ..facts import limits
@@ -92,6 +93,7 @@ _REPLIES = {
     errno.ENETUNREACH: (Reply.NETWORK_UNREACHABLE, "network unreachable"),
     errno.EHOSTUNREACH: (Reply.HOST_UNREACHABLE, "host unreachable"),
     errno.ETIMEDOUT: (Reply.EXPIRED, "no answer in time"),
+    errno.EAGAIN: (Reply.EXPIRED, "no answer in time"),
     errno.ENOENT: (Reply.HOST_UNREACHABLE, "no such socket"),
     errno.EACCES: (Reply.GENERAL, "the server may not open it"),
 }
@@ -102,12 +104,10 @@ def _reach_path(path: str, permit: Rules) -> tuple[socket.socket, bytes]:
         raise Unreached(Reply.NOT_PERMITTED, f"{path} is not permitted for this client")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.settimeout(limits.DIAL_TARGET)  # a full backlog is waited for
+        # A full backlog is waited for; without blocking, connect would say EAGAIN at once.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(limits.DIAL_TARGET), 0))
         sock.connect(path)
         sock.setblocking(False)
-    except TimeoutError:
-        sock.close()
-        raise Unreached(Reply.EXPIRED, f"{path}: no answer in time") from None
     except OSError as error:
         sock.close()
         raise _unreached(path, error) from None
