@@ -74,8 +74,8 @@ class Receiving:
 
     def idle(self, own_ended: bool) -> bool:
         """Server: whether the last stream is over; `own_ended` says whether our direction is."""
-        over = self.peer is Peer.ENDED and own_ended and self.held == 0
-        return over or self.peer in (Peer.IDLE, Peer.REFUSED)
+        over = self.peer in (Peer.ENDED, Peer.REFUSED) and own_ended and self.held == 0
+        return over or self.peer is Peer.IDLE
 
     def refused(self) -> int:
         """Server: REFUSED goes out. What is held is dropped; returns how many frames that were."""

@@ -120,6 +120,8 @@ class Reception:
         else:
             hosted, first, opener = self._resume(talk, hello, peer)
         authenticated()
+        if self.draining:  # looked at after the session is in the registry, so that none is left without
+            hosted.tunnel.outbound.mail.goaway = frames.goaway(max(0, int(self.draining - now())))
         outcome = Outcome.LOST
         try:
             outcome = hosted.tunnel.run(talk.link, first, opener)
@@ -187,8 +189,6 @@ class Reception:
             self.registry.leave(hosted, Outcome.LOST)
             raise
         hosted.tunnel.attach(Attached(keys, request.ephemeral), request.received)
-        if self.draining:
-            hosted.tunnel.outbound.mail.goaway = frames.goaway(max(0, int(self.draining - now())))
         self.registry.moved(hosted)
         log.info("%s: %s: session goes on", peer, hosted.name)
         return hosted, first, opener

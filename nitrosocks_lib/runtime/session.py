@@ -115,8 +115,8 @@ class ClientSession:
         self._finished = True  # before the look at `_prepared`, which another thread may still set
         stream = self.tunnel.stream
         # A session that waited may have died unseen: what it carried nothing of yet is not to suffer from that.
-        stale = (self._unknown or self.tunnel.outcome is Outcome.OVER) and not self._given_up
-        moved = stream.again() if stream is not None and stale and stream is not self._made_for else None
+        aborted = self.tunnel.outcome is Outcome.OVER and not self._given_up and stream is not self._made_for
+        moved = stream.again() if stream is not None and (self._unknown or aborted) else None
         if self._prepared is not None:
             self._prepared.close()
         self.tunnel.dispose(self._given_up or self.tunnel.reason)
