@@ -104,6 +104,12 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+def prompt(sock: socket.socket) -> socket.socket:
+    """Small frames leave at once."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
 def exactly(sock: socket.socket, size: int) -> bytes:
     data = b""
     while len(data) < size:
@@ -142,7 +148,7 @@ class Visitor(peer.Client):
         super().__init__(self.connection(), SERVER_KEY.public, seed, token, **options)
 
     def connection(self) -> socket.socket:
-        return self.world.enter_context(dial(self.world.port))
+        return prompt(self.world.enter_context(dial(self.world.port)))
 
     def again(self, consumed: int | None = None) -> None:
         self.resume(self.connection(), consumed)
@@ -199,7 +205,7 @@ class Host(contextlib.ExitStack):
         """The next connection; nothing is said on it yet."""
         raw = self._listener.accept()[0]
         raw.settimeout(BOUND)
-        sock = self._context.wrap_socket(raw, server_side=True, suppress_ragged_eofs=False)
+        sock = self._context.wrap_socket(prompt(raw), server_side=True, suppress_ragged_eofs=False)
         return peer.Server(self.enter_context(sock), SEED, self.clients, sessions=self.sessions, **self.options)
 
     def accept(self) -> peer.Server:

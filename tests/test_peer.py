@@ -138,8 +138,8 @@ def test_refreshes_amid_data_both_ways(encrypt_type: EncryptType) -> None:
             rested(visitor)
             roots.add(visitor.rk)
         tunnel = visitor.hosted.tunnel
-        assert visitor.epoch == tunnel.refreshes == tunnel.keys.epoch >= 6
-        assert len(roots) > 6 and tunnel.keys.root == visitor.rk
+        assert visitor.epoch == tunnel.refreshes == tunnel.keys.epoch >= 3
+        assert len(roots) >= 3 and tunnel.keys.root == visitor.rk
 
 
 def test_a_timer_starts_refreshes_and_each_makes_the_keys_young_again() -> None:

@@ -114,6 +114,14 @@ def test_it_does_not_matter_which_thread_gets_the_signal(site: Site, which: str)
     assert process.wait() == 0
 
 
+def test_nor_does_it_for_the_second_signal(site: Site) -> None:
+    pair = Pair(site, "--drain", "3600")
+    with stream(pair.client):
+        pair.server.signal().err.wait("stopping")
+        signal_another_thread(pair.server)
+        assert pair.server.wait() == 128 + signal.SIGTERM
+
+
 def test_sighup_does_not_end_them(site: Site) -> None:
     """The terminal from which they were started may go."""
     pair = Pair(site, "--drain", "0")
