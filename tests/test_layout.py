@@ -24,6 +24,7 @@ TESTED_BY: dict[str, str] = {
     "face/commands": "test_curl.py",  # the whole program: keygen, serve and forward
     "face/notes": "test_cli.py",
     "face/tunnels": "test_connect.py",  # and test_curl.py
+    "runtime/attempt": "test_reconnection.py",  # and test_outages.py
     "runtime/mail": "test_client.py",
     "runtime/outbound": "test_tunnel.py",
 }

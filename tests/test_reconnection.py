@@ -9,10 +9,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from loopback import dial, is_silent, pem
+from loopback import dial, is_silent, pem, reset
 from world import BOUND, Opened, World, echo, read_all
 
 from nitrosocks_lib.facts import limits
+from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.runtime.host import RefreshPolicy
 from nitrosocks_lib.runtime.interceptor import Interceptor
 
@@ -162,11 +163,16 @@ def test_a_restarted_server_is_used_again() -> None:
 def test_a_local_side_that_resets_during_an_outage_ends_at_once() -> None:
     with World(proxy=True) as world:
         pool = world.pool()
-        opened = begin(world, pool)
+        done = threading.Event()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            near = socket.create_connection(listener.getsockname())
+            pool.open(Target(1, "127.0.0.1", world.target(echo)), listener.accept()[0], lambda _: done.set())
+        near.sendall(b"x")
+        assert near.recv(1) == b"x"
         world.proxy.refuse(True)
         world.proxy.cut()
-        opened.near.close()
-        opened.end()
+        reset(near)
+        assert done.wait(BOUND)
         with pool._lock:
             assert pool._empty.wait_for(lambda: not pool._alive, BOUND)
 

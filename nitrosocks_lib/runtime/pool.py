@@ -177,6 +177,10 @@ class Pool:
         deadline = now() + seconds
         with self._lock:
             self._empty.wait_for(lambda: not self._alive, max(0.0, deadline - now()))
+            left = [session.tunnel.stream for session in self._alive]
+        for stream in left:  # the process may end now, and a cut stream must not look like a complete one
+            if stream is not None:
+                stream.close_local(abruptly=True)
 
 
 def _lose(stream: Stream, reason: str) -> None:

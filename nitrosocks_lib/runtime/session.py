@@ -7,12 +7,10 @@ import select
 import threading
 from typing import TYPE_CHECKING
 
-from ..crypto import schedule
-from ..crypto.seal import Sealer
 from ..facts import limits
 from ..facts.errors import NitroSocksError, NotAuthorised, Refused, SessionLost
-from ..facts.wire import Abort, Frame, Refusal
-from ..protocol import frames
+from ..facts.wire import Abort, Refusal
+from .attempt import Attempt, abort_first
 from .client import ClientTunnel
 from .dialler import Dialler, Greeting
 from .link import Link
@@ -131,7 +129,6 @@ class ClientSession:
             try:
                 return self._resume_on(prepared)
             except NitroSocksError as error:
-                prepared.close()
                 if self._is_over(error):
                     return None
         self._pool.outage.begins(self.tunnel.reason)
@@ -145,13 +142,9 @@ class ClientSession:
         # The server may notice the loss three silent periods after us, and its time runs from then.
         until = now() + terms.resume + limits.SILENT_PERIODS * terms.heartbeat * (1 + limits.HEARTBEAT_JITTER)
         while not self._given_up:
-            link = None
             try:
-                link = self._dialler.connect(self._server)
-                return self._resume_on(link)
+                return self._resume_on(None)
             except NitroSocksError as error:
-                if link is not None:
-                    link.close()
                 if self._is_over(error):
                     return None
                 log.info("reconnecting: %s", error)
@@ -163,26 +156,26 @@ class ClientSession:
             pause = min(pause * 2, limits.BACKOFF_MAX)
         return None
 
-    def _resume_on(self, link: Link) -> Link:
-        """RESUME on this link; everything is handed over when it returns. The old link is left for good."""
+    def _resume_on(self, link: Link | None) -> Link:
+        """RESUME, on this link or a new one; all is handed over when it returns. The old one is left for good."""
         tunnel = self.tunnel
         self._attempts += 1
-        received = tunnel.inbound.receiving.received
-        recovered = self._dialler.resume(link, self._server, tunnel.terms, self._attempts, received)
-        attached = Attached(recovered.keys, recovered.ephemeral)
+        attempt = Attempt(self._dialler, self._server, link, self._command.set)
+        attempt.start(tunnel.terms, self._attempts, tunnel.inbound.receiving.received)
+        while not attempt.done:
+            if not self._pause(None):
+                attempt.abandon()
+                raise SessionLost(self._given_up)
+        if attempt.error is not None:
+            raise attempt.error
+        link, recovered = attempt.link, attempt.recovered
+        assert link is not None and recovered is not None, "an attempt without an error has both"
         if not tunnel.may_have_received(recovered.received):
-            self._abort_first(link, attached)
+            abort_first(link, recovered.keys, tunnel.terms.encrypt_type, Abort.VIOLATION)
+            link.close()
             raise SessionLost("the server states a count of received frames that cannot be")
-        tunnel.attach(attached, recovered.received)
+        tunnel.attach(Attached(recovered.keys, recovered.ephemeral), recovered.received)
         return link
-
-    def _abort_first(self, link: Link, attached: Attached) -> None:
-        """ABORT 1 as the first frame (protocol 3.5)."""
-        tunnel = self.tunnel
-        sealer = Sealer(schedule.frame_keys(attached.keys.root, tunnel.sends, tunnel.terms.encrypt_type))
-        out = bytearray(limits.TEXT_MAX)
-        size = sealer.seal(frames.reason(Frame.ABORT, Abort.VIOLATION, "received"), memoryview(out))
-        link.write_all(bytes(out[:size]), now() + limits.RELEASE)
 
     def _is_over(self, error: NitroSocksError) -> bool:
         """Whether an attempt failed in a way that ends the session; says why to people."""
@@ -195,16 +188,17 @@ class ClientSession:
             return False
         return True
 
-    def _pause(self, seconds: float) -> bool:
-        """Waits before the next attempt; False when the session was given up or its local socket is gone."""
+    def _pause(self, seconds: float | None) -> bool:
+        """Waits before the next attempt, or for this one; False when it is given up, or the local socket gone."""
         interest = {}
         stream = self.tunnel.stream
-        if stream is not None and stream.local is not None and not stream.closed:
-            interest[stream.local.fileno()] = select.POLLERR  # and POLLHUP, which comes unasked
+        if stream is not None and stream.local is not None and not (stream.closed or stream.reset_sent):
+            interest[stream.local.fileno()] = select.POLLERR
         ready = self._command.wait(interest, seconds)
         self._command.clear()
-        if any(events & (select.POLLERR | select.POLLHUP | select.POLLNVAL) for events in ready.values()):
-            self._given_up = "the local side closed its connection"
+        # POLLERR is a local side that broke. POLLHUP is none: it may have written its last words before it closed.
+        if any(events & (select.POLLERR | select.POLLNVAL) for events in ready.values()):
+            self._given_up = "the local side reset its connection"
         return not self._given_up
 
     # -- redial -----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 # CLOCK_MONOTONIC stands still while a laptop sleeps; then a peer would look alive that has long given up.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_PURGE = 64  # entries; below it is not worth the while
 _LONGEST_WAIT = 15.0  # Condition.wait counts CLOCK_MONOTONIC, so after a sleep it would come late
 
 
@@ -54,6 +55,7 @@ class Timers:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
+        self._purge_at = _PURGE
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -72,6 +74,10 @@ class Timers:
         return self.at(now() + seconds, action)
 
     def _push(self, deadline: float, timer: Timer) -> None:
+        if len(self._heap) >= self._purge_at:  # cancelled ones would stay until their time comes
+            self._heap = [entry for entry in self._heap if not entry[2].cancelled]
+            heapq.heapify(self._heap)
+            self._purge_at = max(_PURGE, 2 * len(self._heap))
         heapq.heappush(self._heap, (deadline, next(self._order), timer))
         if self._heap[0][2] is timer:
             self._changed.notify()

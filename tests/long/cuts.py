@@ -125,7 +125,7 @@ def both_ways(size: int, cuts: int, seed: int, watch: Watch) -> tuple[bool, Coun
         while part := sock.recv(1 << 16):
             got[name].update(part)
 
-    policy = RefreshPolicy(every=limits.REFRESH, volume=1 << 20)
+    policy = RefreshPolicy(every=limits.REFRESH, volume=1 << 17)
     with World(proxy=True, plan=cutter, refresh=policy, resume=600) as world:
         opened = Opened(world.pool(), world.target(serve))
         opened.near.settimeout(WAIT)
@@ -160,7 +160,7 @@ def releases(count: int, seed: int) -> tuple[bool, int]:
             pool.start()
             direction = source.choice(("up", "down"))
             # DISCONNECT takes 20 bytes, its answers 52 each, and TLS 22 more for every record
-            world.proxy.cut_after(source.randrange(0, 110), direction, source.random() < 0.5, which="live")
+            world.proxy.cut_after(source.randrange(0, 107), direction, source.random() < 0.5, which="live")
             pool.close(30.0)
             world.proxy.disarm()
         return world.registry.wait_empty(lambda _: True, 30.0), count

@@ -1,0 +1,65 @@
+"""One attempt to reconnect (protocol 3.5), in a thread of its own, so that the session's can give up meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from ..crypto import schedule
+from ..crypto.seal import Sealer
+from ..facts import limits, wire
+from ..facts.errors import NitroSocksError
+from ..facts.wire import Abort, EncryptType, Frame
+from ..protocol import frames
+from ..protocol.greet import Recovered
+from ..protocol.handshake import Keys, Terms
+from .dialler import Dialler
+from .link import Link
+from .timers import now
+
+
+class Attempt:
+    """Begins at once. When `done`, either `error` is set, or `link` and `recovered` are the owner's to use."""
+
+    def __init__(
+        self, dialler: Dialler, server: tuple[str, int], link: Link | None, finished: Callable[[], None]
+    ) -> None:
+        """`link` is one that is connected already; `finished()` is called by the attempt's thread at its end."""
+        self._dialler, self._server, self._finished = dialler, server, finished
+        self.link = link
+        self.recovered: Recovered | None = None
+        self.error: NitroSocksError | None = None
+        self.done = False
+        self._abandoned = False
+
+    def start(self, terms: Terms, number: int, received: int) -> None:
+        """`number` is j, `received` our count of numbered frames, which is final."""
+        threading.Thread(target=self._run, args=(terms, number, received), name="attempt", daemon=True).start()
+
+    def abandon(self) -> None:
+        """The owner waits no longer: when the attempt succeeds all the same, the session is ended with ABORT."""
+        self._abandoned = True
+        if self.done and self.link is not None:
+            self.link.close()
+
+    def _run(self, terms: Terms, number: int, received: int) -> None:
+        try:
+            if self.link is None:
+                self.link = self._dialler.connect(self._server)
+            self.recovered = self._dialler.resume(self.link, self._server, terms, number, received)
+            if self._abandoned:
+                abort_first(self.link, self.recovered.keys, terms.encrypt_type, Abort.OTHER)
+        except NitroSocksError as error:
+            self.error = error
+        self.done = True
+        if self.link is not None and (self.error is not None or self._abandoned):
+            self.link.close()
+        self._finished()
+
+
+def abort_first(link: Link, keys: Keys, encrypt_type: EncryptType, reason: Abort) -> None:
+    """Sends ABORT as the first frame behind RECOVERED; raises NetworkError."""
+    sealer = Sealer(schedule.frame_keys(keys.root, schedule.CLIENT_TO_SERVER, encrypt_type))
+    out = bytearray(wire.FRAME_OVERHEAD + limits.TEXT_MAX)
+    size = sealer.seal(frames.reason(Frame.ABORT, reason), memoryview(out))
+    link.write_all(bytes(out[:size]), now() + limits.RELEASE)
