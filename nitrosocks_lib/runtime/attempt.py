@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from ..crypto import schedule
 from ..crypto.seal import Sealer
 from ..facts import limits, wire
-from ..facts.errors import NitroSocksError
+from ..facts.errors import NetworkError, NitroSocksError
 from ..facts.wire import Abort, EncryptType, Frame
 from ..protocol import frames
 from ..protocol.greet import Recovered
 from ..protocol.handshake import Keys, Terms
 from .dialler import Dialler
 from .link import Link
+from .stream import Ticket
 from .timers import now
 
 
@@ -31,30 +33,40 @@ class Attempt:
         self.error: NitroSocksError | None = None
         self.done = False
         self._abandoned = False
+        self._left = Ticket()
 
     def start(self, terms: Terms, number: int, received: int) -> None:
         """`number` is j, `received` our count of numbered frames, which is final."""
+        self._terms = terms
         threading.Thread(target=self._run, args=(terms, number, received), name="attempt", daemon=True).start()
 
     def abandon(self) -> None:
         """The owner waits no longer: when the attempt succeeds all the same, the session is ended with ABORT."""
         self._abandoned = True
-        if self.done and self.link is not None:
-            self.link.close()
+        if self.done:
+            self._discard()
 
     def _run(self, terms: Terms, number: int, received: int) -> None:
         try:
             if self.link is None:
                 self.link = self._dialler.connect(self._server)
             self.recovered = self._dialler.resume(self.link, self._server, terms, number, received)
-            if self._abandoned:
-                abort_first(self.link, self.recovered.keys, terms.encrypt_type, Abort.OTHER)
         except NitroSocksError as error:
             self.error = error
+            if self.link is not None:
+                self.link.close()
         self.done = True
-        if self.link is not None and (self.error is not None or self._abandoned):
-            self.link.close()
+        if self._abandoned:
+            self._discard()
         self._finished()
+
+    def _discard(self) -> None:
+        """Nobody uses what came of it; run by whichever thread is the second to know."""
+        if self.recovered is None or self.link is None or not self._left.take():
+            return
+        with suppress(NetworkError):
+            abort_first(self.link, self.recovered.keys, self._terms.encrypt_type, Abort.OTHER)
+        self.link.close(now() + 1.0)
 
 
 def abort_first(link: Link, keys: Keys, encrypt_type: EncryptType, reason: Abort) -> None:
