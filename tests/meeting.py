@@ -199,7 +199,10 @@ class Host(contextlib.ExitStack):
         server = self._listener.getsockname()[:2]
         credentials = Credentials(SERVER_KEY.public, ClientKey(seed), token)
         self.pool = Pool(Dialler(credentials, (server,), Route(), receives))
-        self.callback(self.pool.close, 0.0)
+
+    def __exit__(self, *details: Any) -> bool | None:
+        self.pool.close(0.0)  # first, so that it does not reconnect to what is closed next
+        return super().__exit__(*details)
 
     def arrival(self) -> peer.Server:
         """The next connection; nothing is said on it yet."""

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import peer
 import pytest
 from meeting import (
+    BOUND,
+    Blocked,
     Host,
     aborted,
     answered,
@@ -23,6 +25,7 @@ from meeting import (
 from world import Opened, read_all
 
 from nitrosocks_lib.facts.wire import Frame
+from nitrosocks_lib.runtime.tunnel import Tunnel
 
 VIOLATION, LIMIT = 1, 5
 Frames = list[tuple[int, bytes]]
@@ -169,6 +172,21 @@ def test_a_stream_right_behind_the_end_of_an_idle_session_gets_another_one() -> 
             wish.end()
             server.send(peer.ABORT, b"\2")
             fails(server.recv, "the connection ended")
+
+
+def test_a_session_that_is_being_given_up_gets_no_stream(host: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, wish = host.opened()
+    closed(server, wish.near)
+    wish.end()
+    blocked = Blocked(monkeypatch, Tunnel, "dispose")
+    server.send(peer.ABORT, b"\2")
+    blocked.entered.get(timeout=BOUND)  # it has looked for a stream already, and found none
+    wish = host.wish()
+    blocked.go.set()
+    other = host.accept()
+    told(other, peer.OPEN)
+    other.send(*OPENED)
+    closed(other, wish.near)
 
 
 def test_a_reset_in_an_idle_session_is_ignored(host: Shared) -> None:

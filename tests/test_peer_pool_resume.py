@@ -1,14 +1,32 @@
 """The independent peer as the server of our pool, and a reconnection amid a stream, over TLS."""
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
 
 import peer
 import pytest
-from meeting import BOUND, Blocked, Host, answered, at, closed, exactly, fails, reset, told, until, until_acked
+from meeting import (
+    BOUND,
+    Blocked,
+    Host,
+    answered,
+    at,
+    closed,
+    exactly,
+    fails,
+    gathered,
+    reset,
+    told,
+    until,
+    until_acked,
+)
+from world import Opened
 
+from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.runtime.outbound import Outbound
+from nitrosocks_lib.runtime.pool import Pool
 
 
 @pytest.fixture
@@ -64,6 +82,38 @@ def test_a_refused_attempt_is_made_anew(host: Host, reason: int) -> None:
     attempt.refuse = reason
     fails(attempt.accept, f"refused: {reason}")
     closed(host.accept(), wish.near)
+
+
+class OverTcp(Opened):
+    """With a local socket that is TCP."""
+
+    def __init__(self, pool: Pool) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.near = socket.create_connection(listener.getsockname(), BOUND)
+            far = listener.accept()[0]
+        self.over, self.stream = threading.Event(), None
+        pool.open(Target(1, "127.0.0.1", 7), far, self._finished)
+
+
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+def test_what_an_application_sent_before_it_closed_still_arrives(host: Host, kind: str) -> None:
+    """Its socket has ended both ways by then: what it wrote is under way, or still to be read."""
+    wish = host.wish() if kind == "unix" else OverTcp(host.pool)
+    server = host.accept()
+    told(server, peer.OPEN)
+    server.send(peer.OPENED, at()[1:])
+    server.send(peer.END)
+    until_acked(server)
+    wish.near.sendall(b"the last words")
+    assert wish.near.recv(1) == b""
+    wish.near.close()
+    reset(server.sock)
+    attempt = host.arrival()
+    attempt.refuse = 3
+    fails(attempt.accept, "refused: 3")
+    again = host.accept()
+    assert gathered(again, 14) == b"the last words" and told(again, peer.END) == b""
+    assert wish.end().ended_well
 
 
 @pytest.mark.parametrize("reason", [1, 2])

@@ -116,8 +116,11 @@ def test_it_does_not_matter_which_thread_gets_the_signal(site: Site, which: str)
 
 def test_nor_does_it_for_the_second_signal(site: Site) -> None:
     pair = Pair(site, "--drain", "3600")
-    with stream(pair.client):
+    with stream(pair.client) as sock:
         pair.server.signal().err.wait("stopping")
+        for _ in range(50):  # by now its main thread waits
+            sock.sendall(b"y")
+            assert read_exactly(sock, 1) == b"y"
         signal_another_thread(pair.server)
         assert pair.server.wait() == 128 + signal.SIGTERM
 

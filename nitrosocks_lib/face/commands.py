@@ -85,7 +85,7 @@ def serve(options: Options) -> int:
         pass  # SIGHUP: clients.d is looked at anew at every use anyway
     drain = specs.whole("--drain", options["--drain"], limits.DRAIN, 0, 86_400)
     note(f"stopping; running streams have {drain} s")
-    server.drain(drain)
+    stop.see_through(lambda: server.drain(drain))
     return 0
 
 

@@ -47,7 +47,7 @@ def forward(options: Options) -> int:
             stop.hurry = False
             pool.hurry()
     forwarder.stop()
-    pool.close(limits.RELEASE)
+    stop.see_through(lambda: pool.close(limits.RELEASE))
     return 0
 
 
@@ -98,5 +98,5 @@ def connect(options: Options) -> int:
     except NetworkError as error:
         raise NetworkError(f"{join_host_port(target.host, target.port)}: {error}") from None
     finally:
-        pool.close(1.0 if stop.came else limits.RELEASE)
+        stop.see_through(lambda: pool.close(1.0 if stop.came else limits.RELEASE))
     return 255 if quiet else 0

@@ -37,6 +37,7 @@ class Route:
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     """TLS 1.2+ with the certificate that the server presents; raises ConfigurationError when the files do not do."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)  # web servers answer a bare FIN with no alert
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(certificate, key)
@@ -70,13 +71,15 @@ def dial(server: tuple[str, int], context: ssl.SSLContext, family: int, seconds:
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
         raise NetworkError(f"cannot find {host}: {reason}", "check the name of the server in the profile") from None
-    failures = []
+    failures, hint = [], "is 'nitrosocks serve' running there?"
     for kind, _, _, _, address in found:
         try:
             return _dial_address(kind, address, host, context, now() + seconds)
         except (OSError, NetworkError) as error:
             failures.append(f"{address[0]}: {_reason(error)}")
-    raise NetworkError(f"cannot reach {where} ({'; '.join(failures)})", "is 'nitrosocks serve' running there?")
+            if isinstance(error, ssl.SSLCertVerificationError):
+                hint = "the tunnel does not need it to: leave --tls-verify away, or set SSL_CERT_FILE to its authority"
+    raise NetworkError(f"cannot reach {where} ({'; '.join(failures)})", hint)
 
 
 def _reason(error: Exception) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
@@ -51,6 +53,26 @@ class Stop:
             os.read(self._read, 4096)
         self._told = False
         return self.came
+
+    def see_through(self, work: Callable[[], None]) -> None:
+        """Runs `work` in a thread and returns when it is done; a second signal is seen all the while.
+
+        The kernel may give a signal to any thread, but its handler runs in the main one, which must wait for no lock.
+        """
+        finished: list[bool] = []
+
+        def run() -> None:
+            try:
+                work()
+            finally:
+                finished.append(True)
+                self.tell()
+
+        threading.Thread(target=run, name="ending", daemon=True).start()
+        while not finished:
+            wait({self._read: select.POLLIN}, None)
+            with suppress(BlockingIOError):
+                os.read(self._read, 4096)
 
 
 def _pipe() -> tuple[int, int]:
