@@ -119,8 +119,7 @@ class Inbound:
             SLOTS.give_back(self._slot)
             self._slot = bytearray()
         interest = {link.fd: link.read_wants}
-        stream = self.stream
-        if self._backlog and stream is not None and stream.local is not None:
+        if self._backlog and (stream := self.stream) is not None and stream.local is not None:
             interest[stream.local.fileno()] = select.POLLOUT
         self.wake.wait(interest, self._ack.at - now() if self._ack.at else None)
         if self._ack.at and now() >= self._ack.at:
@@ -186,14 +185,15 @@ class Inbound:
     def _send(self, stream: Stream, payload: memoryview) -> int:
         """Writes to the local socket without waiting; a broken one resets the stream."""
         assert stream.local is not None
-        try:
-            return stream.local.send(payload)
-        except (BlockingIOError, InterruptedError):
-            return 0
-        except OSError:
-            stream.reset_out = Reset.LOCAL  # before the drop: RESET goes out before any ACK of what it drops
-            self._drop(stream)
-            return 0
+        with stream.lock:  # whoever gets the error takes it away from the other
+            try:
+                return stream.local.send(payload)
+            except (BlockingIOError, InterruptedError):
+                return 0
+            except OSError:
+                stream.reset_out = Reset.LOCAL  # before the drop: RESET goes out before any ACK of what it drops
+        self._drop(stream)
+        return 0
 
     def _flush(self) -> None:
         """Writes the backlog, and END behind it, as far as the local socket takes it."""

@@ -245,7 +245,9 @@ class Outbound:
         slot = SLOTS.take()
         view = memoryview(slot)
         try:
-            n = stream.local.recv_into(view[1 : 1 + room])
+            with stream.lock:
+                n = stream.local.recv_into(view[1 : 1 + room])
+                broken = not n and stream.reset_out is not None
         except (BlockingIOError, InterruptedError):
             SLOTS.give_back(slot)
             return False
@@ -255,6 +257,9 @@ class Outbound:
             self.tunnel.inbound.wake.set()
             self._reset(stream, Reset.LOCAL)
             return True
+        if broken:
+            SLOTS.give_back(slot)
+            return False
         self._keep(stream, slot, view, n)
         return True
 

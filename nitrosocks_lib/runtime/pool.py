@@ -136,6 +136,12 @@ class Pool:
             self._idle.remove(session)
             return True
 
+    def withdraw(self, session: ClientSession) -> None:
+        """A session is about to be over: no stream is opened on it any more."""
+        with self._lock:
+            if session in self._idle:
+                self._idle.remove(session)
+
     def gone(self, session: ClientSession) -> None:
         """A session is over."""
         with self._lock:

@@ -106,6 +106,7 @@ class ClientSession:
             if outcome is not Outcome.OVER and not self._given_up and not self._pool.drop_if_idle(self):
                 link = self._resumed()
         liveness.stop()
+        self._pool.withdraw(self)
         self._finish()
         self._pool.gone(self)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -45,6 +46,7 @@ class Stream:
         "failed",
         "finished",
         "local",
+        "lock",
         "lost",
         "own_ended",
         "peer_over",
@@ -80,6 +82,7 @@ class Stream:
         self.end_index = 0  # outbound: how many numbered frames there were then
         self.took_data = False  # outbound: bytes of the local socket are in the session
         self.closed = False
+        self.lock = threading.Lock()
         self.lost = ""  # owner: why the session ended before the stream
 
     def close_local(self, abruptly: bool) -> None:
