@@ -171,6 +171,8 @@ def test_a_local_side_that_resets_during_an_outage_ends_at_once() -> None:
         assert near.recv(1) == b"x"
         world.proxy.refuse(True)
         world.proxy.cut()
+        (session,) = pool._alive
+        assert world.proxy.wait(lambda: session.tunnel.outcome is not None, BOUND)  # it has noticed, and tries again
         reset(near)
         assert done.wait(BOUND)
         with pool._lock:
