@@ -116,7 +116,7 @@ def test_errors_of_the_kernel(code: int | None, reply: Reply, monkeypatch: pytes
     def connect(*_: object) -> None:
         raise OSError(code, "") if code else OSError("odd")
 
-    monkeypatch.setattr(module, "_connect", connect)
+    monkeypatch.setattr(module, "connect", connect)
     got, text = refused(Target(Kind.TCP, "127.0.0.1", 9))
     assert got == reply and text.startswith("127.0.0.1:9: ")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -90,20 +91,30 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
+def connect(family: int, address: tuple[object, ...], deadline: float) -> socket.socket:
+    """A tuned, non-blocking TCP connection to one address; raises OSError, TimeoutError at the deadline."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        with suppress(BlockingIOError):
+            sock.connect(address)
+        if not wait({sock.fileno(): select.POLLOUT}, deadline - now()):
+            raise TimeoutError(errno.ETIMEDOUT, "no answer in time")
+        if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(code, os.strerror(code))
+        tune(sock)
+        return sock
+    except BaseException:
+        sock.close()
+        raise
+
+
 def _dial_address(
     family: int, address: tuple[object, ...], host: str, context: ssl.SSLContext, deadline: float
 ) -> Link:
-    raw = socket.socket(family, socket.SOCK_STREAM)
+    raw = connect(family, address, deadline)
     try:
-        raw.setblocking(False)
-        with suppress(BlockingIOError):
-            raw.connect(address)
-        if not wait({raw.fileno(): select.POLLOUT}, deadline - now()):
-            raise NetworkError("no answer in time")
-        if code := raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise OSError(code, os.strerror(code))
-        raw.getpeername()
-        tune(raw)
+        raw.getpeername()  # whoever is gone already fails here, and not half-way through wrap_socket
         return Link(_handshake(context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False), deadline))
     except BaseException:
         raw.close()

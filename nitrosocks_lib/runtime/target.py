@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import errno
 import logging
-import select
 import socket
 import struct
-from contextlib import suppress
 
 from ..facts import limits
 from ..facts.address import join_host_port
 from ..facts.wire import Frame, Kind, Reply
 from ..protocol import frames
 from ..protocol.frames import Address, Target
-from .carriers import tune
+from .carriers import connect
 from .permit import Rules
 from .timers import now
-from .wake import wait
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +46,7 @@ def reach(target: Target, permit: Rules) -> tuple[socket.socket, bytes]:
     deadline, failure = now() + limits.DIAL_TARGET, Unreached(Reply.GENERAL, "no address")
     for family, address in permitted:
         try:
-            sock = _connect(family, address, deadline)
+            sock = connect(family, address, deadline)
         except OSError as error:
             failure = _unreached(where, error)
             continue
@@ -64,23 +61,6 @@ def _resolve(target: Target) -> list[tuple[int, tuple[str | int, ...]]]:
         reason = getattr(error, "strerror", None) or "not a host name"
         raise Unreached(Reply.HOST_UNREACHABLE, f"cannot find {target.host}: {reason}") from None
     return [(int(family), (str(address[0]), *address[1:])) for family, _, _, _, address in found]
-
-
-def _connect(family: int, address: tuple[str | int, ...], deadline: float) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        with suppress(BlockingIOError):
-            sock.connect(address)
-        if not wait({sock.fileno(): select.POLLOUT}, deadline - now()):
-            raise TimeoutError(errno.ETIMEDOUT, "no answer in time")
-        if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise OSError(code, "")
-        tune(sock)
-        return sock
-    except BaseException:
-        sock.close()
-        raise
 
 
 def _unreached(where: str, error: OSError) -> Unreached:

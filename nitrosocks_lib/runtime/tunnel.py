@@ -9,7 +9,6 @@ Whoever attaches a link joins the pair of the last one first, and owns all of it
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -212,8 +211,3 @@ def abort_text(code: int) -> str:
         Abort.LIMIT: "a limit was reached",
     }
     return {int(k): v for k, v in names.items()}.get(code, "no reason given")
-
-
-def random_bytes(size: int) -> bytes:
-    """Entropy for the protocol code, which draws none itself."""
-    return os.urandom(size)
