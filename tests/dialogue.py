@@ -147,8 +147,10 @@ class World:
         return client_side.greet(self.who, self.client_hour, self.window, seeded(self.seed, self.pad))
 
     def welcome(self, hello: Hello) -> Dialogue[Welcomed]:
-        challenge = Challenge(CERTIFICATE, self.now_ms)
-        return server_side.welcome(hello, self.lookup, challenge, self.terms, seeded(self.seed + 1, self.pad))
+        challenge, random = Challenge(CERTIFICATE, self.now_ms), seeded(self.seed + 1, self.pad)
+        welcomed = yield from server_side.welcome(hello, self.lookup, challenge, self.terms, random)
+        yield welcomed.session
+        return welcomed
 
     def lookup(self, client_id: bytes) -> Authorised | None:
         return self.known if self.known and equal(client_id, self.known.public.client_id) else None

@@ -186,7 +186,9 @@ def welcome(run: dict, monkeypatch: pytest.MonkeyPatch) -> Dialogue[Welcomed]:
     hello = yield from read_hello(run)
     client = authorised(run)
     lookup = {client.public.client_id: client}.get
-    return (yield from server_side.welcome(hello, lookup, challenge, terms(run), tape))
+    welcomed = yield from server_side.welcome(hello, lookup, challenge, terms(run), tape)
+    yield welcomed.session
+    return welcomed
 
 
 def resume(run: dict, monkeypatch: pytest.MonkeyPatch) -> Dialogue[Recovered]:

@@ -173,6 +173,22 @@ def test_silence_behind_the_challenge_is_closed_and_gives_its_share_back(
     assert world.registry._budget == budget and not world.registry._per_client
 
 
+def test_a_session_is_in_the_registry_before_its_client_hears_of_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a client that resumes at once would be told that its session is unknown."""
+    add = world.registry.add
+
+    def added(hosted, link: Link) -> None:
+        add(hosted, link)
+        link.abort()  # SESSION does not get through
+
+    monkeypatch.setattr(world.registry, "add", added)
+    with pytest.raises(ProtocolError, match="ended the handshake"):
+        world.dialler().greet()
+    assert world.registry.wait_empty(lambda hosted: hosted.expiry is None, BOUND) and len(world.registry) == 1
+
+
 def test_a_client_without_tls_is_closed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "HANDSHAKE", 0.2)
     with dial_tcp(world.port) as sock:

@@ -85,13 +85,17 @@ class Challenge:
 
 @dataclass(slots=True, repr=False)
 class Welcomed:
-    """A new session as the server has it; `ephemeral` is the client's E', `peer_window` the client's own."""
+    """A new session as the server has it; `ephemeral` is the client's E', `peer_window` the client's own.
+
+    `session` is SESSION, to be written when a RESUME would find the session: the client may send one at once.
+    """
 
     client: Authorised
     keys: Keys
     terms: Terms
     ephemeral: KemPublic
     peer_window: int
+    session: bytes = b""
 
 
 @dataclass(slots=True, repr=False)
@@ -150,8 +154,10 @@ def welcome(
     terms: Terms,
     random: Random,
 ) -> Dialogue[Welcomed]:
-    """The rest of GREETING, then CHALLENGE, RESPONSE and SESSION (protocol 3.3); fills in `terms.resume_secret`,
-    and lets `terms.encrypt_type` give way to one that the client offers. The caller has refused a `hello` not fresh.
+    """The rest of GREETING, CHALLENGE and RESPONSE (protocol 3.3); SESSION is made, and left to the caller to write.
+
+    Fills in `terms.resume_secret`, and lets `terms.encrypt_type` give way to one that the client offers. The caller has
+    refused a `hello` not fresh.
 
     Raises Refused with the reason to answer, ProtocolError to close without an answer.
     """
@@ -177,10 +183,10 @@ def welcome(
     ephemeral = _verified(client, r1, before, response, challenge.now_ms() // 1000)
 
     session_key = random(wire.SECRET)
-    yield _session(state, terms, session_key, random)
+    session = _session(state, terms, session_key, random)
     state.mix_key_and_hash(session_key)
     terms.resume_secret = schedule.resume_secret(state.ck)
-    return Welcomed(client, derive(state), terms, ephemeral, peer_window)
+    return Welcomed(client, derive(state), terms, ephemeral, peer_window, session)
 
 
 def _choose(offer: int, preferred: EncryptType) -> EncryptType:

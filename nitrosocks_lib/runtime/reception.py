@@ -155,8 +155,13 @@ class Reception:
         client_id = welcomed.client.public.client_id
         tunnel = ServerTunnel(self._key, welcomed, lambda: self._clients.lookup(client_id), settings.refresh)
         hosted = Hosted(tunnel, Liveness(tunnel, settings.refresh.every), terms.window)
-        self.registry.add(hosted, talk.link)
-        log.info("%s: %s: session begins", peer, welcomed.client.name)
+        self.registry.add(hosted, talk.link)  # before SESSION leaves: the client may resume as soon as it has it
+        try:
+            talk.link.write_all(welcomed.session, talk.deadline)
+        except NetworkError:
+            self.registry.leave(hosted, Outcome.LOST)
+            raise
+        log.info("%s: %s: session begins", peer, hosted.name)
         return hosted
 
     # -- RESUME -----------------------------------------------------------------------------------------------------
