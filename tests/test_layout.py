@@ -26,7 +26,6 @@ TESTED_BY: dict[str, str] = {
     "face/tunnels": "test_connect.py",  # and test_curl.py
     "runtime/attempt": "test_reconnection.py",  # and test_outages.py
     "runtime/mail": "test_client.py",
-    "runtime/outbound": "test_tunnel.py",
 }
 
 # Where a registry's host could be written; folders are searched to the bottom.

@@ -84,8 +84,8 @@ class ServerTunnel(Tunnel):
         self.inbound.receiving.open(self.stream is None or self.stream.own_ended, frame)
         stream = Stream(target, None)
         self.stream = self.inbound.stream = stream
-        self.outbound.mail.stream = stream
-        self.inbound.post_consumed()
+        self.outbound.mail.stream = stream  # no wake: there is nothing to send before the answer
+        self.inbound.acknowledge()
         return stream
 
     def _dial(self, stream: Stream) -> None:

@@ -8,7 +8,6 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ..crypto.schedule import hash256
 from ..crypto.seal import Opener
 from ..facts import limits, wire
 from ..facts.errors import Violation
@@ -47,9 +46,6 @@ class Inbound:
             Frame.END: self._on_end,
             Frame.RESET: self._on_reset,
             Frame.ACK: self._on_ack,
-            Frame.PING: self._on_ping,
-            Frame.PONG: self._on_pong,
-            Frame.PAD: lambda payload: None,
         }
         self._allowed = FROM_CLIENT if tunnel.serving else FROM_SERVER
 
@@ -123,7 +119,7 @@ class Inbound:
             interest[stream.local.fileno()] = select.POLLOUT
         self.wake.wait(interest, self._ack.at - now() if self._ack.at else None)
         if self._ack.at and now() >= self._ack.at:
-            self.post_consumed()
+            self.acknowledge()
 
     def rest(self, deadline: float) -> None:
         """Waits for a wake without reading any more: the session is over, and outbound says so."""
@@ -271,7 +267,15 @@ class Inbound:
     def _delivered(self, size: int) -> None:
         self.receiving.delivered(size)
         if self._ack.consumed(size, now()):
-            self.post_consumed()
+            self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """Acknowledges all that was consumed, where outbound has nothing else to do about it."""
+        self._ack.sent()
+        outbound = self.tunnel.outbound
+        outbound.mail.consumed = self.receiving.consumed
+        if not outbound.acknowledge():
+            outbound.mail.wake.set()
 
     def post_consumed(self) -> None:
         """Outbound is to acknowledge all that was consumed: at once, but for DATA."""
@@ -288,13 +292,3 @@ class Inbound:
         outbound = self.tunnel.outbound.mail
         outbound.acked = consumed
         outbound.wake.set()
-
-    def _on_ping(self, payload: bytes) -> None:
-        frames.sized(payload, 8, 32, Frame.PING)
-        outbound = self.tunnel.outbound.mail
-        outbound.pong = bytes([Frame.PONG]) + hash256(payload)
-        outbound.wake.set()
-
-    def _on_pong(self, payload: bytes) -> None:
-        # That it opened proves the peer alive. It may answer an older PING, since the latest replaces what is unsent.
-        frames.sized(payload, wire.HASH, wire.HASH, Frame.PONG)

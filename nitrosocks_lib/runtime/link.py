@@ -23,7 +23,7 @@ from .wake import wait
 
 
 class Link:
-    """`read_some` belongs to one thread, `write_some` to one other; `close` to the owner, after joining both."""
+    """`read_some` belongs to one thread, `write_some` to one at a time; `close` to the owner, after joining both."""
 
     __slots__ = ("_lock", "_read", "_sock", "fd", "read_wants", "write_wants")
 

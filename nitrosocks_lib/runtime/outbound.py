@@ -1,19 +1,20 @@
-"""The outbound half of a session: local socket → Sealer → link. One thread; it owns Sealer and resend queue."""
+"""The outbound half of a session: local socket → Sealer → link. One thread, but for ACKs that leave from inbound."""
 
 from __future__ import annotations
 
-import os
 import select
+import threading
 from typing import TYPE_CHECKING
 
 from ..crypto import schedule
 from ..crypto.seal import Sealer
 from ..facts import limits, wire
+from ..facts.errors import BadFrame, NetworkError
 from ..facts.wire import Frame, Reset
 from ..protocol import frames
-from ..protocol.handshake import Keys
 from ..protocol.resend import ResendQueue
 from .buffers import FRAMES, SLOTS
+from .control import CONTROL_MAX, Control
 from .link import Link
 from .mail import OutboundMail
 from .stream import Stream
@@ -24,72 +25,111 @@ if TYPE_CHECKING:
 
 
 class Outbound:
-    """State that outlives a connection; `run` serves one. All of it belongs to the running thread."""
+    """State that outlives a connection; `run` serves one. All of it belongs to whoever has the seat.
+
+    That is the running thread while it works; while it waits the seat is free, for `acknowledge`.
+    """
 
     def __init__(self, tunnel: Tunnel) -> None:
         self.tunnel = tunnel
         self.mail = OutboundMail()
-        self.sealer: Sealer  # of the connection; set by `Tunnel.run`
+        self.sealer: Sealer  # of the connection, as _link
+        self._link: Link
+        self._seat = threading.Lock()
+        self._loan = bytearray()  # holds sealed frames until they are written
+        self._unsent = memoryview(b"")
+        self._idle = False  # the last step went well, and left nothing to be written
         self.resend = ResendQueue()
+        self.control = Control(tunnel, self.mail, self.resend)
         self.stream: Stream | None = None
-        self.acknowledged = 0  # the last ACK sent
         self.stuck_since = 0.0  # when a write first made no progress; 0 while none is under way
         self._adopted: Stream | None = None  # the last stream taken from the mail
-        self._consumed = 0  # what may be acknowledged
-        self._must_ack = False  # the first frame on a resumed connection
-        self._numbered_held = False  # client, between REFRESHED and SWITCH
-        self._rekey: Keys | None = None  # take these behind the frame that was chosen last
-        self._last = False  # the farewell is chosen
         self._attend = True  # there may be frames that are not numbered; data flows without asking for them
 
     def rewind(self, received: int) -> None:
         """For the owner between two connections: the peer has `received`, all else is sent again after an ACK."""
         self.resend.rewind(received)
-        self._must_ack = True
+        self.control.must_ack = True
 
     # -- one connection ---------------------------------------------------------------------------------------------
 
-    def run(self, link: Link) -> None:
-        """Serves this link, with the `sealer` that was set. Raises NetworkError when it ends."""
-        self._numbered_held, self._rekey = False, None
+    def begin(self, link: Link, sealer: Sealer) -> None:
+        """For whoever attaches a link, before its pair starts."""
+        self._link, self.sealer, self._unsent, self._idle = link, sealer, memoryview(b""), False
+        self.control.begin()
         self.mail.wake.pending = True  # what was posted while there was no thread is taken at once
-        loan, unsent = None, memoryview(b"")
+
+    def run(self) -> None:
+        """Serves the link that was begun. Raises NetworkError when it ends."""
         try:
             while self.tunnel.outcome is None:
-                self._take_mail()
-                if not unsent:
-                    loan = FRAMES.take() if loan is None else loan
-                    unsent = self._fill(memoryview(loan))
-                if unsent:
-                    unsent = self._write(link, unsent)
-                elif self._last:
-                    self.tunnel.finish_over()
-                else:
-                    if loan is not None:
-                        FRAMES.give_back(loan)
-                        loan = None
-                    self._wait()
+                with self._seat:
+                    interest = self._step()
+                if interest is not None:
+                    self.mail.wake.wait(interest, None)
         finally:
-            self.stuck_since = 0.0
+            self.stuck_since, self._loan = 0.0, bytearray()
 
-    def _write(self, link: Link, unsent: memoryview) -> memoryview:
-        n = link.write_some(unsent)
-        if n == len(unsent):
-            self.stuck_since = 0.0
-            return unsent[n:]
+    def _step(self) -> dict[int, int] | None:
+        """All that is possible without waiting; returns what to wait for beside mail, or None when there is more."""
+        self._idle = False
+        self._take_mail()
+        if not self._unsent:
+            self._loan = self._loan or FRAMES.take()
+            self._unsent = self._fill(memoryview(self._loan))
+        if self._unsent:
+            return self._write()
+        if self.control.last:
+            self.tunnel.finish_over()
+            return None
+        FRAMES.give_back(self._loan)
+        self._loan = bytearray()
+        self._idle = True
+        return self._local_interest()
+
+    def _write(self) -> dict[int, int] | None:
+        """Goes on with a sealed frame: only the same bytes may be written now. Mail is taken, but waits for them."""
+        n = self._link.write_some(self._unsent)
+        self._unsent = self._unsent[n:]
         if n:
-            self.stuck_since, unsent = 0.0, unsent[n:]
-        # These bytes are sealed, and only the same ones may be written now. Mail is taken, but waits for them.
+            self.stuck_since = 0.0
+        if not self._unsent:
+            return None
         self.stuck_since = self.stuck_since or now()
-        self.mail.wake.wait({link.fd: link.write_wants}, None)
-        return unsent
+        return {self._link.fd: self._link.write_wants}
 
-    def _wait(self) -> None:
-        """Nothing to seal: waits for mail, and for the local socket while it may be read."""
-        interest, stream = {}, self.stream
-        if stream is not None and stream.local is not None and self._room(stream):
-            interest[stream.local.fileno()] = select.POLLIN
-        self.mail.wake.wait(interest, None)
+    def _local_interest(self) -> dict[int, int]:
+        """The local socket, while it may be read."""
+        stream = self.stream
+        if stream is None or stream.local is None or not self._room(stream):
+            return {}
+        return {stream.local.fileno(): select.POLLIN}
+
+    def acknowledge(self) -> bool:
+        """Called by inbound when it has posted `consumed`: sends the ACK from there; False when a wake must follow.
+
+        Waking this thread for each ACK would have the two of them hand the interpreter lock to and fro. So inbound
+        takes the seat while nobody has it; nothing that was posted before is overtaken.
+        """
+        if not self._seat.acquire(blocking=False):
+            return False
+        try:
+            if not self._idle or self.mail.wake.pending or self.tunnel.refresh_due():
+                return False
+            self.control.consumed = self.mail.consumed
+            ack = self.control.ack()
+            if ack is None:
+                return True
+            out, self._idle = memoryview(bytearray(wire.FRAME_OVERHEAD + len(ack))), False
+            self.sealer.seal(ack, out)
+            self._unsent = out[self._link.write_some(out) :]
+            self._idle = not self._unsent
+            return self._idle
+        except (NetworkError, BadFrame) as error:
+            self.tunnel.lose(error)  # not raised: inbound is in the middle of a frame that counts as received
+            return False
+        finally:
+            self._seat.release()
 
     # -- mail -------------------------------------------------------------------------------------------------------
 
@@ -99,12 +139,12 @@ class Outbound:
             return
         mail.wake.clear()
         self._attend = True
-        self._consumed = mail.consumed  # read before `reset_out`: RESET goes out before any ACK of what it drops
+        self.control.consumed = mail.consumed  # read before `reset_out`: RESET goes out before any ACK of what it drops
         if mail.acked > self.resend.acked:
             for slot in self.resend.acknowledge(mail.acked):
                 SLOTS.give_back(slot)
         if mail.switched:
-            mail.switched = self._numbered_held = False
+            mail.switched = self.control.numbered_held = False
         if mail.stream is not self._adopted:
             self._adopt(mail.stream)
         if self.stream is not None:
@@ -152,7 +192,7 @@ class Outbound:
         stream.end_index = self.resend.total
 
     def _reset(self, stream: Stream, code: Reset) -> None:
-        self.resend.append(frames.reason(Frame.RESET, code), ack_before=self.acknowledged)
+        self.resend.append(frames.reason(Frame.RESET, code), ack_before=self.control.acknowledged)
         stream.reset_sent = True
         self._end(stream)
 
@@ -161,12 +201,11 @@ class Outbound:
     def _fill(self, out: memoryview) -> memoryview:
         """Seals what waits, as many frames as `out` takes, else a new DATA frame; returns the sealed bytes."""
         end = 0
-        while len(out) - end >= _CONTROL_MAX and not self._last:
-            control = self._control() if self._attend else None
+        while len(out) - end >= CONTROL_MAX and not self.control.last:
+            control = self.control.next() if self._attend else None
             if control is not None:
                 end += self.sealer.seal(control, out[end:])
-                if self._rekey is not None:
-                    self._take_keys(self._rekey)
+                self._take_keys()
                 continue
             self._attend = False
             plain = self._numbered(len(out) - end - wire.FRAME_OVERHEAD)
@@ -178,62 +217,23 @@ class Outbound:
                 break
         return out[:end]
 
-    def _take_keys(self, keys: Keys) -> None:
+    def _take_keys(self) -> None:
+        keys, self.control.rekey = self.control.rekey, None
+        if keys is None:
+            return
         self.sealer.rekey(schedule.frame_keys(keys.root, self.tunnel.sends, self.tunnel.terms.encrypt_type))
-        self._rekey = None
         if self.tunnel.serving:
             self.tunnel.refreshed()
 
-    def _control(self) -> bytes | None:
-        """The next frame that is not numbered; ACK first, since it opens the peer's window."""
-        mail = self.mail
-        consumed = self.resend.ack_limit(self._consumed)
-        if self._must_ack or consumed > self.acknowledged:
-            self._must_ack = False
-            self.acknowledged = consumed
-            return frames.ack(self.acknowledged)
-        if mail.farewell is not None:
-            self._last = True
-            return mail.farewell
-        if mail.pong is not None:
-            pong, mail.pong = mail.pong, None
-            return pong
-        if mail.ping:
-            mail.ping = False
-            return bytes([Frame.PING]) + os.urandom(_R3)
-        if mail.goaway is not None:
-            goaway, mail.goaway = mail.goaway, None
-            return goaway
-        return self._refreshing() or self._releasing()
-
-    def _releasing(self) -> bytes | None:
-        release, self.mail.release = self.mail.release, None
-        return release
-
-    def _refreshing(self) -> bytes | None:
-        """REFRESH, REFRESHED or SWITCH; the latter two are the last frames under the old keys (protocol 5)."""
-        mail, tunnel = self.mail, self.tunnel
-        if tunnel.refreshing is None and (mail.refresh or tunnel.refresh_due()):
-            mail.refresh = False
-            return tunnel.start_refresh()
-        if mail.switch is not None:
-            (plain, self._rekey), mail.switch = mail.switch, None
-            return plain
-        if mail.refreshed is not None:
-            (plain, self._rekey), mail.refreshed = mail.refreshed, None
-            self._numbered_held = True
-            return plain
-        return None
-
     def _numbered(self, space: int) -> bytes | memoryview | None:
-        if self._numbered_held:
+        if self.control.numbered_held:
             return None
         plain = self.resend.next()
         return plain if plain is not None and len(plain) <= space else None
 
     def _room(self, stream: Stream) -> int:
         """Bytes that may be read from the local socket now; 0 when it is not to be looked at."""
-        if stream.own_ended or self._numbered_held or not (stream.answered or stream.early):
+        if stream.own_ended or self.control.numbered_held or not (stream.answered or stream.early):
             return 0
         return self.resend.room(self.tunnel.send_window) if self.resend.all_sealed else 0
 
@@ -277,6 +277,3 @@ class Outbound:
             self._finish(stream)
         SLOTS.give_back(slot)
 
-
-_R3 = 16
-_CONTROL_MAX = wire.FRAME_OVERHEAD + 1 + wire.REFRESHED_SIZE

@@ -17,8 +17,8 @@ from enum import Enum, auto
 from ..crypto import schedule
 from ..crypto.identity import KemPrivate, KemPublic
 from ..crypto.seal import Opener, Sealer
-from ..facts import limits
-from ..facts.errors import BadFrame, NetworkError, ProtocolError, Violation
+from ..facts import limits, wire
+from ..facts.errors import BadFrame, NetworkError, NitroSocksError, ProtocolError, Violation
 from ..facts.wire import Abort, Frame
 from ..protocol import frames
 from ..protocol.handshake import Keys, Terms
@@ -65,7 +65,12 @@ class Tunnel:
         self.outcome: Outcome | None = Outcome.LOST
         self.reason = ""  # for people: why the connection or the session ended
         self.releasing = 0.0  # when DISCONNECT went out or came
-        self.handlers: dict[int, Callable[[bytes], None]] = {Frame.ABORT: self._on_abort} | self.role_handlers()
+        self.handlers: dict[int, Callable[[bytes], None]] = {
+            Frame.PING: self._on_ping,
+            Frame.PONG: self._on_pong,
+            Frame.PAD: lambda payload: None,
+            Frame.ABORT: self._on_abort,
+        } | self.role_handlers()
         self.outbound = Outbound(self)
         self.inbound = Inbound(self, receive_window)
         self.link: Link | None = None
@@ -102,11 +107,9 @@ class Tunnel:
         `first` is a frame opened already, with the `opener` that opened it. The link is closed then.
         """
         self.outcome, self.link, self.reason = None, link, ""
-        self.outbound.sealer = Sealer(self._frame_keys(self.sends))
+        self.outbound.begin(link, Sealer(self._frame_keys(self.sends)))
         self.inbound.opener = opener or self.opener(self.keys)
-        other = threading.Thread(
-            target=self._guard, args=(lambda: self.outbound.run(link),), name="outbound", daemon=True
-        )
+        other = threading.Thread(target=self._guard, args=(self.outbound.run,), name="outbound", daemon=True)
         other.start()
         self._guard(lambda: self.inbound.run(link, first))
         other.join()
@@ -131,7 +134,7 @@ class Tunnel:
         except Violation as error:
             self._abort(error)
         except (NetworkError, BadFrame, ProtocolError) as error:
-            self.end(Outcome.LOST, str(error))
+            self.lose(error)
         except Exception:
             log.exception("a fault of our own; the session is over")
             self.end(Outcome.OVER, "an internal error")
@@ -156,6 +159,10 @@ class Tunnel:
         self.outbound.mail.wake.set()
         self.inbound.wake.set()
 
+    def lose(self, error: NitroSocksError) -> None:
+        """Ends this connection because of `error`; the session goes on."""
+        self.end(Outcome.LOST, str(error))
+
     def attach(self, attached: Attached, received_by_peer: int) -> None:
         """For the owner between two connections: new keys, an epoch of their own, and what is to be sent again."""
         self.keys, self.ephemeral = attached.keys, attached.ephemeral
@@ -172,6 +179,15 @@ class Tunnel:
         """Called by inbound behind the last frame under the old keys."""
         self.keyed_at = now()
         self.inbound.opener.rekey(schedule.frame_keys(keys.root, self.receives, self.terms.encrypt_type))
+
+    def _on_ping(self, payload: bytes) -> None:
+        frames.sized(payload, 8, 32, Frame.PING)
+        self.outbound.mail.pong = bytes([Frame.PONG]) + schedule.hash256(payload)
+        self.outbound.mail.wake.set()
+
+    def _on_pong(self, payload: bytes) -> None:
+        # That it opened proves the peer alive. It may answer an older PING, since the latest replaces what is unsent.
+        frames.sized(payload, wire.HASH, wire.HASH, Frame.PONG)
 
     # -- the session's end ------------------------------------------------------------------------------------------
 
