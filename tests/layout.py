@@ -103,6 +103,12 @@ def misplaced_imports(module: str, source: str) -> list[str]:
     return faults
 
 
+def not_independent(source: str, siblings: set[str]) -> list[str]:
+    """Imports of the product and of other files of tests/, in a file that is written without them."""
+    others = {LIBRARY, "nitrosocks", "?"} | siblings
+    return [f"line {line}: imports {name}" for line, name in imports("", source) if name.partition(".")[0] in others]
+
+
 def misplaced_exits(module: str, source: str) -> list[str]:
     """Only the face prints, and only the face ends the process."""
     if matches(module, SPEAKS):

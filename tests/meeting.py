@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import peer
+import peer_judge
 import pytest
 from loopback import dial, pem
-from peer_wire import client_id, client_keys
+from peer_judge import PeerError
 from world import SERVER_KEY, Opened, World, read_all
 
 from nitrosocks_lib.crypto.identity import ClientKey
@@ -79,13 +80,13 @@ def answered(side: peer.Peer) -> list[int]:
 
 def fails(call: Callable[[], object], text: str) -> None:
     """The peer finds this wrong."""
-    with pytest.raises(peer.PeerError, match=text):
+    with pytest.raises(PeerError, match=text):
         call()
 
 
 def gone(side: peer.Peer) -> None:
     """The connection ends, and without another frame but ACK."""
-    with pytest.raises(peer.PeerError, match=CLOSED):
+    with pytest.raises(PeerError, match=CLOSED):
         while True:
             assert side.recv()[0] == peer.ACK
 
@@ -139,7 +140,7 @@ class Tap:
         return sock
 
 
-class Visitor(peer.Client):
+class Visitor(peer_judge.Client):
     """A peer with keys of its own, that the World's server knows. `again` resumes on a new connection."""
 
     def __init__(self, world: World, **options: Any) -> None:
@@ -150,8 +151,8 @@ class Visitor(peer.Client):
     def connection(self) -> socket.socket:
         return prompt(self.world.enter_context(dial(self.world.port)))
 
-    def again(self, consumed: int | None = None) -> None:
-        self.resume(self.connection(), consumed)
+    def again(self) -> None:
+        self.resume(self.connection())
 
     def opens(self, tap: Tap) -> socket.socket:
         """A stream to the target, whose socket it returns."""
@@ -188,11 +189,11 @@ class Host(contextlib.ExitStack):
     """A place where peers serve the streams of `pool`, one call of `accept` for each connection."""
 
     def __init__(self, receives: int = 1 << 20, **options: Any) -> None:
-        """`receives` is the window of the pool; `options` are those of peer.Server."""
+        """`receives` is the window of the pool; `options` are those of peer_judge.Server."""
         super().__init__()
         seed, token = os.urandom(32), os.urandom(32)
-        public = client_keys(seed)[1]
-        self.clients, self.sessions, self.options = {client_id(public): (public, token)}, {}, options
+        public = peer.client_keys(seed)[1]
+        self.clients, self.sessions, self.options = {peer.H(b"ns1 client", public)[:16]: (public, token)}, {}, options
         self._context = server_context(*pem("server"))
         self._listener = self.enter_context(socket.create_server(("127.0.0.1", 0)))
         self._listener.settimeout(BOUND)
@@ -204,14 +205,14 @@ class Host(contextlib.ExitStack):
         self.pool.close(0.0)  # first, so that it does not reconnect to what is closed next
         return super().__exit__(*details)
 
-    def arrival(self) -> peer.Server:
+    def arrival(self) -> peer_judge.Server:
         """The next connection; nothing is said on it yet."""
         raw = self._listener.accept()[0]
         raw.settimeout(BOUND)
         sock = self._context.wrap_socket(prompt(raw), server_side=True, suppress_ragged_eofs=False)
-        return peer.Server(self.enter_context(sock), SEED, self.clients, sessions=self.sessions, **self.options)
+        return peer_judge.Server(self.enter_context(sock), SEED, self.clients, sessions=self.sessions, **self.options)
 
-    def accept(self) -> peer.Server:
+    def accept(self) -> peer_judge.Server:
         """The next connection, with its handshake done."""
         server = self.arrival()
         server.accept()
@@ -228,7 +229,7 @@ class Host(contextlib.ExitStack):
         self.callback(opened.near.close)
         return opened
 
-    def opened(self) -> tuple[peer.Server, Opened]:
+    def opened(self) -> tuple[peer_judge.Server, Opened]:
         """A session with a stream."""
         wish = self.wish()
         server = self.accept()

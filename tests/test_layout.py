@@ -144,6 +144,36 @@ def test_only_the_face_prints_and_exits() -> None:
     expect_none(faults_by_place(layout.misplaced_exits, MODULES))
 
 
+# The independent peer
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import nitrosocks_lib",
+        "import os, nitrosocks_lib.facts.wire",
+        "from nitrosocks_lib.crypto import seal",
+        "def late():\n    import nitrosocks",
+        "from .crypto import seal",
+        "from . import recorded",
+        "importlib.import_module(name)",
+        "from recorded import Tape",
+        "import recorded",
+    ],
+)
+def test_a_peer_that_leans_on_others_is_found(source: str) -> None:
+    assert layout.not_independent(source, {"recorded"})
+    assert layout.not_independent("import os\nfrom cryptography import exceptions", {"recorded"}) == []
+
+
+def test_the_peer_is_one_file_and_independent() -> None:
+    siblings = {name.removesuffix(".py") for name in TESTS if "/" not in name}
+    assert {"peer", "peer_judge", "recorded"} <= siblings
+    assert len(TESTS["peer.py"].splitlines()) <= 300
+    expect_none(layout.not_independent(TESTS["peer.py"], siblings))
+    expect_none(layout.not_independent(TESTS["peer_judge.py"], siblings - {"peer"}))
+
+
 # Sizes
 
 

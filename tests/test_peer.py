@@ -46,7 +46,7 @@ def world() -> Iterator[World]:
 def test_data_of_all_sizes_both_ways(encrypt_type: EncryptType) -> None:
     with World(encrypt_type=encrypt_type, window=1 << 17, resume=77, heartbeat=33) as world:
         visitor, tap = visiting(world), Tap(world)
-        assert (visitor.encrypt_type, visitor.window, visitor.address) == (encrypt_type, 1 << 17, "")
+        assert (visitor.encrypt_type, visitor.server_window, visitor.address) == (encrypt_type, 1 << 17, "")
         assert (visitor.resume_seconds, visitor.heartbeat) == (77, 33)
         assert abs(visitor.server_ms / 1000 - time.time()) < BOUND
         assert visitor.certificate_hash == peer.H(visitor.sock.getpeercert(True))
@@ -73,7 +73,7 @@ def test_nothing_in_common(world: World, offer: int) -> None:
 
 @pytest.mark.parametrize("off", [-1, 0, 1])
 def test_clocks_differ_by_an_hour(world: World, off: int) -> None:
-    visiting(world, hour=int(time.time()) // 3600 + off)
+    visiting(world, now=lambda: time.time() + 3600 * off)
 
 
 def test_a_revoked_client(world: World) -> None:
@@ -97,7 +97,7 @@ def test_ping_pong_and_padding(world: World) -> None:
     mail = visitor.hosted.tunnel.outbound.mail
     mail.ping = True
     mail.wake.set()
-    visitor.pong(until(visitor, peer.PING))
+    visitor.answer(peer.PING, until(visitor, peer.PING))
     assert answered(visitor) == []
 
 
@@ -108,7 +108,7 @@ def heard(visitor: peer.Client) -> tuple[int, bytes]:
     """The next frame; a REFRESH is answered."""
     frame = visitor.recv()
     if frame[0] == peer.REFRESH:
-        visitor.answer_refresh(frame[1])
+        visitor.answer(peer.REFRESH, frame[1])
     return frame
 
 
@@ -149,7 +149,7 @@ def test_a_timer_starts_refreshes_and_each_makes_the_keys_young_again() -> None:
             asked = until(visitor, peer.REFRESH)
             tunnel = visitor.hosted.tunnel
             before = tunnel.keyed_at
-            visitor.answer_refresh(asked)
+            visitor.answer(peer.REFRESH, asked)
             until(visitor, peer.SWITCH)
             assert visitor.epoch == epoch
             assert tunnel.keyed_at > before  # else it would refresh without end, and end the connection after 2 h
@@ -164,7 +164,7 @@ def test_a_reconnection_forgets_a_refresh() -> None:
             while (frame := visitor.recv())[0] != peer.REFRESH:
                 pass
             if answers:  # and does not wait for SWITCH
-                visitor.answer_refresh(frame[1])
+                visitor.answer(peer.REFRESH, frame[1])
             visitor.again()
             assert visitor.epoch == 0
         for _ in range(3):
@@ -264,7 +264,7 @@ def unacked(visitor: peer.Client) -> list[int]:
 @pytest.mark.parametrize("window", [65_536, 300_000])
 def test_a_peer_that_never_acknowledges_closes_its_window(window: int) -> None:
     with World() as world:
-        visitor, tap = visiting(world, window=window), Tap(world)
+        visitor, tap = visiting(world, client_window=window), Tap(world)
         target, resend = visitor.opens(tap), visitor.hosted.tunnel.outbound.resend
         data = bytes(range(256)) * (1 << 14)
         sender = threading.Thread(target=target.sendall, args=(data,), daemon=True)

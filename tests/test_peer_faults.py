@@ -24,6 +24,7 @@ from meeting import (
     until_acked,
     visiting,
 )
+from peer_judge import PeerError
 from world import World, read_all
 
 from nitrosocks_lib.facts.wire import Frame
@@ -62,7 +63,7 @@ def unharmed(world: Shared) -> Iterator[None]:
 
 def violates(visitor: Visitor, frames: Frames, reason: int) -> None:
     """These frames are answered by ABORT, and the session is over for good."""
-    with contextlib.suppress(peer.PeerError):  # the connection may have ended before the last
+    with contextlib.suppress(PeerError):  # the connection may have ended before the last
         for frame in frames:
             visitor.send(*frame)
     assert aborted(visitor) == reason
@@ -211,7 +212,7 @@ def test_more_than_a_stream_after_a_refusal(world: World) -> None:
 def test_a_window_that_is_overrun(world: World, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     blocked, visitor = Blocked(monkeypatch, host, "reach"), visiting(world)
     visitor.send(peer.OPEN, Tap(world).open)
-    for _ in range(min(visitor.window // size, 1024)):
+    for _ in range(min(visitor.server_window // size, 1024)):
         visitor.send(peer.DATA, bytes(size))
     assert set(answered(visitor)) <= {peer.ACK}  # it holds just that much
     violates(visitor, [(peer.DATA, b"x")], LIMIT)
@@ -255,7 +256,7 @@ def strays(visitor: Visitor, name: str) -> None:
 
     def stray(*args: object, **kwargs: object) -> object:
         out = real(*args, **kwargs) if name == "_signed_part" else None
-        visitor._write()
+        visitor._read(0)
         visitor.sock.sendall(bytes(5000))
         return out or real(*args, **kwargs)
 
@@ -290,7 +291,7 @@ def test_what_is_none_of_ours_gets_no_answer(world: World, monkeypatch: pytest.M
 def test_a_connection_that_ends_within_a_frame(world: World) -> None:
     visitor = visiting(world)
     target = visitor.opens(Tap(world))
-    frame = visitor.keys_out.seal(b"\x13" + bytes(1000))
+    frame = visitor.keys[peer.C2S].seal(b"\x13" + bytes(1000))
     visitor.sock.sendall(frame[:-1])
     visitor.again()
     target.sendall(b"y")

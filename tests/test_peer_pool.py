@@ -45,7 +45,7 @@ def host() -> Iterator[Host]:
 def test_data_of_all_sizes_both_ways(encrypt_type: int) -> None:
     with Host(receives=1 << 18, encrypt_type=encrypt_type) as host:
         server, wish = host.opened()
-        assert (server.encrypt_type, server.window, server.offer) == (encrypt_type, 1 << 18, 6)
+        assert (server.encrypt_type, server.client_window, server.offer) == (encrypt_type, 1 << 18, 6)
         for n in range(3):
             for size in (1, 65_516, 65_536):
                 up, down = os.urandom(size), os.urandom(size)
@@ -124,7 +124,7 @@ def test_a_reset_of_the_client_goes_out_before_the_ack_of_what_it_drops(host: Ho
 
 
 def test_a_server_that_never_acknowledges_closes_its_window() -> None:
-    with Host(window=65_536) as host:
+    with Host(server_window=65_536) as host:
         server, wish = host.opened()
         data = os.urandom(1 << 20)
         threading.Thread(target=wish.near.sendall, args=(data,), daemon=True).start()
@@ -145,7 +145,7 @@ def refreshed(server: peer.Server) -> None:
     server.refresh()
     until(server, peer.REFRESHED)
     answered(server)
-    server.switch()
+    server.answer(peer.REFRESHED, b"")
 
 
 def test_refreshes(host: Host) -> None:
@@ -170,7 +170,7 @@ def test_no_numbered_frame_goes_out_before_switch(host: Host) -> None:
     wish.near.shutdown(1)
     for _ in range(3):
         assert set(answered(server)) <= {peer.ACK}
-    server.switch()
+    server.answer(peer.REFRESHED, b"")
     assert gathered(server, 5) == b"waits" and told(server, peer.END) == b""
 
 
@@ -263,5 +263,5 @@ def test_ping_pong_and_padding(host: Host) -> None:
     mail = host.tunnel(server).outbound.mail
     mail.ping = True
     mail.wake.set()
-    server.pong(until(server, peer.PING))
+    server.answer(peer.PING, until(server, peer.PING))
     assert answered(server) == []

@@ -22,6 +22,7 @@ from meeting import (
     until,
     until_acked,
 )
+from peer_judge import PeerError
 from world import Opened, read_all
 
 from nitrosocks_lib.facts.wire import Frame
@@ -54,7 +55,7 @@ def host() -> Iterator[Shared]:
 
 def violates(server: peer.Server, wish: Opened, frames: Frames, reason: int) -> None:
     """These frames are answered by ABORT, and the session is over, as its application learns."""
-    with contextlib.suppress(peer.PeerError):  # the connection may have ended before the last
+    with contextlib.suppress(PeerError):  # the connection may have ended before the last
         for frame in frames:
             server.send(*frame)
     assert aborted(server) == reason
@@ -159,7 +160,7 @@ def test_in_an_idle_session(host: Shared, how: Frames, frames: Frames) -> None:
             told(server, peer.RESET)
         until_acked(server)
     wish.end()
-    with contextlib.suppress(peer.PeerError):
+    with contextlib.suppress(PeerError):
         server.send(*frames[0])
     assert aborted(server) == VIOLATION
 
@@ -266,7 +267,7 @@ def test_rubbish_in_place_of_recovered_fails_the_attempt_only(host: Shared) -> N
 
     def rubbish() -> None:
         attempt.sock.sendall(bytes(5000))
-        raise peer.PeerError("rubbish")
+        raise PeerError("rubbish")
 
     attempt._salt_part = rubbish
     fails(attempt.accept, "rubbish")

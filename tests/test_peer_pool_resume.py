@@ -22,6 +22,7 @@ from meeting import (
     until,
     until_acked,
 )
+from peer_judge import PeerError
 from world import Opened
 
 from nitrosocks_lib.protocol.frames import Target
@@ -56,7 +57,7 @@ def test_nothing_is_lost_or_doubled(host: Host) -> None:
     assert wish.end().ended_well
 
 
-@pytest.mark.parametrize("where", ["_first_part", "_find", "_salt_part", "_move"])
+@pytest.mark.parametrize("where", ["_read", "_signed_part", "_salt_part", "_move"])
 def test_an_attempt_that_fails_is_made_anew(host: Host, where: str) -> None:
     """The connection ends within RESUME, after it, before RECOVERED, or before the first frame is read."""
     server, wish = host.opened()
@@ -65,7 +66,7 @@ def test_an_attempt_that_fails_is_made_anew(host: Host, where: str) -> None:
     attempt = host.arrival()
 
     def stop(*_: object) -> None:
-        raise peer.PeerError("stopped")
+        raise PeerError("stopped")
 
     setattr(attempt, where, stop)
     fails(attempt.accept, "stopped")

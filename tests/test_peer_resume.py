@@ -26,6 +26,7 @@ from meeting import (
     until_acked,
     visiting,
 )
+from peer_judge import Feed, PeerError
 from world import World, read_all
 
 from nitrosocks_lib.runtime import reception
@@ -46,7 +47,7 @@ def host() -> Iterator[Host]:
 
 def resume_bytes(visitor: Visitor) -> bytes:
     """RESUME of the next j, which never leaves."""
-    live, lost = visitor.sock, peer.Feed()
+    live, lost = visitor.sock, Feed()
     fails(lambda: visitor.resume(lost), "the connection ended")
     visitor.sock = live
     return lost.written
@@ -142,7 +143,7 @@ def test_a_replayed_attempt_is_none_of_ours(world: World, monkeypatch: pytest.Mo
 
 def test_a_replayed_greeting_is_none_of_ours(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(world.server._latecomers, "_seconds", 0)
-    visitor, sent = Visitor(world), peer.Feed()
+    visitor, sent = Visitor(world), Feed()
     visitor.sock, live = sent, visitor.sock
     fails(visitor.greet, "the connection ended")
     assert len(answer_to(world, sent.written, 2498)) >= 2498  # CHALLENGE, which nobody can answer
@@ -182,8 +183,8 @@ def test_what_the_server_does_not_resume(world: World, name: str, value: object,
 def test_the_first_frame_must_be_an_ack(world: World, monkeypatch: pytest.MonkeyPatch, first: int) -> None:
     visitor = visiting(world)
     target = visitor.opens(Tap(world))
-    monkeypatch.setattr(visitor, "ack", lambda consumed: visitor.send(first, b"12345678"))
-    with contextlib.suppress(peer.PeerError):  # where it is quicker than what is sent behind that
+    monkeypatch.setattr(visitor, "ack", lambda: visitor.send(first, b"12345678"))
+    with contextlib.suppress(PeerError):  # where it is quicker than what is sent behind that
         visitor.again()
     assert aborted(visitor) == 1
     with pytest.raises(ConnectionResetError):
@@ -195,7 +196,7 @@ def test_the_first_frame_must_be_an_ack(world: World, monkeypatch: pytest.Monkey
 def test_a_stray_first_frame_fails_the_attempt_only(world: World) -> None:
     visitor = visiting(world)
     target = visitor.opens(Tap(world))
-    with monkey(visitor, "ack", lambda consumed: visitor.sock.sendall(bytes(28))):
+    with monkey(visitor, "ack", lambda: visitor.sock.sendall(bytes(28))):
         visitor.again()
     gone(visitor)
     visitor.again()
@@ -218,7 +219,7 @@ class monkey:
 def test_an_attempt_without_a_first_frame_is_dropped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reception.limits, "FIRST_FRAME", 0.05)
     visitor = visiting(world)
-    with monkey(visitor, "ack", lambda consumed: None):
+    with monkey(visitor, "ack", lambda: None):
         visitor.again()
     gone(visitor)
     visitor.again()
@@ -228,7 +229,7 @@ def test_an_attempt_without_a_first_frame_is_dropped(world: World, monkeypatch: 
 def test_a_later_attempt_drops_an_earlier_one(world: World) -> None:
     visitor = visiting(world)
     target = visitor.opens(Tap(world))
-    with monkey(visitor, "ack", lambda consumed: None):
+    with monkey(visitor, "ack", lambda: None):
         visitor.again()
     early = visitor.sock
     visitor.again()
@@ -240,7 +241,7 @@ def test_a_later_attempt_drops_an_earlier_one(world: World) -> None:
 def test_an_abort_as_the_first_frame_ends_the_session(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     visitor = visiting(world)
     target = visitor.opens(Tap(world))
-    monkeypatch.setattr(visitor, "ack", lambda consumed: visitor.send(peer.ABORT, b"\1"))
+    monkeypatch.setattr(visitor, "ack", lambda: visitor.send(peer.ABORT, b"\1"))
     visitor.again()
     gone(visitor)
     with pytest.raises(ConnectionResetError):
