@@ -13,7 +13,7 @@ from nitrosocks_lib.runtime import liveness as module
 from nitrosocks_lib.runtime.host import RefreshPolicy
 from nitrosocks_lib.runtime.liveness import Liveness
 from nitrosocks_lib.runtime.mail import OutboundMail
-from nitrosocks_lib.runtime.timers import now
+from nitrosocks_lib.runtime.timers import Timer, now
 from nitrosocks_lib.runtime.tunnel import Outcome
 
 HEARTBEAT = 20
@@ -22,10 +22,12 @@ HEARTBEAT = 20
 class Watched:
     """A tunnel, as far as Liveness looks at it; its clock stands at `begin`."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, refresh_every: float | None = None) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, refresh_every: float | None = None, heartbeat: int = HEARTBEAT
+    ) -> None:
         monkeypatch.setattr(module, "jittered", lambda seconds: seconds)
-        self.begin = self.keyed_at = now() + 10_000  # the timer itself never comes to it
-        self.terms = SimpleNamespace(heartbeat=HEARTBEAT)
+        self.begin = self.keyed_at = round(now()) + 10_000  # the timer itself never comes to it; sums are exact
+        self.terms = SimpleNamespace(heartbeat=heartbeat)
         self.inbound = SimpleNamespace(last_heard=self.begin)
         self.mail = OutboundMail()
         self.outbound = SimpleNamespace(mail=self.mail, stuck_since=0.0)
@@ -124,6 +126,36 @@ def test_a_refresh_without_an_answer(seconds: float, over: bool, watched: Watche
     watched.look(100 + seconds)
     assert (watched.outcome is Outcome.LOST) is over
     assert watched.reason == ("a refresh was not answered" if over else "")
+
+
+@pytest.mark.parametrize("heartbeat", [HEARTBEAT, limits.HEARTBEAT_MAX])
+@pytest.mark.parametrize("began", [0, 100, 145])
+def test_a_refresh_without_an_answer_is_found_at_60_s(
+    began: int, heartbeat: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever it began, and however seldom there is anything else to look at."""
+    watched, at = Watched(monkeypatch, heartbeat=heartbeat), 0.0
+    while True:
+        if at >= began:
+            watched.refreshing, watched.refresh_since = b"expected", watched.begin + began
+        watched.inbound.last_heard = watched.begin + at  # the peer lives
+        wanted = watched.look(at)
+        if watched.outcome is not None:
+            break
+        assert wanted > 0
+        at += wanted
+    assert (at, watched.reason) == (began + 60, "a refresh was not answered")
+    watched.close()
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_the_first_look_is_in_time_too(connected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned: list[float] = []
+    monkeypatch.setattr(module.TIMERS, "after", lambda seconds, _: planned.append(seconds) or Timer(lambda _: None))
+    watched = Watched(monkeypatch, heartbeat=300)
+    watched.outcome = None if connected else Outcome.LOST
+    assert planned == [60] and watched.look(0) == 60
+    watched.close()
 
 
 def test_the_server_starts_refreshes_in_time(refreshing: Watched) -> None:

@@ -22,17 +22,19 @@ class Liveness:
         self._refresh_every = refresh_every
         self._period = jittered(self._heartbeat)
         self._heard, self._silent = 0.0, 0
-        self._timer = TIMERS.after(min(self._period, refresh_every or self._period), self._look)
+        first = min(self._period, refresh_every or self._period, limits.REFRESH_ANSWER)
+        self._timer = TIMERS.after(first, self._look)
 
     def stop(self) -> None:
         """The session is over."""
         self._timer.cancel()
 
     def _look(self, at: float) -> float:
-        """One look; returns when to look again."""
+        """One look; returns when to look again: so soon that a refresh which begins meanwhile is looked at in time."""
+        latest = at + limits.REFRESH_ANSWER
         if self._tunnel.outcome is not None:  # no connection: whoever reconnects keeps the time
-            return at + self._period
-        return min(self._look_for_silence(at), self._look_at_writes(at), self._look_at_keys(at))
+            return min(latest, at + self._period)
+        return min(latest, self._look_for_silence(at), self._look_at_writes(at), self._look_at_keys(at))
 
     def _look_for_silence(self, at: float) -> float:
         heard = self._tunnel.inbound.last_heard
@@ -59,16 +61,18 @@ class Liveness:
 
     def _look_at_keys(self, at: float) -> float:
         tunnel = self._tunnel
-        if at - tunnel.keyed_at >= limits.KEY_AGE:
+        if at >= tunnel.keyed_at + limits.KEY_AGE:
             tunnel.end(Outcome.LOST, "the frame keys are too old")
-        if tunnel.refreshing is not None and at - tunnel.refresh_since >= limits.REFRESH_ANSWER:
-            tunnel.end(Outcome.LOST, "a refresh was not answered")
+        if tunnel.refreshing is not None:
+            answer_due = tunnel.refresh_since + limits.REFRESH_ANSWER
+            if at >= answer_due:
+                tunnel.end(Outcome.LOST, "a refresh was not answered")
+            return min(answer_due, tunnel.keyed_at + limits.KEY_AGE)
         if self._refresh_every is None:
             return tunnel.keyed_at + limits.KEY_AGE
         due = tunnel.keyed_at + self._refresh_every
         if at < due:
             return due
-        if tunnel.refreshing is None:
-            tunnel.outbound.mail.refresh = True
-            tunnel.outbound.mail.wake.set()
+        tunnel.outbound.mail.refresh = True
+        tunnel.outbound.mail.wake.set()
         return at + min(self._refresh_every, self._heartbeat)
