@@ -185,6 +185,28 @@ def test_any_of_several_rules_is_enough_and_their_texts_are_kept() -> None:
     assert rules == Rules.parse(iter(texts)) != Rules.parse(texts[:2])
 
 
+@pytest.mark.parametrize(
+    ("rules", "asked", "port", "kind", "possible"),
+    [
+        ([], "host.example", 443, Kind.TCP, False),
+        (["/run/x.sock"], "host.example", 443, Kind.TCP, False),
+        (["db.example:443"], "host.example", 443, Kind.TCP, False),
+        (["host.example:443"], "HOST.example.", 443, Kind.TCP, True),
+        (["host.example:443"], "host.example", 444, Kind.TCP, False),
+        (["*:443"], "host.example", 443, Kind.TCP, True),
+        (["*:443"], "host.example", 80, Kind.TCP, False),
+        (["10.0.0.0/8:443"], "host.example", 443, Kind.TCP, True),  # it may turn out to be there
+        (["10.0.0.0/8:443"], "host.example", 80, Kind.TCP, False),
+        (["udp:*:443"], "host.example", 443, Kind.TCP, False),
+        (["db.example:443", "[::1]:1-500"], "host.example", 443, Kind.TCP, True),
+    ],
+)
+def test_what_no_address_could_make_permitted(
+    rules: list[str], asked: str, port: int, kind: Kind, possible: bool
+) -> None:
+    assert Rules.parse(rules).may_permit(asked, port, kind) is possible
+
+
 TEREDO = [  # server, client with all bits turned, whether a star leads there
     ("2001:0:4136:e378:8000:63bf:3fff:fdd2", True),  # 65.54.227.120, 192.0.2.45
     ("2001:0:4136:e378:8000:63bf:80ff:fffe", False),  # 127.0.0.1
@@ -226,7 +248,7 @@ BAD = [
     "256.0.0.1:80", "1.2.3.4.5:80", "0x:80", "１２７.1:80", "127。0。0。1x.1:80", "[::ffff:0:0/96]:80", "[::/96]:80",
     "[::ffff:10.0.0.0/104]:80", "[64:ff9b::/96]:80", "[64:ff9b:1::/48]:80", "[2002::/16]:80", "[2002:a00::/24]:80",
     "[2001::/32]:80", "[2001:0:4136:e378:8000:63bf:3fff:fdd2]:80", "udp:", "udp:80", "udp:host", "udp:host:0", "/a\0b",
-    "/a\nb", "tcp:host:80",
+    "/a\nb", "tcp:host:80", "10.0.0.1%foo:1", "10.0.0.1%:1", "10.0.0.1%1/32:1", "10.0.0.0%8/8:1",
 ]  # fmt: skip
 
 

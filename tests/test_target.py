@@ -71,6 +71,15 @@ def test_the_resolved_address_is_judged(host: str, rules: list[str], listener: s
         listener.accept()
 
 
+@pytest.mark.parametrize("rules", [[], ["*:443"], ["db.example:*"], ["127.0.0.0/8:1-79"], ["udp:*:*"], ["/tmp/x"]])
+def test_what_no_rule_could_permit_is_not_resolved(rules: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the answer does not tell whether the name exists."""
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("resolved"))
+    for host in ("localhost", "name.invalid", "ä" * 200, "127.1"):
+        code, text = refused(Target(Kind.TCP, host, 80), Rules.parse(rules))
+        assert (code, text) == (Reply.NOT_PERMITTED, f"{host}:80 is not permitted for this client")
+
+
 def test_the_address_that_was_judged_is_connected_to(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> None:
     """A name that means something else at the second look, or has one address that is not permitted, gains nothing."""
     port, looks = listener.getsockname()[1], []

@@ -58,12 +58,17 @@ class _Rule:
     network: Network | None
     ports: range
 
-    def matches(self, asked: str, meant: tuple[Address, ...], port: int, kind: Kind) -> bool:
+    def may_match(self, asked: str, port: int, kind: Kind) -> bool:
         if kind != self.kind or port not in self.ports:
+            return False
+        return self.network is not None or self.name in ("*", asked)
+
+    def matches(self, asked: str, meant: tuple[Address, ...], port: int, kind: Kind) -> bool:
+        if not self.may_match(asked, port, kind):
             return False
         if self.network is not None:
             return all(address in self.network for address in meant)
-        return self.name in ("*", asked) and not any(address in net for address in meant for net in _SPECIAL)
+        return not any(address in net for address in meant for net in _SPECIAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,11 @@ class Rules:
             return False
         asked = _canonical(host_asked)
         return any(rule.matches(asked, meant, port, kind) for rule in self._rules)
+
+    def may_permit(self, host_asked: str, port: int, kind: Kind) -> bool:
+        """Whether `permits` could say yes, whatever address the host turns out to have; else nobody need resolve it."""
+        asked = _canonical(host_asked)
+        return any(rule.may_match(asked, port, kind) for rule in self._rules)
 
     def permits_path(self, path: str) -> bool:
         """Whether the unix socket at exactly this path is permitted."""
@@ -142,6 +152,8 @@ def _network(text: str, host: str, bracketed: bool) -> Network | None:
         return None
     if bracketed != (address.version == 6):
         raise _wrong(text, "brackets are for IPv6 addresses, and for these only")
+    if "%" in first and address.version == 4:
+        raise _wrong(text, "an IPv4 address has no zone")
     if not slash or length == str(address.max_prefixlen):
         return ip_network(_only_meaning(text, address))
     if not (length.isascii() and length.isdigit() and len(length) <= 3 and int(length) <= address.max_prefixlen):

@@ -32,7 +32,10 @@ class Unreached(Exception):
 
 
 def reach(target: Target, permit: Rules) -> tuple[socket.socket, bytes]:
-    """Connects to a target within 10 s; returns the non-blocking socket and OPENED. Blocks; raises Unreached."""
+    """Connects to a target within 10 s; returns the non-blocking socket and OPENED. Blocks; raises Unreached.
+
+    A name that no rule could permit is not resolved: the answer does not tell whether it exists.
+    """
     if target.kind == Kind.UNIX:
         return _reach_path(target.host, permit)
     if target.kind != Kind.TCP:
@@ -40,7 +43,8 @@ def reach(target: Target, permit: Rules) -> tuple[socket.socket, bytes]:
     where = join_host_port(target.host, target.port)
     if not 0 < len(target.host) <= limits.NAME_MAX or not target.port:
         raise Unreached(Reply.GENERAL, "not a host and port")
-    permitted = [a for a in _resolve(target) if permit.permits(target.host, str(a[1][0]), target.port, Kind.TCP)]
+    found = _resolve(target) if permit.may_permit(target.host, target.port, Kind.TCP) else []
+    permitted = [a for a in found if permit.permits(target.host, str(a[1][0]), target.port, Kind.TCP)]
     if not permitted:
         raise Unreached(Reply.NOT_PERMITTED, f"{where} is not permitted for this client")
     deadline, failure = now() + limits.DIAL_TARGET, Unreached(Reply.GENERAL, "no address")
