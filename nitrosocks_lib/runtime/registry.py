@@ -17,6 +17,7 @@ from .timers import TIMERS, Timer
 from .tunnel import Outcome
 
 log = logging.getLogger(__name__)
+_AGAIN = 1.0  # seconds until an expiry for which there was no thread is tried again
 
 
 class Hosted:
@@ -36,7 +37,7 @@ class Hosted:
 
 
 class Registry:
-    """Any thread may call it. The lock covers dictionary work only; threads are joined outside it."""
+    """Any thread may call it. The lock covers work on dictionaries and timers only; threads are joined outside it."""
 
     def __init__(self, budget: int = limits.BUDGET) -> None:
         """`budget` in bytes bounds what all sessions may hold together, both directions."""
@@ -107,6 +108,8 @@ class Registry:
         greater j was quicker, Refused when the session is over.
         """
         with self._lock:
+            if self._sessions.get(hosted.tunnel.terms.session_id) is not hosted:
+                raise Refused(Refusal.UNKNOWN_SESSION)  # forgotten while its RESUME was read
             if attempt <= hosted.attempt:
                 raise ProtocolError("a RESUME is older than the last one accepted")
             hosted.attempt = attempt
@@ -120,7 +123,9 @@ class Registry:
         if hosted.tunnel.outcome is Outcome.OVER:
             self.leave(hosted, Outcome.OVER)
             raise Refused(Refusal.UNKNOWN_SESSION)
-        self._detach(hosted)
+        with self._lock:
+            if hosted.owner is threading.current_thread():  # else a greater j sees to it
+                self._detach(hosted)
 
     def moved(self, hosted: Hosted) -> None:
         """The first frame on the new link opened: the session is attached again."""
@@ -135,21 +140,28 @@ class Registry:
             if hosted.owner is not threading.current_thread():
                 return
             hosted.owner = hosted.link = None
-        if outcome is Outcome.OVER or self.closing:
+            over = outcome is Outcome.OVER or self.closing
+            if not over:  # in this same block: once it has no owner, a RESUME may claim and move it
+                self._detach(hosted)
+        if over:
             self.forget(hosted, hosted.tunnel.reason)
-        else:
-            self._detach(hosted)
 
     def _detach(self, hosted: Hosted) -> None:
-        """`resume seconds` run from the first moment without a connection; a further RESUME does not restart them."""
-        with self._lock:
-            if hosted.expiry is None and hosted.tunnel.terms.session_id in self._sessions:
-                hosted.expiry = TIMERS.after(hosted.tunnel.terms.resume, lambda _: self._expire(hosted))
-            self._changed.notify_all()
+        """`resume seconds` run from the first moment without a connection; a further RESUME does not restart them.
 
-    def _expire(self, hosted: Hosted) -> None:
+        The caller holds the lock, and has seen that it owns the session.
+        """
+        if hosted.expiry is None and hosted.tunnel.terms.session_id in self._sessions:
+            hosted.expiry = TIMERS.after(hosted.tunnel.terms.resume, lambda at: self._expire(hosted, at))
+        self._changed.notify_all()
+
+    def _expire(self, hosted: Hosted, at: float) -> float | None:
         """A timer; joining an attempt that is under way may take a moment, so a thread does it."""
-        threading.Thread(target=self._expired, args=(hosted,), name="expiry", daemon=True).start()
+        try:
+            threading.Thread(target=self._expired, args=(hosted,), name="expiry", daemon=True).start()
+        except RuntimeError:  # no more threads just now
+            return at + _AGAIN
+        return None
 
     def _expired(self, hosted: Hosted) -> None:
         log.info("%s: a session was not resumed in time", hosted.name)
