@@ -7,16 +7,22 @@ import socket
 import threading
 
 import pytest
+from links import Pairs, Threads
 from roles import Roles
 from world import BOUND, Opened, World, echo
 
+from nitrosocks_lib.crypto import schedule
+from nitrosocks_lib.crypto.seal import Sealer
 from nitrosocks_lib.facts import limits, wire
 from nitrosocks_lib.facts.errors import ProtocolError, Violation
-from nitrosocks_lib.facts.wire import Frame, Kind, Reply
+from nitrosocks_lib.facts.wire import Abort, Frame, Kind, Reply
 from nitrosocks_lib.protocol import frames
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.runtime import host as module
 from nitrosocks_lib.runtime.host import RefreshPolicy
+from nitrosocks_lib.runtime.target import Unreached
+from nitrosocks_lib.runtime.timers import now
+from nitrosocks_lib.runtime.tunnel import Outcome
 
 
 @pytest.fixture
@@ -64,6 +70,47 @@ def test_a_wrong_disconnect_done(roles: Roles) -> None:
     receive(roles.server, Frame.DISCONNECT)
     with pytest.raises(Violation, match="DISCONNECT_DONE is wrong"):
         receive(roles.server, Frame.DISCONNECT_DONE, bytes(32))
+
+
+def test_a_second_disconnect_draws_no_other_r2(roles: Roles) -> None:
+    """The client answers the first DISCONNECT_ACK, and that must do."""
+    server = roles.server
+    server.outcome = None  # as while it is connected
+    receive(server, Frame.DISCONNECT)
+    r2 = server.outbound.mail.release[1:]
+    receive(server, Frame.DISCONNECT)
+    receive(server, Frame.DISCONNECT_DONE, schedule.hash256(r2))
+    assert server.reason == "released"
+
+
+def test_a_release_without_an_answer_ends_with_abort(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "RELEASE", 0.05)
+    roles = Roles()
+    with Pairs() as pairs, Threads() as threads:
+        near, far = pairs.make()
+        threads.start(roles.server.run, far)
+        sealed = bytearray(64)
+        size = Sealer(roles.client._frame_keys(roles.client.sends)).seal(bytes([Frame.DISCONNECT]), memoryview(sealed))
+        near.write_all(bytes(sealed[:size]), now() + BOUND)
+        opener, plain = roles.client.opener(roles.client.keys), memoryview(bytearray(1_000))
+        said = []
+        while not said or said[-1][0] != Frame.ABORT:
+            head = near.read_exactly(wire.LENGTH, now() + BOUND)
+            frame = head + near.read_exactly(opener.frame_size(head) - wire.LENGTH, now() + BOUND)
+            said.append(bytes(plain[: opener.open(memoryview(frame), plain)]))
+        near.close()
+    assert [each[0] for each in said] == [Frame.DISCONNECT_ACK, Frame.ABORT] and said[1][1] == Abort.NO_ANSWER
+    assert (roles.server.outcome, roles.server.reason) == (Outcome.OVER, "the release was not finished")
+    roles.close()
+
+
+def test_a_release_whose_abort_is_not_taken_either_just_ends(roles: Roles) -> None:
+    server = roles.server
+    server.outcome = None
+    receive(server, Frame.DISCONNECT)
+    assert server._unanswered(100.0) > 100.0 and server.outcome is None
+    assert server._unanswered(101.0) is None and server.outcome is Outcome.OVER
+    assert server.reason == "the release was not finished"
 
 
 def test_no_refresh_behind_disconnect(roles: Roles) -> None:
@@ -147,6 +194,54 @@ def test_reset_stops_a_dial(monkeypatch: pytest.MonkeyPatch) -> None:
         with listener.accept()[0] as sock:
             sock.settimeout(BOUND)
             assert sock.recv(1) == b"" and reached[0].fileno() == -1
+
+
+def test_one_dial_at_a_time(monkeypatch: pytest.MonkeyPatch, roles: Roles) -> None:
+    """A client that opens and resets gets no thread for each; the last one is dialled when the first has ended."""
+    dialling, go, reached = threading.Event(), threading.Event(), []
+
+    def slow(target: Target, _: object) -> None:
+        reached.append((target.port, sum(thread.name == "dial" for thread in threading.enumerate())))
+        dialling.set()
+        assert go.wait(BOUND)
+        raise Unreached(Reply.EXPIRED, "no answer in time")
+
+    monkeypatch.setattr(module, "reach", slow)
+    before = sum(thread.name == "dial" for thread in threading.enumerate())
+    server = roles.server
+    for port in range(1, 51):
+        if port > 1:
+            server.stop_dial(server.stream)
+            server.stream.own_ended = True  # as when REFUSED is queued
+        receive(server, Frame.OPEN, frames.open_(Target(1, "127.0.0.1", port))[1:])
+        assert dialling.wait(BOUND)
+    assert server.stream.answer is None
+    go.set()
+    while server.stream.answer is None:
+        assert server.outbound.mail.wake.wait({}, BOUND) == {}
+        server.outbound.mail.wake.clear()
+    assert reached == [(1, before + 1), (50, before + 1)]
+
+
+def test_what_waits_for_a_dial_is_forgotten_with_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    dialling, go, reached, roles = threading.Event(), threading.Event(), [], Roles()
+
+    def slow(target: Target, _: object) -> None:
+        reached.append((target.port, threading.current_thread()))
+        dialling.set()
+        assert go.wait(BOUND)
+        raise Unreached(Reply.EXPIRED, "no answer in time")
+
+    monkeypatch.setattr(module, "reach", slow)
+    receive(roles.server, Frame.OPEN, frames.open_(Target(1, "127.0.0.1", 1))[1:])
+    assert dialling.wait(BOUND)
+    roles.server.stop_dial(roles.server.stream)
+    roles.server.stream.own_ended = True
+    receive(roles.server, Frame.OPEN, frames.open_(Target(1, "127.0.0.1", 2))[1:])
+    roles.close()
+    go.set()
+    reached[0][1].join(BOUND)
+    assert [port for port, _ in reached] == [1]
 
 
 def test_the_client_is_looked_up_at_every_open() -> None:

@@ -7,12 +7,13 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from ..crypto import schedule
 from ..crypto.identity import KemPublic, ServerKey
 from ..facts import limits, wire
 from ..facts.errors import Violation
-from ..facts.wire import Frame, Reply
+from ..facts.wire import Abort, Frame, Reply
 from ..protocol import frames, refresh
 from ..protocol.refresh import Started
 from ..protocol.welcome import Welcomed
@@ -20,9 +21,10 @@ from .clients import Client
 from .stream import Stream
 from .target import Unreached, reach
 from .timers import TIMERS, now
-from .tunnel import Attached, Outcome, Tunnel
+from .tunnel import Attached, Outcome, Tunnel, abort_text
 
 log = logging.getLogger(__name__)
+_LAST_WORDS: Final = 1.0  # seconds that ABORT may take to be written
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,9 @@ class ServerTunnel(Tunnel):
         self.client = welcomed.client
         self._key, self._lookup, self._policy = key, lookup, policy
         self._r2 = b""
+        self._dial_lock = threading.Lock()  # around the next two
+        self._dialling = False  # there is a dial thread
+        self._to_dial: Stream | None = None  # what it takes up next
         self.stream: Stream | None = None
         self.refreshes = 0  # completed ones
 
@@ -69,7 +74,18 @@ class ServerTunnel(Tunnel):
 
     def _on_open(self, payload: bytes) -> None:
         stream = self._begin(payload, Frame.OPEN)
-        threading.Thread(target=self._dial, args=(stream,), name="dial", daemon=True).start()
+        with self._dial_lock:
+            self._to_dial, running, self._dialling = stream, self._dialling, True
+        if not running:
+            self._start_dialling(stream)
+
+    def _start_dialling(self, stream: Stream) -> None:
+        try:
+            threading.Thread(target=self._dial_all, name="dial", daemon=True).start()
+        except RuntimeError:  # no more of them just now
+            with self._dial_lock:
+                self._to_dial, self._dialling = None, False
+            self._answer(stream, frames.reason(Frame.REFUSED, Reply.GENERAL, "the server is short of threads"))
 
     def _on_listen(self, payload: bytes) -> None:
         stream = self._begin(payload, Frame.LISTEN)
@@ -88,26 +104,43 @@ class ServerTunnel(Tunnel):
         self.inbound.acknowledge()
         return stream
 
-    def _dial(self, stream: Stream) -> None:
-        """A short-lived thread: reaches the target as the client is permitted to now, and posts the outcome."""
+    def _dial_all(self) -> None:
+        """A short-lived thread. There is one at most: after a RESET it may go on for a while, and the next OPEN waits.
+
+        Else a client that opens and resets could have as many as it likes.
+        """
+        while (stream := self._next_to_dial()) is not None:
+            answer = self._dial(stream)
+            if stream.dial.take():
+                with self._dial_lock:
+                    self._dialling = False  # first: the client opens the next stream as soon as it has the answer
+                self._post_answer(stream, answer)
+                return
+            if stream.local is not None:
+                stream.local.close()  # RESET came first, and was answered, or the session is over
+
+    def _next_to_dial(self) -> Stream | None:
+        with self._dial_lock:
+            stream, self._to_dial = self._to_dial, None
+            self._dialling = stream is not None
+        return stream
+
+    def _dial(self, stream: Stream) -> bytes:
+        """Reaches the target as the client is permitted to now; the answer to OPEN."""
+        if stream.answer is not None:
+            return stream.answer  # a RESET came while it waited
         try:
             client = self._lookup()
             if client is None:
-                raise Unreached(Reply.NOT_PERMITTED, "this client was revoked")
-            local, answer = reach(stream.target, client.permit)
+                raise Unreached(Reply.NOT_PERMITTED, "this client is not authorised at present")
+            stream.local, answer = reach(stream.target, client.permit)
         except Unreached as error:
             log.info("%s: refused: %s", self.client.name, error)
-            self._answer(stream, error.answer())
-            return
+            return error.answer()
         except Exception:
             log.exception("a fault of our own while dialling")
-            self._answer(stream, frames.reason(Frame.REFUSED, Reply.GENERAL, "an internal error"))
-            return
-        stream.local = local
-        if stream.dial.take():
-            self._post_answer(stream, answer)
-        else:
-            local.close()  # RESET came first, and was answered, or the session is over
+            return frames.reason(Frame.REFUSED, Reply.GENERAL, "an internal error")
+        return answer
 
     def _answer(self, stream: Stream, answer: bytes) -> None:
         if stream.dial.take():
@@ -126,7 +159,9 @@ class ServerTunnel(Tunnel):
         """outbound: the stream is over; the next OPEN begins another."""
 
     def dispose(self, reason: str) -> None:
-        """Also stops a dial that still runs."""
+        """Also stops a dial that still runs, or waits."""
+        with self._dial_lock:
+            self._to_dial = None
         if self.stream is not None:
             self.stream.dial.take()
         super().dispose(reason)
@@ -150,7 +185,7 @@ class ServerTunnel(Tunnel):
             return None
         assert isinstance(self.ephemeral, KemPublic)
         started = refresh.start(self.keys, self.ephemeral, self.client.public.kem, os.urandom)
-        self.refreshing, self.refresh_since = started, now()
+        self.refresh_since, self.refreshing = now(), started  # in this order: the timer thread looks at both
         return bytes([Frame.REFRESH]) + started.payload
 
     def _on_refreshed(self, payload: bytes) -> None:
@@ -171,6 +206,8 @@ class ServerTunnel(Tunnel):
 
     def _on_disconnect(self, payload: bytes) -> None:
         frames.sized(payload, 0, 0, Frame.DISCONNECT)
+        if self.releasing:
+            return  # the release under way goes on: another R2 would make its DISCONNECT_DONE wrong
         self.inbound.look_at_stream()
         if not self.inbound.receiving.idle(self.stream is None or self.stream.own_ended):
             raise Violation("DISCONNECT before the stream was over")
@@ -178,7 +215,23 @@ class ServerTunnel(Tunnel):
         self._r2 = os.urandom(wire.SECRET)
         self.outbound.mail.release = bytes([Frame.DISCONNECT_ACK]) + self._r2
         self.outbound.mail.wake.set()
-        TIMERS.after(limits.RELEASE, lambda _: self.end(Outcome.OVER, "the release was not finished"))
+        TIMERS.after(limits.RELEASE, self._unanswered)
+
+    def _unanswered(self, at: float) -> float | None:
+        """A timer: there was no DISCONNECT_DONE for 5 s. ABORT says so, as far as the client still reads."""
+        if self.outcome is not None:
+            return None
+        self.reason = self.reason or "the release was not finished"
+        if self.outbound.mail.farewell is None:
+            self.post_abort(Abort.NO_ANSWER, "")
+            return at + _LAST_WORDS
+        self.end(Outcome.OVER, self.reason)
+        return None
+
+    def post_abort(self, reason: Abort, text: str) -> None:
+        """As in Tunnel; the log tells the reason, too."""
+        self.reason = self.reason or abort_text(reason)
+        super().post_abort(reason, text)
 
     def _on_disconnect_done(self, payload: bytes) -> None:
         if not self._r2:
