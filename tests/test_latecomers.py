@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from links import BOUND, Pairs, Threads
+from scarce import no_threads
 
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import NetworkError
@@ -120,3 +121,15 @@ def test_who_comes_after_the_stop_is_closed(latecomers) -> None:
         late.stop()
         late.add(now(), second[1])
         end(second[0])
+
+
+def test_no_thread_to_watch_them(latecomers) -> None:
+    late = latecomers(1)
+    with Pairs() as pairs:
+        first, second = pairs.make(), pairs.make()
+        with no_threads("latecomers"):
+            late.add(now(), first[1])
+            end(first[0])
+        begin = now()
+        late.add(begin, second[1])
+        assert end(second[0]) >= begin + 1

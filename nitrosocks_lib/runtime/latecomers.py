@@ -30,16 +30,29 @@ class Latecomers:
         return len(self._links) + len(self._added)
 
     def add(self, accepted: float, link: Link) -> None:
-        """Takes over a link; `accepted` is when its connection was (seconds of `timers.now`)."""
+        """Takes over a link; `accepted` is when its connection was (seconds of `timers.now`).
+
+        It is closed at once when the server ends, and where there is no thread to watch it.
+        """
         with self._lock:
             if self._stopped:
                 link.close(now())
                 return
+            if self._thread is None and not self._start():
+                link.close(now())
+                return
             self._added.append((accepted + self._seconds, link))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="latecomers", daemon=True)
-                self._thread.start()
         self._wake.set()
+
+    def _start(self) -> bool:
+        """False where there is no thread to be had; the next one to come tries again."""
+        thread = threading.Thread(target=self._run, name="latecomers", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._thread = thread
+        return True
 
     def stop(self) -> None:
         """Closes them all; the server ends."""

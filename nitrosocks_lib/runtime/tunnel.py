@@ -72,7 +72,11 @@ class Tunnel:
             Frame.ABORT: self._on_abort,
         } | self.role_handlers()
         self.outbound = Outbound(self)
-        self.inbound = Inbound(self, receive_window)
+        try:
+            self.inbound = Inbound(self, receive_window)
+        except OSError:  # no descriptor for a second wake
+            self.outbound.mail.wake.close()
+            raise
         self.link: Link | None = None
 
     # -- what the roles add -----------------------------------------------------------------------------------------
@@ -110,9 +114,13 @@ class Tunnel:
         self.outbound.begin(link, Sealer(self._frame_keys(self.sends)))
         self.inbound.opener = opener or self.opener(self.keys)
         other = threading.Thread(target=self._guard, args=(self.outbound.run,), name="outbound", daemon=True)
-        other.start()
-        self._guard(lambda: self.inbound.run(link, first))
-        other.join()
+        try:
+            other.start()
+        except RuntimeError as error:  # no more threads just now; the session goes on when there are
+            self.end(Outcome.LOST, str(error))
+        else:
+            self._guard(lambda: self.inbound.run(link, first))
+            other.join()
         outcome = self.outcome
         assert outcome is not None, "both threads return only with an outcome"
         # A release says goodbye; a lost or left link is of no more use to either side.
