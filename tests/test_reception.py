@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import threading
 import time
@@ -18,6 +19,7 @@ from nitrosocks_lib.facts.errors import NetworkError, NotAuthorised, ProtocolErr
 from nitrosocks_lib.facts.wire import Refusal
 from nitrosocks_lib.protocol import greet
 from nitrosocks_lib.protocol.greet import Credentials
+from nitrosocks_lib.runtime import reception as module
 from nitrosocks_lib.runtime.carriers import client_context, dial
 from nitrosocks_lib.runtime.latecomers import Latecomers
 from nitrosocks_lib.runtime.link import Link
@@ -163,7 +165,7 @@ def test_silence_behind_it_is_closed(size: int, world: World, monkeypatch: pytes
 
 
 def test_silence_behind_the_challenge_is_closed_and_gives_its_share_back(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(limits, "HANDSHAKE", 0.3)
     budget, link = world.registry._budget, connect(world)
@@ -171,6 +173,7 @@ def test_silence_behind_the_challenge_is_closed_and_gives_its_share_back(
     with pytest.raises(NetworkError, match="the connection"):
         link.read_exactly(1 << 20, now() + BOUND)
     assert world.registry._budget == budget and not world.registry._per_client
+    assert "alice did not answer CHALLENGE in time" in caplog.text
 
 
 def test_a_session_is_in_the_registry_before_its_client_hears_of_it(
@@ -225,6 +228,29 @@ def test_clients_that_are_not_authorised(credentials, error, world: World) -> No
     with pytest.raises((error, NotAuthorised, Refused)):
         dialler.greet()
     assert len(world.registry) == 0
+
+
+def test_who_hangs_up_at_challenge_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client with another Token cannot open CHALLENGE; all that the server sees of it is that it leaves."""
+    warned, lines = threading.Event(), []
+    monkeypatch.setattr(module.log, "warning", lambda text, *args: (lines.append(text % args), warned.set()))
+    dialler = world.dialler()
+    dialler.credentials = Credentials(SERVER_KEY.public, world.key, bytes(32))
+    with pytest.raises(NotAuthorised):
+        dialler.greet()
+    assert warned.wait(BOUND) and re.fullmatch(
+        r"127\.0\.0\.1:\d+: alice ended the handshake after CHALLENGE: its Token differs, or bytes were changed",
+        *lines,
+    )
+
+
+def test_who_is_not_ours_is_worth_a_debug_line(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        link = connect(world)
+        link.write_all(b"GET / HTTP/1.1\r\n\r\n", now() + BOUND)
+        world.server._latecomers.wait(1)
+    (record,) = [each for each in caplog.records if each.name.endswith("reception")]
+    assert record.levelno == logging.DEBUG and record.getMessage().endswith(": not ours: fewer bytes than a knock")
 
 
 def test_another_servers_key_is_not_answered() -> None:

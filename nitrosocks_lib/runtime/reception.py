@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from ..crypto.identity import ServerKey
 from ..crypto.seal import Opener
 from ..facts import limits, wire
-from ..facts.errors import NetworkError, NitroSocksError, NotOurs, Refused
+from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, NotOurs, ProtocolError, Refused
 from ..facts.wire import EncryptType, Refusal
 from ..protocol import frames, welcome
 from ..protocol.handshake import Keys, Terms
-from ..protocol.welcome import Authorised, Challenge, Hello
+from ..protocol.welcome import Authorised, Challenge, Hello, Welcomed
 from .carriers import Context, accept
 from .clients import Clients
 from .dialogue import Conversation
@@ -85,7 +85,8 @@ class Reception:
             return
         try:
             talk, hello = self._hello(link, deadline)
-        except (NotOurs, NetworkError):
+        except (NotOurs, NetworkError) as error:
+            log.debug("%s: not ours: %s", peer, error)
             authenticated()
             self._latecomers.add(accepted, link)
             return
@@ -100,10 +101,16 @@ class Reception:
             with suppress(NetworkError):
                 link.write_all(hello.refusal(error.reason), deadline)
             link.close(now() + 1.0)
+        except NotAuthorised as error:
+            log.warning("%s: %s", peer, error)  # it names the client
+            link.close()
         except (NitroSocksError, OSError) as error:
             level = logging.INFO if isinstance(error, NetworkError) else logging.WARNING
             log.log(level, "%s: the handshake failed: %s", peer, error)
             link.close()
+        except BaseException:
+            link.close()
+            raise
 
     def _hello(self, link: Link, deadline: float) -> tuple[Conversation, Hello]:
         """The knock and the first Enc; raises NotOurs or NetworkError for what is not ours (protocol 3.6)."""
@@ -132,7 +139,7 @@ class Reception:
     # -- GREETING ---------------------------------------------------------------------------------------------------
 
     def _welcome(self, talk: Conversation, hello: Hello, peer: str) -> Hosted:
-        settings, reserved = self._settings, []
+        settings, known = self._settings, []
         terms = Terms(settings.encrypt_type, os.urandom(wire.SESSION_ID), b"", 0, settings.resume, settings.heartbeat)
 
         def lookup(client_id: bytes) -> Authorised | None:
@@ -142,20 +149,20 @@ class Reception:
             if self.draining:
                 raise Refused(Refusal.DRAINING)
             terms.window = self.registry.reserve(client_id, settings.window)
-            reserved.append(client_id)
+            known.append(client.authorised)
             return client.authorised
 
         challenge = Challenge(settings.certificate_hash, lambda: time.time_ns() // 1_000_000)
         try:
             welcomed = talk.run(welcome.welcome(hello, lookup, challenge, terms, os.urandom))
-        except BaseException:
-            for client_id in reserved:
-                self.registry.give_back(client_id, terms.window)
+            hosted = self._host(welcomed)
+            self.registry.add(hosted, talk.link)  # before SESSION leaves: the client may resume as soon as it has it
+        except BaseException as error:
+            for client in known:
+                self.registry.give_back(client.public.client_id, terms.window)
+                if isinstance(error, NetworkError | ProtocolError):
+                    raise NotAuthorised(_blame(client.name, error, now() >= talk.deadline)) from None
             raise
-        client_id = welcomed.client.public.client_id
-        tunnel = ServerTunnel(self._key, welcomed, lambda: self._clients.lookup(client_id), settings.refresh)
-        hosted = Hosted(tunnel, Liveness(tunnel, settings.refresh.every), terms.window)
-        self.registry.add(hosted, talk.link)  # before SESSION leaves: the client may resume as soon as it has it
         try:
             talk.link.write_all(welcomed.session, talk.deadline)
         except NetworkError:
@@ -163,6 +170,15 @@ class Reception:
             raise
         log.info("%s: %s: session begins", peer, hosted.name)
         return hosted
+
+    def _host(self, welcomed: Welcomed) -> Hosted:
+        client_id, policy = welcomed.client.public.client_id, self._settings.refresh
+        tunnel = ServerTunnel(self._key, welcomed, lambda: self._clients.lookup(client_id), policy)
+        try:
+            return Hosted(tunnel, Liveness(tunnel, policy.every), welcomed.terms.window)
+        except BaseException:
+            tunnel.dispose("it could not begin")
+            raise
 
     # -- RESUME -----------------------------------------------------------------------------------------------------
 
@@ -213,3 +229,12 @@ class Reception:
         plain = bytearray(len(frame))
         size = opener.open(memoryview(frame), memoryview(plain))
         return keys, bytes(plain[:size]), opener
+
+
+def _blame(name: str, error: NitroSocksError, late: bool) -> str:
+    """For the log: why a client that is known did not get its session. One with another Token hangs up at CHALLENGE."""
+    if not isinstance(error, NetworkError):
+        return f"client {name}: {error}"
+    if late:
+        return f"{name} did not answer CHALLENGE in time"
+    return f"{name} ended the handshake after CHALLENGE: its Token differs, or bytes were changed"
