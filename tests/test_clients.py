@@ -4,12 +4,13 @@ import logging
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from nitrosocks_lib.crypto.identity import ClientKey, ClientPublic
-from nitrosocks_lib.facts.errors import KeyFileError
+from nitrosocks_lib.facts.errors import KeyFileError, UsageError
 from nitrosocks_lib.protocol.welcome import Authorised
 from nitrosocks_lib.runtime.clients import Client, Clients
 from nitrosocks_lib.runtime.permit import Rules
@@ -119,6 +120,56 @@ def test_a_bad_file_is_skipped_and_told_once_per_change(
     assert names(clients) == ["a", "b"] and errors(caplog) == [line]
     bad.unlink()
     assert names(clients) == ["a", "b"] and errors(caplog) == []
+
+
+FAULTS = {
+    "a typo": lambda path: path.write_text("x"),
+    "a rule that is none": lambda path: path.write_text("0 t0 h:0"),
+    "readable by others": lambda path: path.chmod(0o644),
+    "a twin": lambda path: path.with_name("z.toml").write_text("0 other"),
+    "a link that leads nowhere": lambda path: (path.unlink(), path.symlink_to("elsewhere")),
+}
+
+
+@pytest.mark.parametrize("spoil", FAULTS.values(), ids=FAULTS)
+def test_a_fault_revokes_nobody(tmp_path: Path, reader: Reader, spoil: Callable[[Path], object]) -> None:
+    """While it lasts the client begins nothing, but what it has may go on; once its file is gone, nothing may."""
+
+    def read(path: Path) -> Client:
+        try:
+            if path.stat().st_mode & 0o004 and path.name == "a.toml":
+                raise KeyFileError(f"{path}: others may read it")
+            return reader(path)
+        except (OSError, UsageError) as error:
+            raise KeyFileError(str(error)) from None
+
+    clients, path = Clients(tmp_path, read), tmp_path / "a.toml"
+    for name, text in (("a.toml", "0 t0 h:1"), ("b.toml", "1 t1")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o600)
+    assert clients.lookup(KEYS[0].client_id) and dict(clients.standing()) == dict(clients.current())
+    spoil(path)
+    for _ in range(2):
+        assert clients.lookup(KEYS[0].client_id) is None
+        assert set(clients.standing()) == {KEYS[0].client_id, KEYS[1].client_id}
+    path.unlink()
+    (tmp_path / "z.toml").unlink(missing_ok=True)
+    assert list(clients.standing()) == [KEYS[1].client_id]
+
+
+def test_a_file_that_names_another_key_revokes_the_last_one(tmp_path: Path, clients: Clients) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text("0 t0")
+    assert list(clients.standing()) == [KEYS[0].client_id]
+    path.write_text("1 t0")
+    assert list(clients.standing()) == [KEYS[1].client_id]
+    path.write_text("bad")
+    assert list(clients.standing()) == [KEYS[1].client_id] and names(clients) == []
+
+
+def test_a_file_that_was_never_good_lets_nothing_go_on(tmp_path: Path, clients: Clients) -> None:
+    (tmp_path / "a.toml").write_text("x")
+    assert not clients.standing()
 
 
 def test_a_reason_that_goes_away_by_itself(

@@ -34,13 +34,17 @@ SERVER_KEY = ServerKey(bytes(range(32)))
 
 
 class Directory:
-    """Authorised clients in memory: what `Clients` is on disk."""
+    """Authorised clients in memory: what `Clients` is on disk. `faulty` are those whose files cannot be read now."""
 
     def __init__(self) -> None:
         self.known: dict[bytes, Client] = {}
+        self.faulty: dict[bytes, Client] = {}
 
     def lookup(self, client_id: bytes) -> Client | None:
         return self.known.get(client_id)
+
+    def standing(self) -> dict[bytes, Client]:
+        return self.faulty | self.known
 
     def add(self, seed: bytes, token: bytes, permit: tuple[str, ...] = ("127.0.0.1:*",)) -> ClientKey:
         key = ClientKey(seed)

@@ -1,4 +1,4 @@
-"""The authorised clients, as their directory is now: a file that is added or removed acts at the next look."""
+"""The authorised clients, as their directory is now: a file that is added, changed or removed acts at the next look."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class Clients:
 
     `read` makes a Client of a file or raises a NitroSocksError. A file it refuses is skipped, with one line in the log
     per change of that file; files with the same public key, client_id, C or Token are all skipped (protocol 2).
+    A client that is skipped begins nothing, but what it has goes on: a slip of the operator's pen revokes nobody.
     """
 
     def __init__(self, directory: Path, read: Callable[[Path], Client]) -> None:
@@ -45,6 +46,8 @@ class Clients:
         self._stamps: dict[Path, Stamp] = {}
         self._good: dict[Path, Client] = {}
         self._by_id: dict[bytes, Client] = {}
+        self._last: dict[Path, Client] = {}  # what each file that is there said when it last could be read
+        self._standing: dict[bytes, Client] = {}
         self._told: set[object] = set()  # the faults as they were last looked at: each is told once
         self._unlisted = ""
 
@@ -55,11 +58,23 @@ class Clients:
     def current(self) -> Mapping[bytes, Client]:
         """All clients by client_id, from one look at the directory: for whoever compares many. Not to be changed."""
         with self._lock:
-            stamps = self._list()
-            # What was refused is read again each time: its reason may be none of the file's (too many open files).
-            if stamps != self._stamps or len(self._good) < len(stamps):
-                self._load(stamps)
+            self._look()
             return self._by_id
+
+    def standing(self) -> Mapping[bytes, Client]:
+        """Those that are not revoked: the current ones, and those whose files are there but skipped, as last read.
+
+        What a client has goes on while it is among these: sessions, also over a reconnection. Not to be changed.
+        """
+        with self._lock:
+            self._look()
+            return self._standing
+
+    def _look(self) -> None:
+        stamps = self._list()
+        # What was refused is read again each time: its reason may be none of the file's (too many open files).
+        if stamps != self._stamps or len(self._good) < len(stamps):
+            self._load(stamps)
 
     def _list(self) -> dict[Path, Stamp]:
         """The files, and what changes with them; the last list where the directory cannot be read just now."""
@@ -91,7 +106,9 @@ class Clients:
             faults[what, paths, *(stamps[path] for path in paths)] = f"{names} have the same {what}; {_TWINS_HINT}"
         refused = {path for _, paths in twins for path in paths}
         self._stamps, self._good = stamps, good
+        self._last = {path: client for path, client in self._last.items() if path in stamps} | good
         self._by_id = {c.authorised.public.client_id: c for path, c in good.items() if path not in refused}
+        self._standing = {c.authorised.public.client_id: c for c in self._last.values()} | self._by_id
         self._tell(faults)
 
     def _tell(self, faults: dict[object, str]) -> None:

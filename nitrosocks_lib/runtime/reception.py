@@ -190,7 +190,7 @@ class Reception:
             if hosted is None:
                 return None
             found.append(hosted)
-            client = self._clients.lookup(hosted.tunnel.client.public.client_id)
+            client = self._clients.standing().get(hosted.tunnel.client.public.client_id)
             return client.authorised if client else None, hosted.tunnel.terms.resume_secret, hosted.attempt
 
         try:

@@ -21,6 +21,7 @@ from .listener import PAUSE, bind
 from .reception import Reception, Settings
 from .registry import Hosted
 from .timers import now
+from .tunnel import Outcome
 from .wake import Wake
 
 log = logging.getLogger(__name__)
@@ -105,32 +106,42 @@ class Server:
     def _accept(self) -> None:
         interest = dict.fromkeys(self._listeners, select.POLLIN)
         while not self._stopped:
-            for fd in self._wake.wait(interest, limits.REVOKED):
+            for fd in self._wake.wait(interest, max(0.0, self._looked + limits.REVOKED - now())):
                 self._accept_one(self._listeners[fd])
             self._end_revoked()
         for listener in self._listeners.values():
             listener.close()
 
     def _end_revoked(self) -> None:
-        """A client that is authorised no more is not to stay connected."""
+        """A client whose file is gone is not to stay connected, nor to keep what a lost connection has left."""
         if now() < self._looked + limits.REVOKED:
             return
         self._looked = now()
-        for hosted in self.reception.registry.all():
-            if self._clients.lookup(hosted.tunnel.client.public.client_id) is None:
-                log.warning("%s was revoked: its session ends", hosted.name)
-                hosted.tunnel.post_abort(Abort.REVOKED, "")
+        registry, standing = self.reception.registry, self._clients.standing()
+        for hosted in registry.all():
+            tunnel = hosted.tunnel
+            if tunnel.client.public.client_id in standing:
+                continue
+            if tunnel.outcome is Outcome.LOST:
+                registry.forget(hosted, "the client was revoked")
+            elif tunnel.outbound.mail.farewell is None:
+                tunnel.post_abort(Abort.REVOKED, "")
+            else:  # told already, but it does not read
+                tunnel.end(Outcome.OVER, "the client was revoked")
+                continue
+            log.warning("%s was revoked: its session ends", hosted.name)
 
     def _accept_one(self, listener: socket.socket) -> None:
+        raw = None
         try:
             raw, peer = listener.accept()
-        except OSError as error:
-            log.warning("a connection cannot be taken: %s", error.strerror)
-            self._unauthenticated.end_oldest()  # it may hold the descriptor that was missing
+            threading.Thread(target=self._receive, args=(raw, peer), name="connection", daemon=True).start()
+        except (OSError, RuntimeError) as error:  # RuntimeError: no more threads just now
+            log.warning("a connection cannot be taken: %s", getattr(error, "strerror", None) or error)
+            if raw is not None:
+                raw.close()
+            self._unauthenticated.end_oldest()  # it may hold the descriptor, or the thread, that was missing
             self._wake.wait({}, PAUSE)
-            return
-        thread = threading.Thread(target=self._receive, args=(raw, peer), name="connection", daemon=True)
-        thread.start()
 
     def _receive(self, raw: socket.socket, peer: tuple[str, int]) -> None:
         try:
