@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 BOUND = 30.0  # seconds until a wait is given up; no test comes near
 CHUNK = 1 << 16
@@ -117,3 +117,17 @@ def exchange(sock: socket.socket, sent: bytes) -> bytes:
     got = read_all(sock)
     sender.join(BOUND)
     return got
+
+
+@contextmanager
+def unanswering() -> Iterator[tuple[str, int]]:
+    """An address whose queue is full, so that the kernel drops what comes: a dial gets no answer."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        yield full.getsockname()

@@ -9,6 +9,7 @@ import threading
 import pytest
 from links import Pairs, Threads
 from roles import Roles
+from targets import unanswering
 from world import BOUND, Opened, World, echo
 
 from nitrosocks_lib.crypto import schedule
@@ -170,15 +171,15 @@ def test_a_fault_while_dialling_is_refused(monkeypatch: pytest.MonkeyPatch, capl
 
 
 def test_reset_stops_a_dial(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And what the dial then reaches is closed."""
+    """And what the dial has reached by then is closed."""
     dialling, go, reached = threading.Event(), threading.Event(), []
     real = module.reach
 
     def late(*args):
-        dialling.set()
-        assert go.wait(BOUND)
         made = real(*args)
         reached.append(made[0])
+        dialling.set()
+        assert go.wait(BOUND)
         return made
 
     monkeypatch.setattr(module, "reach", late)
@@ -200,7 +201,7 @@ def test_one_dial_at_a_time(monkeypatch: pytest.MonkeyPatch, roles: Roles) -> No
     """A client that opens and resets gets no thread for each; the last one is dialled when the first has ended."""
     dialling, go, reached = threading.Event(), threading.Event(), []
 
-    def slow(target: Target, _: object) -> None:
+    def slow(target: Target, *_: object) -> None:
         reached.append((target.port, sum(thread.name == "dial" for thread in threading.enumerate())))
         dialling.set()
         assert go.wait(BOUND)
@@ -223,10 +224,25 @@ def test_one_dial_at_a_time(monkeypatch: pytest.MonkeyPatch, roles: Roles) -> No
     assert reached == [(1, before + 1), (50, before + 1)]
 
 
+def test_a_reset_ends_a_dial_that_nobody_answers(roles: Roles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the next stream on this session would have to wait for it."""
+    monkeypatch.setattr(limits, "DIAL_TARGET", 10 * BOUND)
+    server = roles.server
+    with unanswering() as where, socket.create_server(("127.0.0.1", 0)) as good:
+        receive(server, Frame.OPEN, frames.open_(Target(Kind.TCP, *where))[1:])
+        server.stop_dial(server.stream)
+        server.stream.own_ended = True  # as when REFUSED is queued
+        receive(server, Frame.OPEN, frames.open_(Target(Kind.TCP, *good.getsockname()))[1:])
+        while server.stream.answer is None:
+            assert server.outbound.mail.wake.wait({}, BOUND) == {}
+            server.outbound.mail.wake.clear()
+    assert server.stream.answer[0] == Frame.OPENED
+
+
 def test_what_waits_for_a_dial_is_forgotten_with_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
     dialling, go, reached, roles = threading.Event(), threading.Event(), [], Roles()
 
-    def slow(target: Target, _: object) -> None:
+    def slow(target: Target, *_: object) -> None:
         reached.append((target.port, threading.current_thread()))
         dialling.set()
         assert go.wait(BOUND)

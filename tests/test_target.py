@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from links import Threads
 from loopback import unused_port
+from targets import unanswering
 
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.wire import Frame, Kind, Reply
@@ -19,9 +20,11 @@ from nitrosocks_lib.protocol.frames import Address, Target
 from nitrosocks_lib.runtime import target as module
 from nitrosocks_lib.runtime.permit import Rules
 from nitrosocks_lib.runtime.target import Unreached, reach
+from nitrosocks_lib.runtime.wake import Wake
 
 HERE = Rules.parse(["127.0.0.0/8:*", "[::1]:*"])
 BOUND = 20.0
+WAKE = Wake()  # never set
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def listener():
 def refused(target: Target, permit: Rules = HERE) -> tuple[int, str]:
     """Code and text of the refusal."""
     with pytest.raises(Unreached) as failure:
-        reach(target, permit)
+        reach(target, permit, WAKE)
     answer = failure.value.answer()
     assert answer[0] == Frame.REFUSED
     told = "".join(c for c in str(failure.value) if c.isprintable())
@@ -44,7 +47,7 @@ def refused(target: Target, permit: Rules = HERE) -> tuple[int, str]:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "0x7f.1", "2130706433"])
 def test_what_is_reached_is_told(host: str, listener: socket.socket) -> None:
     port = listener.getsockname()[1]
-    sock, answer = reach(Target(Kind.TCP, host, port), HERE)
+    sock, answer = reach(Target(Kind.TCP, host, port), HERE, WAKE)
     with sock:
         assert answer[0] == Frame.OPENED
         assert frames.parse_address(answer[1:]) == Address("127.0.0.1", port)
@@ -90,7 +93,7 @@ def test_the_address_that_was_judged_is_connected_to(monkeypatch: pytest.MonkeyP
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("10.0.0.1", last)]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    sock, answer = reach(Target(Kind.TCP, "rebinding.example", port), HERE)
+    sock, answer = reach(Target(Kind.TCP, "rebinding.example", port), HERE, WAKE)
     with sock:
         assert sock.getpeername()[0] == "127.0.0.1" and looks == ["rebinding.example"]
         assert frames.parse_address(answer[1:]).host == "127.0.0.1"
@@ -100,7 +103,7 @@ def test_all_permitted_addresses_are_tried(monkeypatch: pytest.MonkeyPatch, list
     port = listener.getsockname()[1]
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", port)) for n in (9, 8, 1)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    sock, answer = reach(Target(Kind.TCP, "three.example", port), HERE)
+    sock, answer = reach(Target(Kind.TCP, "three.example", port), HERE, WAKE)
     sock.close()
     assert frames.parse_address(answer[1:]).host == "127.0.0.1"
 
@@ -133,16 +136,18 @@ def test_errors_of_the_kernel(code: int | None, reply: Reply, monkeypatch: pytes
 def test_a_target_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its queue is full, so the kernel drops what comes."""
     monkeypatch.setattr(limits, "DIAL_TARGET", 0.2)
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        waiting = [socket.socket() for _ in range(4)]
-        for sock in waiting:
-            sock.setblocking(False)
-            sock.connect_ex(full.getsockname())
-        assert refused(Target(Kind.TCP, *full.getsockname()))[0] == Reply.EXPIRED
-        for sock in waiting:
-            sock.close()
+    with unanswering() as where:
+        assert refused(Target(Kind.TCP, *where))[0] == Reply.EXPIRED
+
+
+def test_a_target_that_nobody_wants_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DIAL_TARGET", 10 * BOUND)
+    given_up = Wake()
+    with unanswering() as where, Threads() as threads:
+        threads.start(given_up.set)
+        with pytest.raises(Unreached):
+            reach(Target(Kind.TCP, *where), HERE, given_up)
+    given_up.close()
 
 
 @pytest.mark.parametrize(
@@ -175,7 +180,7 @@ def test_a_unix_socket(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
-        sock, answer = reach(Target(Kind.UNIX, path, 0), Rules.parse([path]))
+        sock, answer = reach(Target(Kind.UNIX, path, 0), Rules.parse([path]), WAKE)
         with sock, listener.accept()[0] as far:
             assert frames.parse_address(answer[1:]) == Address(path, 0) and not sock.getblocking()
             sock.send(b"x")
@@ -190,13 +195,13 @@ def test_a_unix_socket_that_is_busy_is_waited_for(tmp_path: Path) -> None:
         listener.bind(path)
         listener.listen(0)
         listener.settimeout(BOUND)
-        first = reach(Target(Kind.UNIX, path, 0), Rules.parse([path]))[0]
+        first = reach(Target(Kind.UNIX, path, 0), Rules.parse([path]), WAKE)[0]
 
         def late() -> None:
             listener.accept()[0].close()
 
         threads.start(threading.Timer(0.2, late).run)
-        with first, reach(Target(Kind.UNIX, path, 0), Rules.parse([path]))[0]:
+        with first, reach(Target(Kind.UNIX, path, 0), Rules.parse([path]), WAKE)[0]:
             threads.join()
 
 

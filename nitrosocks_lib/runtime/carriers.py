@@ -15,7 +15,7 @@ from ..facts.address import join_host_port
 from ..facts.errors import ConfigurationError, NetworkError
 from .link import Link
 from .timers import now
-from .wake import wait
+from .wake import Wake, wait
 
 Context = ssl.SSLContext
 KEEPALIVE_IDLE = 60  # seconds; our own heartbeat is quicker, this one frees sockets whose process hangs
@@ -91,14 +91,20 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def connect(family: int, address: tuple[object, ...], deadline: float) -> socket.socket:
-    """A tuned, non-blocking TCP connection to one address; raises OSError, TimeoutError at the deadline."""
+def connect(
+    family: int, address: tuple[object, ...], deadline: float, given_up: Wake | None = None
+) -> socket.socket:
+    """A tuned, non-blocking TCP connection to one address; raises OSError, as TimeoutError at the deadline.
+
+    Another thread may end it before by setting `given_up`.
+    """
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         with suppress(BlockingIOError):
             sock.connect(address)
-        if not wait({sock.fileno(): select.POLLOUT}, deadline - now()):
+        waiting = wait if given_up is None else given_up.wait
+        if not waiting({sock.fileno(): select.POLLOUT}, max(0.0, deadline - now())):
             raise TimeoutError(errno.ETIMEDOUT, "no answer in time")
         if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(code, os.strerror(code))

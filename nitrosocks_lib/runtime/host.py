@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,7 @@ from .stream import Stream
 from .target import Unreached, reach
 from .timers import TIMERS, now
 from .tunnel import Attached, Outcome, Tunnel, abort_text
+from .wake import Wake
 
 log = logging.getLogger(__name__)
 _LAST_WORDS: Final = 1.0  # seconds that ABORT may take to be written
@@ -57,6 +59,7 @@ class ServerTunnel(Tunnel):
         self._dial_lock = threading.Lock()  # around the next two
         self._dialling = False  # there is a dial thread
         self._to_dial: Stream | None = None  # what it takes up next
+        self._given_up: Wake | None = None  # ends the wait of the dial under way
         self.stream: Stream | None = None
         self.refreshes = 0  # completed ones
 
@@ -105,9 +108,8 @@ class ServerTunnel(Tunnel):
         return stream
 
     def _dial_all(self) -> None:
-        """A short-lived thread. There is one at most: after a RESET it may go on for a while, and the next OPEN waits.
-
-        Else a client that opens and resets could have as many as it likes.
+        """A short-lived thread. There is one at most: after a RESET it may look up a name for a while, and the next
+        OPEN waits. Else a client that opens and resets could have as many as it likes.
         """
         while (stream := self._next_to_dial()) is not None:
             answer = self._dial(stream)
@@ -127,13 +129,14 @@ class ServerTunnel(Tunnel):
 
     def _dial(self, stream: Stream) -> bytes:
         """Reaches the target as the client is permitted to now; the answer to OPEN."""
-        if stream.answer is not None:
-            return stream.answer  # a RESET came while it waited
         try:
-            client = self._lookup()
-            if client is None:
-                raise Unreached(Reply.NOT_PERMITTED, "this client is not authorised at present")
-            stream.local, answer = reach(stream.target, client.permit)
+            with closing(Wake()) as self._given_up:
+                if stream.answer is not None:
+                    return stream.answer  # a RESET came meanwhile
+                client = self._lookup()
+                if client is None:
+                    raise Unreached(Reply.NOT_PERMITTED, "this client is not authorised at present")
+                stream.local, answer = reach(stream.target, client.permit, self._given_up)
         except Unreached as error:
             log.info("%s: refused: %s", self.client.name, error)
             return error.answer()
@@ -152,8 +155,14 @@ class ServerTunnel(Tunnel):
         self.inbound.wake.set()
 
     def stop_dial(self, stream: Stream) -> None:
-        """inbound: RESET before the answer (protocol 5)."""
-        self._answer(stream, frames.reason(Frame.REFUSED, Reply.GENERAL, "reset by the client"))
+        """inbound: RESET before the answer (protocol 5). The dial under way is this stream's, or given up already."""
+        if stream.dial.take():
+            self._post_answer(stream, frames.reason(Frame.REFUSED, Reply.GENERAL, "reset by the client"))
+            self._give_up_dialling()
+
+    def _give_up_dialling(self) -> None:
+        if self._given_up is not None:
+            self._given_up.set()
 
     def stream_over(self, stream: Stream) -> None:
         """outbound: the stream is over; the next OPEN begins another."""
@@ -162,8 +171,8 @@ class ServerTunnel(Tunnel):
         """Also stops a dial that still runs, or waits."""
         with self._dial_lock:
             self._to_dial = None
-        if self.stream is not None:
-            self.stream.dial.take()
+        if self.stream is not None and self.stream.dial.take():
+            self._give_up_dialling()
         super().dispose(reason)
 
     # -- refresh (protocol 5) ---------------------------------------------------------------------------------------

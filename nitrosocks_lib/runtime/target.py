@@ -15,6 +15,7 @@ from ..protocol.frames import Address, Target
 from .carriers import connect
 from .permit import Rules
 from .timers import now
+from .wake import Wake
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,10 @@ class Unreached(Exception):
         return frames.reason(Frame.REFUSED, self.reply, str(self))
 
 
-def reach(target: Target, permit: Rules) -> tuple[socket.socket, bytes]:
+def reach(target: Target, permit: Rules, given_up: Wake) -> tuple[socket.socket, bytes]:
     """Connects to a target within 10 s; returns the non-blocking socket and OPENED. Blocks; raises Unreached.
+
+    Whoever does not want it any more sets `given_up`; that ends the wait for TCP, not the one for the name.
 
     A name that no rule could permit is not resolved: the answer does not tell whether it exists.
     """
@@ -50,9 +53,11 @@ def reach(target: Target, permit: Rules) -> tuple[socket.socket, bytes]:
     deadline, failure = now() + limits.DIAL_TARGET, Unreached(Reply.GENERAL, "no address")
     for family, address in permitted:
         try:
-            sock = connect(family, address, deadline)
+            sock = connect(family, address, deadline, given_up)
         except OSError as error:
             failure = _unreached(where, error)
+            if given_up.pending:
+                break
             continue
         return sock, frames.address(Frame.OPENED, Address(str(address[0]), target.port))
     raise failure
