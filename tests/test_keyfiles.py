@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from nitrosocks_lib.face import keyfiles
-from nitrosocks_lib.face.keyfiles import Table, b32, b64, locked, make_directory, read_secret, write_secret
+from nitrosocks_lib.face.keyfiles import (
+    Table,
+    b32,
+    b64,
+    check_secret,
+    locked,
+    make_directory,
+    read_secret,
+    write_secret,
+)
 from nitrosocks_lib.facts.errors import CannotCreate, KeyFileError
 
 
@@ -178,6 +187,28 @@ def test_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         read_secret(tmp_path / "binary")
 
 
+def test_the_hint_of_a_kind_of_file(tmp_path: Path) -> None:
+    """Where a fault has none of its own."""
+    write_secret(tmp_path / "x", "x")
+    for read in (lambda hint: read_secret(tmp_path / "none", hint), lambda hint: Table(tmp_path / "x", hint)):
+        with pytest.raises(KeyFileError) as caught:
+            read("do this")
+        assert caught.value.hint == "do this"
+    (tmp_path / "x").chmod(0o644)
+    with pytest.raises(KeyFileError) as caught:
+        read_secret(tmp_path / "x", "do this")
+    assert "chmod" in caught.value.hint
+
+
+def test_only_what_is_there_and_open_is_refused_unread(tmp_path: Path) -> None:
+    write_secret(tmp_path / "x", "x")
+    for path in (tmp_path / "x", tmp_path / "none", tmp_path, tmp_path / "x" / "x"):
+        check_secret(path)
+    (tmp_path / "x").chmod(0o604)
+    with pytest.raises(KeyFileError, match="permissions 0604 are too open"):
+        check_secret(tmp_path / "x")
+
+
 # What stands in them
 
 
@@ -194,7 +225,7 @@ def test_keys_that_are_unknown_or_missing_are_named(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match=r"unknown key 'b', 'x\\\\n'") as caught:
         t.only("a")
     assert caught.value.hint == "known are: a"
-    with pytest.raises(KeyFileError, match="'c', 'd' is missing"):
+    with pytest.raises(KeyFileError, match="'c', 'd' are missing"):
         t.only("a c d", "b x\\n")
     assert "a" in t and "c" not in t
 
@@ -209,6 +240,9 @@ def test_texts(tmp_path: Path) -> None:
     for key in "aceg":
         with pytest.raises(KeyFileError, match=f"'{key}' is not a list of texts"):
             t.texts(key)
+    for key in "cdg":
+        with pytest.raises(KeyFileError, match=f"'{key}' is not a text"):
+            t.texts(key, one=True)
 
 
 RAW = bytes(range(32))

@@ -88,6 +88,7 @@ def test_clients_that_are_not_made(servers: list[str], permit: list[str], listen
 
 
 NO_KEY = b"\xff" * 1184 + ClientKey(bytes(32)).public[1184:]  # ML-KEM coefficients out of range
+SMALL_ORDER = ClientKey(bytes(32)).public[:1184] + bytes(32) + ClientKey(bytes(32)).public[1216:]  # of X25519
 
 
 @pytest.mark.parametrize(
@@ -96,10 +97,11 @@ NO_KEY = b"\xff" * 1184 + ClientKey(bytes(32)).public[1184:]  # ML-KEM coefficie
         ({"name": None}, "'name' is missing"),
         ({"name": "../x"}, "'name': '../x' is not a name for a client"),
         ({"name": 5}, "'name' is not a text"),
-        ({"public": None, "token": None}, "'public', 'token' is missing"),
+        ({"public": None, "token": None}, "'public', 'token' are missing"),
         ({"public": "?"}, "'public' is not base64"),
         ({"public": b64(SERVER.public)}, "'public' has 1216 bytes, not 3200"),
         ({"public": b64(NO_KEY)}, "'public': not a KEM public key"),
+        ({"public": b64(SMALL_ORDER)}, "'public': not a usable KEM public key"),
         ({"token": b32(bytes(20))}, "'token' has 20 bytes, not 32"),
         ({"token": b64(bytes(32))}, "'token' is not base32 without padding"),
         ({"permit": "host:1"}, "'permit' is not a list of texts"),
@@ -114,7 +116,7 @@ def test_bad_client_files(tmp_path: Path, changes: dict[str, object], reason: st
     path = put(tmp_path / "alice.toml", CLIENT, **changes)
     with pytest.raises(KeyFileError) as caught:
         profiles.load_client(path)
-    assert str(caught.value) == f"{path}: {reason}"
+    assert str(caught.value) == f"{path}: {reason}" and caught.value.hint
 
 
 def test_the_registry_of_a_home(tmp_path: Path) -> None:
@@ -138,7 +140,11 @@ def test_the_registry_of_a_home(tmp_path: Path) -> None:
         ({"server": ["h:1", "h:x"]}, "'server': 'h:x': 'x' is not a port"),
         ({"server": []}, "'server' names no address"),
         ({"server": ""}, "'server' is not a text"),
-        ({"server": 443}, "'server' is not a list of texts"),
+        ({"server": 443}, "'server' is not a text"),
+        ({"server": [443]}, "'server' is not a list of texts"),
+        ({"server": "x" * 100_000}, f"'server': '{'x' * 40}…' has no port"),
+        ({"name": "x" * 100_000}, f"'name': '{'x' * 40}…' is not a name for a client"),
+        ({"server_public": b64(bytes(1216))}, "'server_public': not a usable KEM public key"),
         ({"server_public": b64(bytes(1215))}, "'server_public' has 1215 bytes, not 1216"),
         ({"server_public": b64(b"\xff" * 1216)}, "'server_public': not a KEM public key"),
         ({"secret": b64(bytes(16))}, "'secret' has 16 bytes, not 32"),
@@ -151,7 +157,7 @@ def test_bad_profiles(tmp_path: Path, changes: dict[str, object], reason: str) -
     path = put(tmp_path / "alice.profile", PROFILE, **changes)
     with pytest.raises(KeyFileError) as caught:
         profiles.load_profile(path)
-    assert str(caught.value) == f"{path}: {reason}"
+    assert str(caught.value) == f"{path}: {reason}" and caught.value.hint
 
 
 @pytest.mark.parametrize("changes", [{"secret": None, "token": None}, {}])

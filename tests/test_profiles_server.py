@@ -134,7 +134,7 @@ def test_bad_server_keys(tmp_path: Path, changes: dict[str, object], reason: str
     path = put(tmp_path / "server.key", SERVER_FILE, **changes)
     with pytest.raises(KeyFileError) as caught:
         profiles.load_server(path)
-    assert str(caught.value) == f"{path}: {reason}"
+    assert str(caught.value) == f"{path}: {reason}" and caught.value.hint
 
 
 def test_server_keys(tmp_path: Path) -> None:

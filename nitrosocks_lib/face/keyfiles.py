@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import stat
 import tomllib
 from base64 import b32decode, b32encode, b64decode, b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from errno import ENOTDIR
 from pathlib import Path
 from shlex import quote
@@ -18,29 +19,80 @@ from typing import Any
 from ..facts.errors import CannotCreate, KeyFileError
 
 _SIZE_MAX = 1 << 20  # bytes: a client file has 5 KiB and its rules
+_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")  # links to whatever it is, a file too
+_KEY_MAX = 16  # characters of an unknown key that are shown: it may be a secret in the wrong place
+_KEYS_MAX = 3  # unknown keys that are shown
+_QUOTED = re.compile(r"""(['"])((?:(?!\1).){40})(?:(?!\1).)+\1""")
+_REASON_MAX = 400  # characters: one line to a person
+# what tomllib shows of keys in its faults
+_TOML_KEYS = re.compile(r"""(?<=declare |mespace )\(.*\)(?= twice| \(at )|(?<=table )key (['"]).*\1""")
 
 
 def write_secret(path: Path, text: str, force: bool = False) -> None:
     """Makes the file with mode 0600, whole or not at all, and the missing directories above it with mode 0700.
 
-    What is there already is replaced only with `force`. Raises CannotCreate.
+    What is there already is replaced only with `force`, and only where it is a regular file or a link to one or to
+    nothing. Raises CannotCreate.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with secrets_written([(path, text)], force):
+        pass
+
+
+@contextmanager
+def secrets_written(texts: Sequence[tuple[Path, str]], force: bool = False) -> Iterator[None]:
+    """Makes all of these files as write_secret does, then runs the block; where either fails, all is as it was before.
+
+    But for directories that were made. Raises CannotCreate, and what the block raises.
+    """
+    with ExitStack() as temporaries, ExitStack() as undo:
+        ready = [(path, _ready(path, text, temporaries), text) for path, text in texts]
+        for path, temporary, text in ready:
+            with _told(path):
+                _put(path, temporary, text, force, undo, temporaries)
+        yield
+        undo.pop_all()
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """An OSError of this block, for people."""
     try:
-        make_directory(path.parent)
-        _write_new(temporary, text)
-        try:
-            _put(temporary, path, text, force)
-        finally:
-            temporary.unlink(missing_ok=True)
+        yield
     except FileExistsError:
         raise CannotCreate(f"{path} exists already", "remove it first, or replace it with --force") from None
     except OSError as error:
         raise CannotCreate(f"{path} cannot be made: {error.strerror}", "choose another place for it") from error
 
 
-def _put(temporary: Path, path: Path, text: str, force: bool) -> None:
-    if force:
+def _ready(path: Path, text: str, temporaries: ExitStack) -> Path:
+    """All of it that can fail for want of room or rights: a new file beside `path`."""
+    with _told(path):
+        _check_place(path)
+        temporary = _beside(path)
+        make_directory(path.parent)
+        temporaries.callback(temporary.unlink, missing_ok=True)
+        _write_new(temporary, text)
+        return temporary
+
+
+def _check_place(path: Path) -> None:
+    """To replace a device would harm the whole machine; a secret never goes into what is no file of its own."""
+    if path.is_dir():
+        raise CannotCreate(f"{path} is a directory", "name a file in it")
+    if str(path) in _STDOUT or (path.exists() and not path.is_file()):
+        raise CannotCreate(f"{path} is not a regular file", "for standard output write -o -")
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+
+
+def _put(path: Path, temporary: Path, text: str, force: bool, undo: ExitStack, temporaries: ExitStack) -> None:
+    """Gives the file its name. `undo` learns how to take that back."""
+    if force and os.path.lexists(path):
+        before = _beside(path)
+        temporaries.callback(before.unlink, missing_ok=True)
+        _keep(path, before, undo)
         temporary.replace(path)
         return
     try:
@@ -49,6 +101,16 @@ def _put(temporary: Path, path: Path, text: str, force: bool) -> None:
         raise
     except OSError:  # a file system without links
         _write_new(path, text)
+    undo.callback(path.unlink, missing_ok=True)
+
+
+def _keep(path: Path, before: Path, undo: ExitStack) -> None:
+    """A second name for what is replaced."""
+    try:
+        os.link(path, before, follow_symlinks=False)
+    except OSError:  # a file system without links
+        path.rename(before)
+    undo.callback(before.replace, path)
 
 
 def _write_new(path: Path, text: str) -> None:
@@ -92,31 +154,40 @@ def locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def read_secret(path: Path) -> str:
-    """The text of a file that nobody but its owner may read or write; raises KeyFileError."""
+def read_secret(path: Path, hint: str = "") -> str:
+    """The text of a file that nobody but its owner may read or write; raises KeyFileError, with `hint` for all faults
+    that have none of their own."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # non-blocking: a fifo shall not hold us up
         try:
-            _check_owner(path, os.fstat(descriptor))
+            _check_owner(path, os.fstat(descriptor), hint)
             raw = os.read(descriptor, _SIZE_MAX + 1)
         finally:
             os.close(descriptor)
     except FileNotFoundError:
-        raise KeyFileError(f"{path}: there is no such file") from None
+        raise KeyFileError(f"{path}: there is no such file", hint) from None
     except OSError as error:
-        raise KeyFileError(f"{path}: {error.strerror}") from error
+        raise KeyFileError(f"{path}: {error.strerror}", hint) from error
     if len(raw) > _SIZE_MAX:
-        raise KeyFileError(f"{path}: too large for a key file")
+        raise KeyFileError(f"{path}: too large for a key file", hint)
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        raise KeyFileError(f"{path}: not a text in UTF-8") from None
+        raise KeyFileError(f"{path}: not a text in UTF-8", hint) from None
 
 
-def _check_owner(path: Path, status: os.stat_result) -> None:
+def check_secret(path: Path) -> None:
+    """Raises KeyFileError where others may read or write this file. What cannot be looked at is left to its reader."""
+    with suppress(OSError):
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            _check_owner(path, status)
+
+
+def _check_owner(path: Path, status: os.stat_result, hint: str = "") -> None:
     """As ssh does; root may use the files of others."""
     if not stat.S_ISREG(status.st_mode):
-        raise KeyFileError(f"{path}: not a regular file")
+        raise KeyFileError(f"{path}: not a regular file", hint)
     us, mode = os.geteuid(), stat.S_IMODE(status.st_mode)
     if us not in (0, status.st_uid):
         raise KeyFileError(f"{path}: belongs to user {status.st_uid}, not to {us}", f"run: chown {us} {_quoted(path)}")
@@ -128,17 +199,24 @@ def _quoted(path: Path) -> str:
     return quote(str(path))
 
 
-class Table:
-    """The keys of one key file. What is missing, unknown or malformed raises KeyFileError with the file and the key."""
+def _clipped(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
-    def __init__(self, path: Path) -> None:
-        """Reads the file as read_secret does."""
-        self.path = path
-        text = read_secret(path)
+
+class Table:
+    """The keys of one key file. What is missing, unknown or malformed raises KeyFileError with the file and the key.
+
+    What an error shows of the file is short, and never a value that may be a secret.
+    """
+
+    def __init__(self, path: Path, hint: str = "") -> None:
+        """Reads the file as read_secret does; `hint` is for all faults that have none of their own."""
+        self.path, self._hint = path, hint
+        text = read_secret(path, hint)
         try:
             self._values: dict[str, Any] = tomllib.loads(text)
         except ValueError as error:
-            raise self.fault(f"not TOML: {error}") from None
+            raise self.fault(f"not TOML: {_TOML_KEYS.sub('a key', str(error))}") from None
         except RecursionError:
             raise self.fault("not TOML: nested too deep") from None
 
@@ -146,16 +224,19 @@ class Table:
         return key in self._values
 
     def fault(self, reason: str, hint: str = "") -> KeyFileError:
-        """The error to raise, naming the file."""
-        return KeyFileError(f"{self.path}: {reason}", hint)
+        """The error to raise, naming the file. Of what stands in quotes it shows 40 characters."""
+        shown = _clipped(_QUOTED.sub(r"\1\2…\1", reason), _REASON_MAX)
+        return KeyFileError(f"{self.path}: {shown}", hint or self._hint)
 
     def only(self, required: str, optional: str = "") -> None:
         """The keys, divided by spaces, that must and that may stand there; any other is a fault."""
         allowed = {*required.split(), *optional.split()}
-        if unknown := sorted(repr(key) for key in self._values if key not in allowed):
-            raise self.fault(f"unknown key {', '.join(unknown)}", f"known are: {required} {optional}".rstrip())
+        if unknown := sorted(repr(_clipped(key, _KEY_MAX)) for key in self._values if key not in allowed):
+            more = f" and {len(unknown) - _KEYS_MAX} more" if len(unknown) > _KEYS_MAX else ""
+            shown = f"{', '.join(unknown[:_KEYS_MAX])}{more}"
+            raise self.fault(f"unknown key {shown}", f"known are: {required} {optional}".rstrip())
         if missing := [repr(key) for key in required.split() if key not in self._values]:
-            raise self.fault(f"{', '.join(missing)} is missing")
+            raise self.fault(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
 
     def text(self, key: str) -> str:
         """A text that is not empty."""
@@ -167,7 +248,7 @@ class Table:
     def texts(self, key: str, one: bool = False) -> list[str]:
         """A list of texts, empty where the key is missing; `one` lets a single text stand for a list of it."""
         value = self._values.get(key, [])
-        if one and isinstance(value, str):
+        if one and not isinstance(value, list):
             return [self.text(key)]
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self.fault(f"{key!r} is not a list of texts")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -30,8 +31,13 @@ TLS_KEY: Final = "tls.key"
 CLIENTS: Final = "clients.d"
 PROFILE: Final = ".profile"
 _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_SHOWN: Final = 40  # characters of what is no name
 _NAME_HINT: Final = "a name has 1 to 64 of A-Z a-z 0-9 . _ - and does not begin with a dot"
+_TRIAL: Final = b"trial", b"", b""  # label, transcript hash and plaintext of a Seal that goes nowhere
 _MAKE_SERVER: Final = "make it with: nitrosocks keygen"
+_RESTORE_SERVER: Final = "restore it from a backup; a new one would need new profiles for all clients"
+_RESTORE_TLS: Final = "restore it, or remove both tls.crt and tls.key: then new ones are made"
+_ASK_AGAIN: Final = "ask the operator of the server for it again"
 _MAKE_CLIENT: Final = "the operator of the server makes one with: nitrosocks keygen NAME --server HOST:PORT"
 
 
@@ -60,7 +66,8 @@ def home(option: str | None, environ: Mapping[str, str]) -> Path:
 def check_name(name: str) -> str:
     """The name of a client, which is part of file names; raises UsageError for what is none."""
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is not a name for a client", _NAME_HINT)
+        shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
+        raise UsageError(f"{shown!r} is not a name for a client", _NAME_HINT)
     return name
 
 
@@ -70,7 +77,7 @@ def check_name(name: str) -> str:
 def load_server(path: Path) -> ServerKey:
     """The server's key; raises KeyFileError, also where `public` is not the key that `secret` makes."""
     _exists(path, _MAKE_SERVER)
-    table = Table(path)
+    table = Table(path, _RESTORE_SERVER)
     table.only("secret public")
     key = ServerKey(table.base64("secret", wire.SECRET))
     if table.base64("public", wire.KEM_PUBLIC) != key.public:
@@ -106,7 +113,7 @@ def ensure_server(home: Path, now: datetime) -> tuple[ServerKey, Path, Path, lis
             write_secret(private, key_pem.decode())
             write_secret(cert, cert_pem.decode())
             made += [str(cert), str(private)]
-    read_secret(private)
+    read_secret(private, _RESTORE_TLS)
     return key, cert, private, made
 
 
@@ -140,13 +147,14 @@ def client_path(home: Path, name: str) -> Path:
 
 def load_client(path: Path) -> Client:
     """An authorised client; raises KeyFileError."""
-    table = Table(path)
+    known = path.stem if _NAME.fullmatch(path.stem) else "NAME"
+    table = Table(path, f"make it again with: nitrosocks keygen {known} --force --server HOST:PORT")
     table.only("name public token", "permit listen")
     name = _name(table)
-    try:
-        public = ClientPublic(table.base64("public", wire.CLIENT_PUBLIC))
-    except ProtocolError as error:
-        raise table.fault(f"'public': {error}") from None
+    raw = table.base64("public", wire.CLIENT_PUBLIC)
+    with _usable(table, "public"):
+        public = ClientPublic(raw)
+        public.kem.seal(*_TRIAL)
     authorised = Authorised(name, public, table.base32("token", wire.SECRET))
     return Client(name, authorised, _rules(table, "permit"), _rules(table, "listen"))
 
@@ -167,7 +175,7 @@ def profile_path(home: Path, name: str) -> Path:
 def load_profile(path: Path) -> Profile:
     """A client's profile; raises KeyFileError."""
     _exists(path, _MAKE_CLIENT)
-    table = Table(path)
+    table = Table(path, _ASK_AGAIN)
     if "sealed" in table:
         raise table.fault(
             "this version cannot open passphrase-protected profiles ('sealed')",
@@ -175,10 +183,8 @@ def load_profile(path: Path) -> Profile:
         )
     table.only("name server server_public secret token")
     server_public = table.base64("server_public", wire.KEM_PUBLIC)
-    try:
-        KemPublic(server_public)
-    except ProtocolError as error:
-        raise table.fault(f"'server_public': {error}") from None
+    with _usable(table, "server_public"):
+        KemPublic(server_public).seal(*_TRIAL)
     key, token = ClientKey(table.base64("secret", wire.SECRET)), table.base32("token", wire.SECRET)
     return Profile(_name(table), _servers(table), Credentials(server_public, key, token))
 
@@ -198,6 +204,15 @@ def default_profile(home: Path, environ: Mapping[str, str]) -> Path:
         raise KeyFileError(f"there is no profile in {home}", f"name one with -i FILE; {_MAKE_CLIENT}")
     names = ", ".join(path.name for path in found)
     raise KeyFileError(f"several profiles are in {home}: {names}", "choose one with -i FILE or $NITROSOCKS_PROFILE")
+
+
+@contextmanager
+def _usable(table: Table, key: str) -> Iterator[None]:
+    """Tells which key of the file it is that is no public key. Some are found out only when something is sealed."""
+    try:
+        yield
+    except ProtocolError as error:
+        raise table.fault(f"{key!r}: {error}") from None
 
 
 def _exists(path: Path, hint: str) -> None:
