@@ -1,25 +1,29 @@
 """Console entry of NitroSocks; everything else is in nitrosocks_lib."""
 
 import sys
-from importlib.util import find_spec
 
 PACKAGES = {"cryptography": "cryptography", "pyotp": "pyotp", "tomli_w": "tomli-w", "docopt": "docopt-ng"}
 
 
 def main() -> int:
-    """Run the command line and return its exit code: 70 where a package that it needs is missing or too old."""
+    """Run the command line and return its exit code: 70 where a package is missing or too old, 130 after SIGINT."""
     try:
         from nitrosocks_lib.face import cli
 
         return cli.main(sys.argv[1:])
+    except KeyboardInterrupt:
+        return 130
     except ImportError as error:
+        from importlib.util import find_spec
+
         module = (error.name or "").partition(".")[0]
         if module not in PACKAGES:
             raise
         what, pip = ("is missing; install", "") if find_spec(module) is None else ("is too old; upgrade", "--upgrade ")
         name = PACKAGES[module]
         fault = f"the Python package '{name}' {what} it with: python3 -m pip install {pip}{name}"
-        print(f"nitrosocks: {fault}", file=sys.stderr)
+        if sys.stderr is not None:  # print would take stdout for it
+            print(f"nitrosocks: {fault}", file=sys.stderr)
         return 70
 
 

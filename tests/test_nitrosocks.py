@@ -9,10 +9,10 @@ import nitrosocks
 import nitrosocks_lib.face
 
 
-def fake_cli(monkeypatch: pytest.MonkeyPatch, outcome: int | ImportError) -> None:
+def fake_cli(monkeypatch: pytest.MonkeyPatch, outcome: int | BaseException) -> None:
     def main(argv: list[str]) -> int:
         assert argv == ["keygen", "--help"]
-        if isinstance(outcome, ImportError):
+        if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
@@ -55,3 +55,21 @@ def test_a_fault_of_our_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> No
     fake_cli(monkeypatch, ModuleNotFoundError(name="nitrosocks_lib.runtime.lnik"))
     with pytest.raises(ModuleNotFoundError):
         nitrosocks.main()
+
+
+def test_an_interrupt_before_anything_began_is_quiet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its traceback would tell of imports."""
+    fake_cli(monkeypatch, KeyboardInterrupt())
+    assert nitrosocks.main() == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_nothing_is_said_on_stdout_where_stderr_is_closed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_cli(monkeypatch, ModuleNotFoundError(name="pyotp"))
+    monkeypatch.setattr(sys, "stderr", None)
+    assert nitrosocks.main() == 70
+    assert capsys.readouterr().out == ""

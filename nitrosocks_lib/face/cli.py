@@ -8,7 +8,8 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from docopt import DocoptExit, docopt
@@ -18,8 +19,8 @@ from ..crypto.identity import missing_algorithm
 from ..facts import errors
 from ..facts.errors import NitroSocksError
 from ..facts.wire import Refusal
-from . import commands, demo, tunnels
-from .notes import NOTE
+from . import commands, demo, misuse, tunnels
+from .notes import NOTE, discard, tell
 from .usage import USAGE
 
 EXIT_USAGE = 64
@@ -46,14 +47,15 @@ log = logging.getLogger("nitrosocks")
 
 
 def main(argv: list[str]) -> int:
-    """Runs one command; returns its exit code. Errors end as one line on stderr."""
+    """Runs one command; returns its exit code. Errors end as one line on stderr, if that can be written."""
     _open_standard_descriptors()
     code = _main(argv)
-    try:
-        if sys.stdout is not None:  # it came closed
-            sys.stdout.flush()
-    except BrokenPipeError:  # who read our stdout is gone; the interpreter would complain when it flushes again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            if stream is not None:  # it came closed
+                stream.flush()
+        except OSError:  # told already, where that is possible; the interpreter would complain when it flushes again
+            discard(descriptor)
     return code
 
 
@@ -61,29 +63,30 @@ def _main(argv: list[str]) -> int:
     if missing := missing_algorithm():
         hint = "its own wheels have it: python3 -m pip install --upgrade 'cryptography>=50'"
         return _say(f"this build of the Python package 'cryptography' lacks {missing}", hint)
+    if misuse.wants_help(argv):
+        return _run(lambda: tell(USAGE))
     words = [_named(word) if word in ("-4", "-6") else word for word in argv]
     try:
-        options: dict[str, Any] = docopt(_named(USAGE), words, default_help=False, version=f"nitrosocks {__version__}")
+        options: dict[str, Any] = docopt(_named(USAGE), words, default_help=False)
     except DocoptExit:
-        return _usage(argv)
-    except SystemExit:  # --version, which docopt has printed
-        return 0
-    if options["--help"]:
-        print(USAGE, end="")
-        return 0
+        return _misused(argv)
+    if options["--help"]:  # shortened
+        return _run(lambda: tell(USAGE))
+    if options["--version"]:
+        return _run(lambda: tell(f"nitrosocks {__version__}\n"))
     for short in ("-4", "-6"):
         options[short] = options.pop(_named(short))
     _speak(options["-v"], options["-q"])
     _raise_descriptor_limit()
     threading.excepthook = _thread_failed
     command = next(name for name in _COMMANDS if options[name])
-    code = _run(command, options)
+    code = _run(lambda: _COMMANDS[command](options))
     return EXIT_CONNECT if command == "connect" and code not in (0, EXIT_USAGE) else code
 
 
-def _run(command: str, options: dict[str, Any]) -> int:
+def _run(work: Callable[[], int | None]) -> int:
     try:
-        return _COMMANDS[command](options)
+        return work() or 0
     except NitroSocksError as error:
         _say(str(error), error.hint)
         return exit_code(error)
@@ -108,16 +111,18 @@ def _named(text: str) -> str:
     return text.replace("-4", "--ipv4").replace("-6", "--ipv6")
 
 
-def _usage(argv: list[str]) -> int:
-    command = next((word for word in argv if not word.startswith("-")), "")
-    known = command in _COMMANDS
-    what = f"these are not words that '{command}' takes" if known else "no such command" if command else "no command"
-    _say(what, "see: nitrosocks --help")
+def _misused(argv: list[str]) -> int:
+    what, usage = misuse.explain(argv)
+    _say(what, "see: nitrosocks --help", usage)
     return EXIT_USAGE
 
 
-def _say(text: str, hint: str = "") -> int:
-    print(f"nitrosocks: {text}" + (f"; {hint}" if hint else ""), file=sys.stderr)
+def _say(text: str, hint: str = "", more: Sequence[str] = ()) -> int:
+    """What went wrong, on one line, and perhaps `more` of them."""
+    lines = [f"nitrosocks: {text}" + (f"; {hint}" if hint else ""), *(["usage:", *more] if more else [])]
+    if sys.stderr is not None:  # print would take stdout for it
+        with suppress(OSError):
+            print(*lines, sep="\n", file=sys.stderr)
     return EXIT_FAULT
 
 
@@ -129,12 +134,15 @@ def _speak(verbose: int, quiet: bool) -> None:
 
 
 def _open_standard_descriptors() -> None:
-    """A descriptor 0 to 2 that came closed would become one of our sockets, and be written to."""
+    """A descriptor 0 to 2 that came closed would become one of our sockets, and be written to.
+
+    What goes to a stdout that came closed must not seem to be written.
+    """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDONLY if descriptor == 1 else os.O_RDWR)  # takes the lowest number that is free
 
 
 def _raise_descriptor_limit() -> None:

@@ -58,6 +58,7 @@ Options:
   -h --help            this text
   -V --version         the version
 
-Exit codes: 0 done, 64 usage, 65 bad key or profile, 69 unreachable or refused, 70 a fault of ours, 73 cannot create,
-76 not the expected server, or bytes changed, 77 not authorised, 78 configuration; connect: 255 for all but 0 and 64.
+Exit codes: 0 done, 64 usage, 65 bad key or profile, 69 unreachable or refused, 70 a fault of ours, 73 cannot create
+or write, 76 not the expected server, or bytes changed, 77 not authorised, 78 configuration; connect: 255 for all but
+0 and 64.
 """

@@ -43,7 +43,7 @@ class NetworkError(NitroSocksError):
 
 
 class CannotCreate(NitroSocksError):
-    """A file or a listening address cannot be made."""
+    """A file or a listening address cannot be made, or stdout cannot be written."""
 
 
 class ProtocolError(NitroSocksError):
