@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 
 import pytest
 from loopback import dial_tcp, read_exactly, unused_port
 from pools import WatchedPool
-from world import World, echo, read_all
+from test_listener import twofold
+from world import BOUND, World, echo, read_all
 
 from nitrosocks_lib.facts.errors import CannotCreate
 from nitrosocks_lib.facts.wire import Reset
@@ -52,11 +54,16 @@ def test_many_connections(world: World) -> None:
             assert read_exactly(sock, 3) == b"%03d" % n
 
 
-def test_what_is_refused_is_reset_and_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    target = unused_port()
+def test_what_is_refused_is_reset_and_told(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, told, report = unused_port(), threading.Event(), module._report
+    monkeypatch.setattr(module, "_report", lambda stream: (report(stream), told.set()))
     _, (port,) = forwarder(world, target)
-    with caplog.at_level(logging.WARNING), dial_tcp(port) as sock, pytest.raises(ConnectionResetError):
-        sock.recv(1)
+    with caplog.at_level(logging.WARNING), dial_tcp(port) as sock:
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+        assert told.wait(BOUND)
     assert f"127.0.0.1:{target}: refused by the server: 127.0.0.1:{target}: connection refused" in caplog.text
 
 
@@ -99,8 +106,8 @@ def test_no_descriptor_is_left_just_now(world: World, monkeypatch: pytest.Monkey
                 raise fails.pop()
             return self.sock.accept()
 
-    real = module.bind
-    monkeypatch.setattr(module, "bind", lambda *address: Listener(real(*address)))
+    real = module.bind_all
+    monkeypatch.setattr(module, "bind_all", lambda *address: [Listener(each) for each in real(*address)])
     monkeypatch.setattr(module, "PAUSE", 0.01)
     with caplog.at_level(logging.WARNING):
         _, (port,) = forwarder(world, world.target(echo))
@@ -110,6 +117,7 @@ def test_no_descriptor_is_left_just_now(world: World, monkeypatch: pytest.Monkey
     assert caplog.text.count("Too many open files") == 3 and fails == []
 
 
+LOCAL = "INFO host:1: connection reset: the local side broke it"
 REPORTS = {
     "well ended": ({}, ""),
     "lost": ({"lost": "no way"}, "WARNING host:1: connection reset: no way"),
@@ -117,6 +125,10 @@ REPORTS = {
     "refused": ({"refused": Reason(5, "go away")}, "WARNING host:1: refused by the server: go away"),
     "refused without a text": ({"refused": Reason(5, "")}, "WARNING host:1: refused by the server: reason 5"),
     "reset": ({"reset_in": Reason(Reset.LOCAL, "")}, "INFO host:1: connection reset: the target's side broke it"),
+    "reset by the local side": ({"failed": True, "reset_in": Reason(Reset.LOCAL, "")}, LOCAL),
+    "written to, and broken": ({"reset_out": Reset.LOCAL, "reset_in": Reason(Reset.LOCAL, "x")}, LOCAL),
+    "broken before it was lost": ({"failed": True, "lost": "no way"}, LOCAL),
+    "refused, and broken": ({"failed": True, "refused": Reason(5, "x")}, "WARNING host:1: refused by the server: x"),
     "reset with a text": ({"reset_in": Reason(Reset.OTHER, "why")}, "INFO host:1: connection reset: why"),
 }
 
@@ -142,3 +154,28 @@ def test_the_pool_is_shared(world: World) -> None:
             sock.sendall(b"x")
             assert sock.recv(1) == b"x"
         pool.wait(lambda: pool.made == 1 and pool.free == 1)
+
+
+def test_a_name_is_bound_at_all_its_addresses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    twofold(monkeypatch)
+    made = Forwarder(world.pool())
+    world.callback(made.stop)
+    address = made.listen(Forward("twofold", 0, Target(1, "127.0.0.1", world.target(lambda sock: sock.sendall(b"x")))))
+    made.start()
+    assert address[0] == "127.0.0.1"
+    for host in ("127.0.0.1", "127.0.0.2"):
+        with socket.create_connection((host, address[1]), BOUND) as sock:
+            assert sock.recv(1) == b"x"
+
+
+def test_the_other_loopback_address_is_taken(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("network namespaces: no IPv6 here")
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
+        port = other.getsockname()[1]
+        made = Forwarder(world.pool())
+        world.callback(made.stop)
+        assert made.listen(Forward("127.0.0.1", port, Target(1, "h", 1))) == ("127.0.0.1", port)
+    assert [each.getMessage() for each in caplog.records].count(
+        f"something else listens on [::1]:{port}; connections to that address do not come here"
+    ) == 1

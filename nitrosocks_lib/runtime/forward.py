@@ -6,7 +6,6 @@ import logging
 import select
 import socket
 import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +13,7 @@ from ..facts.address import join_host_port
 from ..facts.errors import CannotCreate
 from ..protocol.frames import Target
 from .carriers import tune
-from .listener import PAUSE, bind
+from .listener import PAUSE, bind_all, is_taken
 from .pool import Pool
 from .session import OWN_END
 from .stream import Stream
@@ -46,25 +45,30 @@ class Forwarder:
         self._thread: threading.Thread | None = None
 
     def listen(self, forward: Forward) -> tuple[str, int]:
-        """Binds one address; returns what was bound. A failure leaves nothing bound by it. Raises CannotCreate."""
+        """Binds all addresses of one -L; returns the first. A failure leaves nothing bound. Raises CannotCreate."""
         try:
-            listener = bind(forward.host, forward.port)
+            listeners = bind_all(forward.host, forward.port)
         except CannotCreate:
             self.stop()
             raise
-        listener.setblocking(False)
-        self._targets[listener.fileno()] = (listener, forward.target)
-        host, port = listener.getsockname()[:2]
+        self._take(listeners, forward.target)
+        host, port = listeners[0].getsockname()[:2]
         if forward.host == LOOPBACK:
             self._listen_ipv6(int(port), forward.target)
         return str(host), int(port)
 
     def _listen_ipv6(self, port: int, target: Target) -> None:
         """The other loopback address, as ssh does; a machine may have none."""
-        with suppress(CannotCreate):
-            other = bind("::1", port)
-            other.setblocking(False)
-            self._targets[other.fileno()] = (other, target)
+        try:
+            self._take(bind_all("::1", port), target)
+        except CannotCreate as error:
+            if is_taken(error):
+                log.warning("something else listens on [::1]:%d; connections to that address do not come here", port)
+
+    def _take(self, listeners: list[socket.socket], target: Target) -> None:
+        for listener in listeners:
+            listener.setblocking(False)
+            self._targets[listener.fileno()] = (listener, target)
 
     def start(self) -> None:
         """Begins to accept."""
@@ -103,7 +107,9 @@ def _report(stream: Stream) -> None:
     where = join_host_port(stream.target.host, stream.target.port)
     if stream.lost == OWN_END:
         return
-    if stream.lost:
+    if stream.refused is None and (stream.failed or stream.reset_out is not None):  # the rest may follow from it
+        log.info("%s: connection reset: the local side broke it", where)
+    elif stream.lost:
         log.warning("%s: connection reset: %s", where, stream.lost)
     elif stream.refused is not None:
         log.warning("%s: refused by the server: %s", where, stream.refused.text or f"reason {stream.refused.code}")

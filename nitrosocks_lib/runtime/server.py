@@ -17,7 +17,7 @@ from ..facts.wire import Abort
 from ..protocol import frames
 from .clients import Clients
 from .latecomers import Latecomers
-from .listener import PAUSE, bind
+from .listener import PAUSE, bind_all
 from .reception import Reception, Settings
 from .registry import Hosted
 from .timers import now
@@ -91,11 +91,11 @@ class Server:
         self._thread: threading.Thread | None = None
 
     def listen(self, host: str, port: int) -> tuple[str, int]:
-        """Binds one address (empty: all, IPv6 and IPv4); returns what was bound. Raises CannotCreate."""
-        listener = bind(host, port)
-        listener.setblocking(False)
-        self._listeners[listener.fileno()] = listener
-        bound = listener.getsockname()
+        """Binds all addresses of a host (empty: IPv6 and IPv4); returns the first bound. Raises CannotCreate."""
+        for listener in (listeners := bind_all(host, port)):
+            listener.setblocking(False)
+            self._listeners[listener.fileno()] = listener
+        bound = listeners[0].getsockname()
         return str(bound[0]), int(bound[1])
 
     def start(self) -> None:
