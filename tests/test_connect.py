@@ -16,9 +16,16 @@ from loopback import unused_port
 from piped import read, read_pipe, talk, write_all
 from program import Site, expect_one_line
 from targets import CHUNK, Target, drain, echo, read_all
+from world import SERVER_KEY, World
+
+from nitrosocks_lib.face import profiles
+from nitrosocks_lib.face.keyfiles import write_secret
+from nitrosocks_lib.protocol.resend import ResendQueue
+from nitrosocks_lib.runtime.registry import Hosted
 
 site = program.site
 PIPE = subprocess.PIPE
+SIGNALS = [signal.SIGHUP, signal.SIGTERM, signal.SIGINT]
 LARGE = os.urandom(12_000_000)
 
 
@@ -94,7 +101,7 @@ def test_a_refused_target_is_told_in_one_line(site: Site, profile: Path) -> None
 # Ends from outside
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_signals_end_it_quietly(site: Site, profile: Path, echoing: Target, number: signal.Signals) -> None:
     process = site.connect(profile, "127.0.0.1", echoing.port, stdin=PIPE, stdout=PIPE)
     assert talk(process, b"x") == b"x"
@@ -102,6 +109,77 @@ def test_signals_end_it_quietly(site: Site, profile: Path, echoing: Target, numb
     assert process.signal(number).wait() == 255
     assert time.monotonic() - began < 5
     assert str(process.err) == ""
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_signals_end_it_quietly_while_it_dials(site: Site, tmp_path: Path, number: signal.Signals) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(program.BOUND)
+        profile = site.profile(f"early-{number.name}", silent.getsockname()[1])
+        process = site.connect(profile, "127.0.0.1", 1, stdin=PIPE, stdout=PIPE)
+        with silent.accept()[0]:
+            assert process.signal(number).wait() == 255
+        assert str(process.err) == ""
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_signals_end_it_while_its_end_is_not_acknowledged(
+    site: Site, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The target has ended, and then the network is gone: nobody is to wait for that."""
+    size, acked, acknowledge = 150_000, threading.Condition(), ResendQueue.acknowledge
+
+    def told(queue: ResendQueue, count: int) -> object:
+        with acked:
+            slots = acknowledge(queue, count)
+            acked.notify_all()
+            return slots
+
+    monkeypatch.setattr(ResendQueue, "acknowledge", told)
+    with World(proxy=True) as world:
+        port = world.target(lambda sock: sock.sendall(bytes(size)))
+        process = site.connect(world_profile(site, world), "127.0.0.1", port, stdin=PIPE, stdout=PIPE)
+        with acked:
+            assert acked.wait_for(lambda: any(map(end_is_acked, world.registry.all())), program.BOUND)
+        world.proxy.stall()
+        assert read(process, size) == bytes(size), "until now it waited with a part of it"
+        assert process.signal(number).wait() == 255
+        assert str(process.err) == ""
+
+
+def end_is_acked(hosted: Hosted) -> bool:
+    """Whether the client has the end of the target."""
+    stream, resend = hosted.tunnel.stream, hosted.tunnel.outbound.resend
+    return stream is not None and stream.own_ended and resend.acked >= stream.end_index > 0
+
+
+def world_profile(site: Site, world: World) -> Path:
+    address = [f"127.0.0.1:{world.proxy.port}"]
+    profile, client = profiles.make_client("world", address, SERVER_KEY.public, ["127.0.0.1:*"])
+    for path, text in ((site.place / "world.profile", profile), (site.place / "world.toml", client)):
+        write_secret(path, text, force=True)
+    loaded = profiles.load_client(site.place / "world.toml")
+    world.directory.known[loaded.authorised.public.client_id] = loaded
+    return site.place / "world.profile"
+
+
+def test_a_status_is_not_asked_of_it(site: Site, profile: Path, echoing: Target) -> None:
+    """SIGUSR1 makes others say something."""
+    process = site.connect(profile, "127.0.0.1", echoing.port, stdin=PIPE, stdout=PIPE)
+    assert talk(process, b"x") == b"x"
+    process.signal(signal.SIGUSR1)
+    assert talk(process, b"y") == b"y"
+    process.popen.stdin.close()
+    assert (process.wait(), str(process.err)) == (0, "")
+
+
+def test_a_stdout_that_takes_no_more_is_told(site: Site, profile: Path) -> None:
+    with Target(lambda sock: sock.sendall(b"lost")) as target:
+        for pipes, told in ((">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")):
+            words = [*program.NITROSOCKS, "connect", "-i", profile, "127.0.0.1", target.port]
+            done = site.call("/bin/sh", "-c", f'exec "$@" {pipes}', "sh", *words)
+            line = expect_one_line(done.stderr)
+            assert (done.returncode, line) == (255, f"nitrosocks: cannot write to stdout: {told}")
 
 
 def test_the_reader_of_stdout_is_gone(site: Site, profile: Path) -> None:

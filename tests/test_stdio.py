@@ -12,7 +12,7 @@ from loopback import reset, unused_port
 from pools import WatchedPool
 from world import World, echo, read_all
 
-from nitrosocks_lib.facts.errors import NetworkError
+from nitrosocks_lib.facts.errors import CannotCreate, NetworkError
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.runtime.stdio import Pipe
 
@@ -43,11 +43,14 @@ class Told:
 class Command:
     """A Pipe in a thread between two of the kernel's pipes: `write` is its stdin, `read` its stdout."""
 
-    def __init__(self, world: World, threads: Threads, port: int) -> None:
+    def __init__(self, world: World, threads: Threads, port: int, full: bool = False) -> None:
+        """Where it is `full`, stdout is a disk that takes no more, and not `read`."""
         source, self.write = os.pipe()
         self.read, sink = os.pipe()
         for fd in (source, self.write, self.read, sink):
             world.callback(self._close, fd)
+        if full:
+            world.callback(os.close, sink := os.open("/dev/full", os.O_WRONLY))
         self.stop, self.outcome = Told(), []
         self.sink, self._closed = sink, set()
         self.pipe = Pipe(WatchedPool(world), self.stop, source, sink)
@@ -56,7 +59,7 @@ class Command:
     def _run(self, target: Target) -> None:
         try:
             self.outcome.append(self.pipe.run(target))
-        except NetworkError as error:
+        except (CannotCreate, NetworkError) as error:
             self.outcome.append(str(error))
         self.pipe._near.close()  # the process ends here, usually
 
@@ -124,6 +127,40 @@ def test_a_sink_that_is_closed_is_a_quiet_end(run) -> None:
     command = run(lambda sock: sock.sendall(bytes(1 << 20)))
     command.close(command.read)
     assert command.result() is True
+
+
+def test_a_sink_that_takes_no_more_is_told() -> None:
+    with World() as world, Threads() as threads:
+        command = Command(world, threads, world.target(lambda sock: sock.sendall(b"lost")), full=True)
+        assert command.result() == "cannot write to stdout: No space left on device"
+
+
+class Unacknowledged:
+    """A pool whose target ends at once, and where nothing is heard of our own end."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+
+    def open(self, _: Target, local: socket.socket, finished: object) -> None:
+        local.settimeout(BOUND)
+        local.shutdown(socket.SHUT_WR)
+        self.local = local
+        self.opened.set()
+
+
+def test_a_signal_while_our_end_is_not_acknowledged() -> None:
+    stop, outcome, pool = Told(), [], Unacknowledged()
+    source, write = os.pipe()
+    pipe = Pipe(pool, stop, source, write)  # type: ignore[arg-type]
+    with Threads() as threads:
+        threads.start(lambda: outcome.append(pipe.run(Target(1, "a", 1))))
+        assert pool.opened.wait(BOUND) and pool.local.recv(1) == b"", "our end"
+        stop.end()
+    assert outcome == [True]
+    os.close(write)
+    pool.local.close()
+    pipe._near.close()
+    os.close(source)
 
 
 def test_a_signal_is_a_quiet_end(run) -> None:

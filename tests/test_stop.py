@@ -20,7 +20,7 @@ print("ready", flush=True)
 for line in sys.stdin:
     if line == "tell\\n":
         threading.Thread(target=stop.tell).start()
-    print(stop.wait(), stop.came, stop.hurry, flush=True)
+    print(stop.wait(), stop.came, stop.hurry, *["asked"] * stop.take_asked(), flush=True)
 """
 
 
@@ -69,6 +69,14 @@ def test_hangup_hurries() -> None:
 def test_hangup_ends_where_that_is_wanted() -> None:
     with Waiting("hangup_ends=True") as waiting:
         assert waiting.wait(signal.SIGHUP) == "True True False"
+
+
+@pytest.mark.parametrize("options", ["", "hangup_ends=True"])
+def test_a_question_ends_the_wait_only(options: str) -> None:
+    with Waiting(options) as waiting:
+        assert waiting.wait(signal.SIGUSR1) == "False False False asked"
+        assert waiting.wait(word="tell") == "False False False"
+        assert waiting.wait(signal.SIGTERM) == "True True False"
 
 
 def test_tell_ends_the_wait() -> None:

@@ -15,9 +15,10 @@ from ..runtime.forward import Forwarder
 from ..runtime.pool import Pool
 from ..runtime.stdio import Pipe
 from ..runtime.stop import Stop
+from ..runtime.timers import now
 from . import profiles, specs
 from .commands import Options, home_of
-from .notes import note
+from .notes import note, tell
 
 
 def _pool(options: Options, warm: int) -> Pool:
@@ -31,7 +32,7 @@ def _pool(options: Options, warm: int) -> Pool:
 
 def forward(options: Options) -> int:
     """Forwards until SIGTERM or SIGINT; exit code 0 then."""
-    forwards = [specs.forward(text) for text in options["-L"]]
+    forwards, began = [specs.forward(text) for text in options["-L"]], now()
     pool = _pool(options, specs.whole("--warm", options["--warm"], limits.WARM, 0, limits.WARM_MAX))
     forwarder, stop = Forwarder(pool), Stop()
     bound = [forwarder.listen(each) for each in forwards]
@@ -40,12 +41,14 @@ def forward(options: Options) -> int:
     forwarder.start()
     for each, at in zip(forwards, bound, strict=True):
         target = join_host_port(each.target.host, each.target.port)
-        print(f"forwarding {join_host_port(*at)} to {target}", flush=True)
+        tell(f"forwarding {join_host_port(*at)} to {target}\n")
     note("ready")
     while not stop.wait():
         if stop.hurry:
             stop.hurry = False
             pool.hurry()
+        if stop.take_asked():
+            note(f"{pool.made} sessions made so far, up {now() - began:.0f} s")
     forwarder.stop()
     stop.see_through(lambda: pool.close(limits.RELEASE))
     return 0
@@ -89,9 +92,9 @@ def _start(pool: Pool, stop: Stop) -> NitroSocksError | None:
 def connect(options: Options) -> int:
     """Carries stdin and stdout; 0 when the target has ended and all of it is written."""
     target = specs.destination(options["HOST"], options["PORT"])
-    pool = _pool(options, 0)
-    pool.start()
-    stop = Stop(hangup_ends=True)  # before this the signals' own effect, a quick end, is right
+    pool, stop = _pool(options, 0), Stop(hangup_ends=True)
+    if not _first_session(pool, stop, retry=False):
+        return 255
     pipe = Pipe(pool, stop)
     try:
         quiet = pipe.run(target)

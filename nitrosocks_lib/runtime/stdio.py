@@ -12,7 +12,7 @@ import socket
 import threading
 from contextlib import suppress
 
-from ..facts.errors import NetworkError
+from ..facts.errors import CannotCreate, NetworkError
 from ..protocol.frames import Target
 from .pool import Pool
 from .stop import Stop
@@ -29,6 +29,7 @@ class Pipe:
         """`stop` is told when the target's data is written, or the sink takes no more."""
         self._pool, self._source, self._sink = pool, source, sink
         self._over = threading.Event()
+        self._unwritten: OSError | None = None  # why the sink takes no more, unless its reader is gone
         self._stop = stop
         self._stream: Stream | None = None
         self._drained = self._done = False
@@ -36,7 +37,7 @@ class Pipe:
     def run(self, target: Target) -> bool:
         """False when the target has ended and all of it is written; True when this side is to end quietly before.
 
-        Raises NetworkError when the stream was refused or lost.
+        Raises NetworkError when the stream was refused or lost, CannotCreate when the sink cannot be written.
         """
         near, far = socket.socketpair()
         self._near = near
@@ -45,10 +46,14 @@ class Pipe:
             threading.Thread(target=pump, name=pump.__name__.strip("_"), daemon=True).start()
         while not self._stop.wait() and not self._done:
             pass
+        if self._unwritten is not None:
+            raise CannotCreate(f"cannot write to stdout: {self._unwritten.strerror}")
         if not self._drained:
             return True
         near.shutdown(socket.SHUT_RDWR)
-        self._over.wait()
+        while not self._over.is_set():  # in an outage our END is long on its way
+            if self._stop.wait():
+                return True
         assert self._stream is not None
         _check(self._stream)
         return False
@@ -56,6 +61,7 @@ class Pipe:
     def _finished(self, stream: Stream) -> None:
         self._stream = stream
         self._over.set()
+        self._stop.tell()
 
     def _pump_in(self) -> None:
         with suppress(OSError):
@@ -72,8 +78,10 @@ class Pipe:
                 while block:
                     block = block[self._write_sink(block) :]
             self._drained = True
-        except OSError:
-            pass  # EPIPE: whoever reads our stdout is gone, and that is an end, too
+        except BrokenPipeError:
+            pass  # whoever reads our stdout is gone, and that is an end, too
+        except OSError as error:
+            self._unwritten = error
         self._done = True
         self._stop.tell()
 

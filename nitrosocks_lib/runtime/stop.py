@@ -14,7 +14,8 @@ from .wake import wait
 
 
 class Stop:
-    """SIGTERM and SIGINT end the program in order; the second one ends it at once. SIGHUP hurries a reconnection.
+    """SIGTERM and SIGINT end the program in order; the second one ends it at once. SIGHUP hurries a reconnection,
+    SIGUSR1 asks for one line about what goes on.
 
     Made by the main thread, which also waits. Signal handlers set a field; the interpreter itself writes the byte that
     ends the wait (set_wakeup_fd): a lock or an Event could be left waiting by a signal that comes just before it.
@@ -24,12 +25,14 @@ class Stop:
         """With `hangup_ends` SIGHUP ends the program, too, as ssh's ProxyCommand wants it."""
         self.came = False
         self.hurry = False
+        self._asked = False
         self._told = False
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else _pipe()
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_end)
         signal.signal(signal.SIGHUP, self._on_end if hangup_ends else self._on_hangup)
+        signal.signal(signal.SIGUSR1, self._on_question)
 
     def _on_end(self, number: int, _: FrameType | None) -> None:
         if self.came:
@@ -38,6 +41,14 @@ class Stop:
 
     def _on_hangup(self, _number: int, _: FrameType | None) -> None:
         self.hurry = True
+
+    def _on_question(self, _number: int, _: FrameType | None) -> None:
+        self._asked = True
+
+    def take_asked(self) -> bool:
+        """Whether SIGUSR1 came since this was called last."""
+        asked, self._asked = self._asked, False
+        return asked
 
     def tell(self) -> None:
         """Ends the wait; any thread may call it."""
