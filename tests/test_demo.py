@@ -95,6 +95,23 @@ def test_a_place_that_cannot_be_made(temporary: Path, tmp_path: Path) -> None:
     assert not any(temporary.iterdir())
 
 
+@pytest.mark.usefixtures("small")
+def test_a_place_that_takes_no_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told as what it is, and nothing waits for what does not come."""
+    monkeypatch.setattr(demo, "_PATIENCE", BOUND)
+    folders = demo._folders
+
+    def taken(place: Path) -> tuple[Path, Path]:
+        through, control = folders(place)
+        (through / "connection-1.down").mkdir()
+        return through, control
+
+    monkeypatch.setattr(demo, "_folders", taken)
+    with pytest.raises(CannotCreate, match="cannot record in .*with-nitrosocks: Is a directory") as caught:
+        run(tmp_path / "kept")
+    assert cli.exit_code(caught.value) == 73 and "--keep" in caught.value.hint
+
+
 def test_no_room_for_a_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with pytest.raises(CannotCreate, match="temporary"):

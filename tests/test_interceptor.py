@@ -1,7 +1,9 @@
 """The interceptor between a TLS client and a TLS server: what passes, what is recorded, and load."""
 
+import errno
 import os
 import ssl
+import stat
 import threading
 from pathlib import Path
 
@@ -125,3 +127,24 @@ def test_a_slow_reader_stops_the_writer_and_memory_does_not_grow() -> None:
         server.stop()
     assert 0 < max(waiting) <= 256 * 1024
     assert stalled == 1 and got == [sent] and server.errors == []
+
+
+def test_recordings_are_private(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with through(echo, tmp_path) as (interceptor, _), dial(interceptor.port) as client:
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_data_goes_on_where_it_cannot_be_recorded(tmp_path: Path) -> None:
+    (tmp_path / "connection-1.up").symlink_to("/dev/full")
+    with through(echo, tmp_path) as (interceptor, _), dial(interceptor.port) as client:
+        for _ in range(2):
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"
+        assert interceptor.unrecorded is not None and interceptor.unrecorded.errno == errno.ENOSPC
+        assert interceptor.seen == {"connections": 1, "up": 2, "down": 2}

@@ -34,6 +34,7 @@ from ..runtime.server import Server
 from . import profiles
 from .findings import BOX, NOTICED, PASSWORD, SENTENCES, SIZE, Got, look, table
 from .keyfiles import make_directory, write_secret
+from .notes import tell
 
 EXIT_FAULT: Final = 70
 EXIT_READABLE: Final = 76
@@ -48,7 +49,7 @@ def demo(options: dict[str, Any]) -> int:
     """Downloads with NitroSocks and without, prints what the box saw of both; 0 only when all is as promised.
 
     76 when the box could read something, 70 when anything else failed. The recordings stay in --keep, everything else
-    is removed. Raises CannotCreate.
+    is removed. Raises CannotCreate, also where the box could not record.
     """
     keep = options["--keep"]
     with _temporary() as temporary:
@@ -57,11 +58,11 @@ def demo(options: dict[str, Any]) -> int:
         with _heard(dialler.log) as lines:
             got = _with_nitrosocks(home, through)
         rows = table(got, NOTICED in lines, seen := look(through), _without_nitrosocks(home, control), look(control))
-    print(*rows, sep="\n")
     failed = sum(not row.good for row in rows)
-    print(f"{failed} FAILED" if failed else "everything is as promised")
+    lines = [*map(str, rows), f"{failed} FAILED" if failed else "everything is as promised"]
     if keep is not None:
-        print(f"the recordings are in {through} and {control}")
+        lines.append(f"the recordings are in {through} and {control}")
+    tell("".join(f"{line}\n" for line in lines))
     return EXIT_READABLE if any(seen.found) else EXIT_FAULT if failed else 0
 
 
@@ -154,6 +155,9 @@ def _box(home: Path, upstream: tuple[str, int], recording: Path) -> Iterator[Int
         yield box
     finally:
         box.stop()
+    if box.unrecorded is not None:
+        reason = f"the box cannot record in {recording}: {box.unrecorded.strerror}"
+        raise CannotCreate(reason, "make room, or choose another place with --keep")
 
 
 class _Page(BaseHTTPRequestHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
@@ -125,7 +126,7 @@ class _Connection(threading.Thread):
             for sock in self._sockets:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close sends a RST
         except OSError:
-            pass  # the time is over, or there is no room for the recording
+            pass  # the time is over
         finally:
             with self._owner.lock:
                 self._owner.live.discard(self)
@@ -195,13 +196,15 @@ class Interceptor:
     It listens from the beginning, serves from `start` to `stop`; any thread may call the methods. An end of one
     direction is passed on after what is buffered (256 KiB at most); where one side breaks or the upstream is down, the
     other gets a clean end, and 2 s to take it. Before plaintext is passed on, it is counted in `seen` ("up", "down",
-    beside "connections") and written to `recording`/connection-N.up or .down, N from 1. Raises CannotCreate where an
+    beside "connections") and written to `recording`/connection-N.up or .down (mode 0600), N from 1. Where that fails,
+    `unrecorded` says why, nothing more is recorded, and data goes on as before. Raises CannotCreate where an
     address, the folder or the certificate cannot be used.
     """
 
     def __init__(self, upstream: tuple[str, int], cert: Path | str, key: Path | str,
                  listen: tuple[str, int] = ("127.0.0.1", 0), recording: Path | None = None) -> None:  # fmt: skip
         self.upstream, self._recording = upstream, recording
+        self.unrecorded: OSError | None = None
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.set_alpn_protocols(["http/1.1"])
         try:
@@ -243,12 +246,16 @@ class Interceptor:
             sock.close()
 
     def saw(self, number: int, way: str, plain: bytes, mode: str = "ab") -> None:
-        """Called by a connection before it passes on `plain`. Raises OSError where it cannot be recorded."""
+        """Called by a connection before it passes on `plain`."""
         with self.lock:
             self.seen[way] += len(plain)
-        if self._recording is not None:
-            with open(self._recording / f"connection-{number}.{way}", mode) as file:
+        if self._recording is None or self.unrecorded is not None:
+            return
+        try:
+            with open(self._recording / f"connection-{number}.{way}", mode, opener=_private) as file:
                 file.write(plain)
+        except OSError as error:
+            self.unrecorded = error
 
     def _accept(self) -> None:
         poll = select.poll()
@@ -264,3 +271,8 @@ class Interceptor:
                 self.seen["connections"] += 1
                 self.live.add(connection := _Connection(self, self.seen["connections"], accepted))
                 connection.start()
+
+
+def _private(path: str, flags: int) -> int:
+    """For open: a recording may hold passwords."""
+    return os.open(path, flags, 0o600)
