@@ -152,7 +152,9 @@ def test_wrong_words(serving: Good) -> None:
     with ThreadPoolExecutor(4) as threads:
         for words, done in zip(USAGE, threads.map(said, USAGE), strict=True):
             assert (done.returncode, done.stdout) == (64, b""), words
-            expect_one_line(done.stderr)
+            fault, usage, lines = done.stderr.partition(b"usage:\n")
+            expect_one_line(fault)
+            assert not usage or lines.startswith(f"  nitrosocks {words[0]} ".encode())
 
 
 NO_NAMES = [
@@ -200,6 +202,7 @@ def test_a_port_in_use(good: Good) -> None:
 def test_a_certificate_that_cannot_be_used(serving: Good, tmp_path: Path) -> None:
     cert, key = (serving.site.home / name for name in ("tls.crt", "tls.key"))
     (rubbish := tmp_path / "rubbish").write_text("rubbish")
+    rubbish.chmod(0o600)
     other = loopback.pem("other")[1]
     pairs = [(rubbish, key), (cert, rubbish), (tmp_path / "none", key), (cert, tmp_path / "none"), (tmp_path, key)]
     for pair in (*pairs, (cert, other), (key, cert)):

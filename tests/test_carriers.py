@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import ssl
+import subprocess
 import threading
 from pathlib import Path
 
@@ -202,3 +203,24 @@ def test_tune() -> None:
         tune(tcp)
         assert tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert tcp.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) and os.name == "posix"
+
+
+def test_which_of_certificate_and_key_is_bad(tmp_path: Path) -> None:
+    cert, key = pem("server")
+    (tmp_path / "rubbish").write_text("rubbish")
+    locked = ["openssl", "pkey", "-in", key, "-out", tmp_path / "locked", "-aes256", "-passout", "pass:word"]
+    subprocess.run(locked, check=True)
+    for pair, told in {
+        (tmp_path / "none", key): "the certificate: No such file or directory",
+        (cert, tmp_path / "none"): "the key: No such file or directory",
+        (tmp_path, key): "the certificate: Is a directory",
+        (tmp_path / "rubbish", key): "the certificate: none in PEM is in its file",
+        (cert, tmp_path / "rubbish"): "the key: none in PEM is in its file",
+        (cert, cert): "the key: none in PEM is in its file",
+        (cert, pem("other")[1]): "they do not belong together",
+        (cert, tmp_path / "locked"): "the key is encrypted",
+    }.items():
+        with pytest.raises(ConfigurationError) as failure:
+            server_context(*pair)
+        assert str(failure.value) == f"the TLS certificate {pair[0]} with key {pair[1]} cannot be used: {told}"
+        assert failure.value.hint

@@ -21,8 +21,6 @@ TESTS = {
 
 # Modules whose tests are in a file of another name: {"runtime/interceptor": "test_demo.py"}
 TESTED_BY: dict[str, str] = {
-    "face/commands": "test_curl.py",  # the whole program: keygen, serve and forward
-    "face/notes": "test_cli.py",
     "face/tunnels": "test_connect.py",  # and test_curl.py
     "runtime/attempt": "test_reconnection.py",  # and test_outages.py
     "runtime/mail": "test_client.py",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -17,9 +16,10 @@ from ..runtime.carriers import server_context
 from ..runtime.reception import Settings
 from ..runtime.server import Server
 from ..runtime.stop import Stop
+from ..runtime.timers import now
 from . import profiles, specs
-from .keyfiles import write_secret
-from .notes import note
+from .keyfiles import check_secret, secrets_written
+from .notes import hand_over, note, tell
 
 Options = dict[str, Any]
 
@@ -40,7 +40,7 @@ def keygen(options: Options) -> int:
     key, _, _, made = profiles.ensure_server(home, datetime.now(UTC))
     for path in made:
         note(f"made {path}")
-    print(fingerprint(key.public))
+    tell(f"{fingerprint(key.public)}\n")
     return 0
 
 
@@ -51,19 +51,14 @@ def _keygen_client(home: Path, options: Options) -> int:
     for path in made:
         note(f"made {path}")
     profile, client = profiles.make_client(name, options["--server"], key.public, options["--permit"])
-    force, target = options["--force"], options["-o"] or f"{name}{profiles.PROFILE}"
-    write_secret(authorisation, client, force)
-    try:
+    target = options["-o"] or f"{name}{profiles.PROFILE}"
+    files = [(authorisation, client)] + ([(Path(target), profile)] if target != "-" else [])
+    with secrets_written(files, options["--force"]):  # without the profile nothing is authorised
         if target == "-":
-            sys.stdout.write(profile)
-            sys.stdout.flush()
-        else:
-            write_secret(Path(target), profile, force)
-    except BaseException:
-        if not force:
-            authorisation.unlink(missing_ok=True)  # nobody has the profile that it would authorise
-        raise
+            hand_over(profile)
     note(f"{name} is authorised in {authorisation}" + ("" if options["--permit"] else ", but nothing is permitted yet"))
+    for rule, better in specs.futile(options["--permit"]):
+        note(f"the rule {rule} permits nothing, since names never reach loopback; write {better}")
     if target != "-":
         note(f"give {target} to {name} on a safe way, it is a secret; there: nitrosocks forward -i {target} -L …")
     return 0
@@ -74,36 +69,42 @@ def _keygen_client(home: Path, options: Options) -> int:
 
 def serve(options: Options) -> int:
     """Serves until SIGTERM or SIGINT; exit code 0 then."""
-    home, stop = home_of(options), Stop()
-    server = _make_server(home, options)
+    home, stop, began = home_of(options), Stop(), now()
     addresses = [specs.listen(text) for text in options["--listen"]] or [("", 8443)]
+    drain = specs.whole("--drain", options["--drain"], limits.DRAIN, 0, 86_400)
+    server = _make_server(home, options)
     for host, port in addresses:
         note(f"listening on {join_host_port(*server.listen(host, port))}")
     server.start()
     note(f"ready, with key {fingerprint(profiles.ensure_server_key(home)[0].public)}")
-    while not stop.wait():
-        pass  # SIGHUP: clients.d is looked at anew at every use anyway
-    drain = specs.whole("--drain", options["--drain"], limits.DRAIN, 0, 86_400)
+    while not stop.wait():  # SIGHUP: clients.d is looked at anew at every use anyway
+        if stop.take_asked():
+            hosted = server.reception.registry.all()
+            streams = sum(each.tunnel.stream is not None for each in hosted)
+            note(f"{len(hosted)} sessions, {streams} streams, up {now() - began:.0f} s")
     note(f"stopping; running streams have {drain} s")
     stop.see_through(lambda: server.drain(drain))
     return 0
 
 
 def _make_server(home: Path, options: Options) -> Server:
-    specs.whole("--drain", options["--drain"], limits.DRAIN, 0, 86_400)
-    key, cert, private, made = profiles.ensure_server(home, datetime.now(UTC))
-    for path in made:
-        note(f"made {path}")
-    if options["--cert"]:
-        cert, private = Path(options["--cert"]), Path(options["--key"])
-    context = server_context(cert, private)
-    settings = Settings(
-        context,
-        sha256(leaf_der(cert.read_bytes())).digest(),
+    """Of options that are all understood before a file is made. Raises as specs, profiles and server_context do."""
+    words = (
         specs.cipher(options["--cipher"]),
         specs.window(options["--window"]),
         specs.whole("--resume", options["--resume"], limits.RESUME, 0, limits.RESUME_MAX),
         specs.heartbeat(options["--heartbeat"]),
         specs.refresh(options["--refresh"]),
     )
-    return Server(key, profiles.open_clients(home), settings)
+    if options["--key"]:
+        check_secret(Path(options["--key"]))
+    key, cert, private, made = profiles.ensure_server(home, datetime.now(UTC))
+    for path in made:
+        note(f"made {path}")
+    if options["--cert"]:
+        cert, private = Path(options["--cert"]), Path(options["--key"])
+    context = server_context(cert, private)
+    settings = Settings(context, sha256(leaf_der(cert.read_bytes())).digest(), *words)
+    clients = profiles.open_clients(home)
+    clients.current()  # tells at once of files that are faulty
+    return Server(key, clients, settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 
 from ..facts import limits
 from ..facts.address import join_host_port, parse_port, split_host_port
@@ -15,6 +16,7 @@ from ..runtime.host import RefreshPolicy
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _CIPHERS = {"aes-256-gcm": EncryptType.AES_256_GCM, "aes-128-gcm": EncryptType.AES_128_GCM}
 _DIGITS = 18  # more than any bound here, and fewer than int() refuses
+_LOOPBACK_NAME = re.compile(r"(.*\.)?localhost(\.localdomain)?")
 _PART = re.compile(r"\[([^\]]*)\]|([^:\[\]]*)")
 
 
@@ -59,8 +61,19 @@ def destination(host: str, port: str | None) -> Target:
 
 def listen(text: str) -> tuple[str, int]:
     """`host:port` or `:port`; an empty host means all interfaces."""
+    if _is_number(text):
+        raise UsageError(f"--listen {text}: a port alone", f"write it as host:port or :{text}")
     host, port = split_host_port(text, zero=True, empty=True)
     return ("" if host == "*" else host), port
+
+
+def futile(rules: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The rules with a name that stands for loopback, where no name leads to, and what to write instead of each."""
+    for rule in rules:
+        kind = "udp:" * rule.startswith("udp:")
+        host, _, port = rule.removeprefix(kind).rpartition(":")
+        if not rule.startswith("/") and _LOOPBACK_NAME.fullmatch(host.lower().rstrip(".")):
+            yield rule, f"{kind}127.0.0.1:{port}"
 
 
 def size(option: str, text: str) -> int:

@@ -41,13 +41,39 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)  # web servers answer a bare FIN with no alert
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except (OSError, _Encrypted) as error:
         raise ConfigurationError(
-            f"the TLS certificate {certificate} with key {key} cannot be used: {error}",
+            f"the TLS certificate {certificate} with key {key} cannot be used: {_fault(certificate, key, error)}",
             "give a PEM chain with --cert and its unencrypted PEM key with --key",
         ) from None
     return context
+
+
+class _Encrypted(Exception):
+    """OpenSSL asks for the passphrase of a key, and would ask at the terminal."""
+
+
+def _no_password() -> str:
+    raise _Encrypted
+
+
+def _fault(certificate: Path, key: Path, error: Exception) -> str:
+    """Which of the two files is bad. OpenSSL names neither."""
+    for what, path in (("certificate", certificate), ("key", key)):
+        try:
+            path.open("rb").close()
+        except OSError as unreadable:
+            return f"the {what}: {unreadable.strerror}"
+    if isinstance(error, _Encrypted):
+        return "the key is encrypted"
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificate)
+    except OSError:
+        return "the certificate: none in PEM is in its file"
+    if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
+        return "they do not belong together"
+    return "the key: none in PEM is in its file"
 
 
 def client_context(verify: bool) -> ssl.SSLContext:
