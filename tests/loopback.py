@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 from nitrosocks_lib.runtime.interceptor import Interceptor
 
 BOUND = 20.0  # seconds; no test comes near
@@ -225,3 +227,16 @@ def goes_through(ends: Ends) -> bool:
         source.sendall(b"ping")
         assert read_exactly(sink, 4) == b"ping"
     return True
+
+
+def twofold(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """The name "twofold" has these addresses, or two of IPv4, which every machine has."""
+    real = socket.getaddrinfo
+
+    def resolve(host, port, *args, **options):
+        if host != "twofold":
+            return real(host, port, *args, **options)
+        found = addresses or ("127.0.0.1", "127.0.0.2", "127.0.0.1")
+        return [entry for each in found for entry in real(each, port, *args, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)

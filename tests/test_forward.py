@@ -7,9 +7,8 @@ import socket
 import threading
 
 import pytest
-from loopback import dial_tcp, read_exactly, unused_port
+from loopback import dial_tcp, read_exactly, twofold, unused_port
 from pools import WatchedPool
-from test_listener import twofold
 from world import BOUND, World, echo, read_all
 
 from nitrosocks_lib.facts.errors import CannotCreate

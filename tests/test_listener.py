@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+from loopback import twofold
 from world import SERVER_KEY, World
 
 from nitrosocks_lib.facts.errors import CannotCreate
@@ -78,19 +79,6 @@ def test_a_dual_stack_port_that_is_half_taken() -> None:
 
 
 # All addresses of a name
-
-
-def twofold(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
-    """The name "twofold" has these addresses, or two of IPv4, which every machine has."""
-    real = socket.getaddrinfo
-
-    def resolve(host, port, *args, **options):
-        if host != "twofold":
-            return real(host, port, *args, **options)
-        found = addresses or ("127.0.0.1", "127.0.0.2", "127.0.0.1")
-        return [entry for each in found for entry in real(each, port, *args, **options)]
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
 
 def names(listeners: list[socket.socket]) -> list[tuple[str, int]]:
