@@ -152,9 +152,7 @@ def test_wrong_words(serving: Good) -> None:
     with ThreadPoolExecutor(4) as threads:
         for words, done in zip(USAGE, threads.map(said, USAGE), strict=True):
             assert (done.returncode, done.stdout) == (64, b""), words
-            fault, usage, lines = done.stderr.partition(b"usage:\n")
-            expect_one_line(fault)
-            assert not usage or lines.startswith(f"  nitrosocks {words[0]} ".encode())
+            expect_one_line(done.stderr)
 
 
 NO_NAMES = [

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nitrosocks_lib import __version__
-from nitrosocks_lib.face import cli, misuse
+from nitrosocks_lib.face import cli
 from nitrosocks_lib.face.notes import NOTE
 from nitrosocks_lib.face.usage import USAGE
 from nitrosocks_lib.facts import errors
@@ -132,8 +132,7 @@ BAD = [
 @pytest.mark.parametrize(("argv", "told"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_words_that_are_not_taken(argv: list[str], told: str, run) -> None:
     code, lines = run(argv)
-    usage = ["usage:", *misuse.explain(argv)[1]] if told[0] == "'" else []
-    assert code == 64 and lines[1:] == usage and (not usage or told.strip("'") in usage[1])
+    assert code == 64 and len(lines) == 1
     assert lines[0].startswith("nitrosocks: ") and told in lines[0] and lines[0].endswith("see: nitrosocks --help")
 
 

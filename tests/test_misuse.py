@@ -1,9 +1,8 @@
-"""misuse: each line that docopt does not take is told by what is wrong with it, and by the command's own usage."""
+"""misuse: each line that docopt does not take is told by what is wrong with it."""
 
 from __future__ import annotations
 
 import pytest
-import usage_texts
 from docopt import DocoptExit, docopt
 
 from nitrosocks_lib.face import misuse
@@ -50,21 +49,16 @@ LINES = {
 def test_what_is_wrong(line: str, told: str) -> None:
     with pytest.raises(DocoptExit):
         docopt(USAGE, line.split(), default_help=False)
-    what, usage = misuse.explain(line.split())
-    assert what == told
-    assert all(row in USAGE.splitlines() for row in usage)
-    command = told.partition("'")[2].partition("'")[0]
-    lines = [row for row in usage_texts.usage_lines(USAGE) if row.split()[1] == command]
-    assert usage_texts.squeeze(" ".join(usage)) == " ".join(lines)
+    assert misuse.explain(line.split()) == told
 
 
 def test_what_it_does_not_understand_is_told_all_the_same() -> None:
-    assert misuse.explain(["connect", "-4q", "a:1"])[0] == "these are not words that 'connect' takes"
+    assert misuse.explain(["connect", "-4q", "a:1"]) == "these are not words that 'connect' takes"
 
 
 def test_a_long_word_is_not_said_again_as_a_whole() -> None:
     for words in (["x" * 1000], ["serve", "x" * 1000], ["serve", "--" + "x" * 1000]):
-        assert len(misuse.explain(words)[0]) < 90
+        assert len(misuse.explain(words)) < 90
 
 
 @pytest.mark.parametrize(

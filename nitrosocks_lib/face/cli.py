@@ -8,7 +8,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -69,7 +69,8 @@ def _main(argv: list[str]) -> int:
     try:
         options: dict[str, Any] = docopt(_named(USAGE), words, default_help=False)
     except DocoptExit:
-        return _misused(argv)
+        _say(misuse.explain(argv), "see: nitrosocks --help")
+        return EXIT_USAGE
     if options["--help"]:  # shortened
         return _run(lambda: tell(USAGE))
     if options["--version"]:
@@ -111,18 +112,11 @@ def _named(text: str) -> str:
     return text.replace("-4", "--ipv4").replace("-6", "--ipv6")
 
 
-def _misused(argv: list[str]) -> int:
-    what, usage = misuse.explain(argv)
-    _say(what, "see: nitrosocks --help", usage)
-    return EXIT_USAGE
-
-
-def _say(text: str, hint: str = "", more: Sequence[str] = ()) -> int:
-    """What went wrong, on one line, and perhaps `more` of them."""
-    lines = [f"nitrosocks: {text}" + (f"; {hint}" if hint else ""), *(["usage:", *more] if more else [])]
+def _say(text: str, hint: str = "") -> int:
+    """What went wrong, on one line."""
     if sys.stderr is not None:  # print would take stdout for it
         with suppress(OSError):
-            print(*lines, sep="\n", file=sys.stderr)
+            print(f"nitrosocks: {text}" + (f"; {hint}" if hint else ""), file=sys.stderr)
     return EXIT_FAULT
 
 

@@ -23,18 +23,18 @@ def wants_help(words: Iterable[str]) -> bool:
     return False
 
 
-def explain(words: list[str]) -> tuple[str, list[str]]:
-    """What is wrong, and the lines of the usage text that belong to the command, if there is one."""
+def explain(words: list[str]) -> str:
+    """What is wrong, in one line."""
     line = _Line(words)
     if not line.arguments:
-        return line.fault or "no command", []
+        return line.fault or "no command"
     command, *arguments = line.arguments
     usage = _usage(command)
     if not usage:
-        return f"no such command: {_shown(command)}", []
-    what = line.fault or next(_faults(command, arguments, line.options, " ".join(usage)), "")
+        return f"no such command: {_shown(command)}"
+    what = line.fault or next(_faults(command, arguments, line.options, usage), "")
     what = what or f"these are not words that '{command}' takes"
-    return what if f"'{command}'" in what else f"'{command}': {what}", usage
+    return what if f"'{command}'" in what else f"'{command}': {what}"
 
 
 class _Line:
@@ -103,11 +103,11 @@ def _faults(command: str, arguments: list[str], options: list[str], usage: str) 
         yield f"'{command}' needs {'HOST:PORT' if command == 'connect' else 'the NAME of a client'}"
 
 
-def _usage(command: str) -> list[str]:
-    """The lines of the usage text about one command, as they stand there."""
+def _usage(command: str) -> str:
+    """What the usage text says of one command, on one line; nothing where there is no such command."""
     section = USAGE.partition("Usage:\n")[2].partition("\n\n")[0]
     pieces = re.findall(r"^  nitrosocks (\S+)(.*(?:\n {4,}.*)*)", section, re.MULTILINE)
-    return [line for name, rest in pieces if name == command for line in f"  nitrosocks {name}{rest}".splitlines()]
+    return " ".join(rest for name, rest in pieces if name == command)
 
 
 def _shown(word: str) -> str:
