@@ -78,6 +78,19 @@ def test_what_else_is_ready_is_returned(wake: Wake) -> None:
         assert wake.wait({far.fileno(): select.POLLIN, near.fileno(): 0}, BOUND) == {far.fileno(): select.POLLIN}
 
 
+def test_each_wait_is_for_its_own_interest(wake: Wake) -> None:
+    """The poll object is kept while the interest stays the same, and never longer."""
+    near, far = socket.socketpair()
+    with near, far:
+        far.send(b"x")
+        readable, both = {near.fileno(): select.POLLIN}, {near.fileno(): select.POLLIN, far.fileno(): select.POLLOUT}
+        assert wake.wait(readable, 0.0) == wake.wait(dict(readable), 0.0) == readable
+        assert wake.wait({}, 0.0) == {} and wake.wait(both, 0.0) == both
+        assert wake.wait({near.fileno(): select.POLLOUT}, 0.0) == {near.fileno(): select.POLLOUT}
+        near.recv(1)
+        assert wake.wait(readable, 0.0) == {}
+
+
 def test_a_taken_post_leaves_nothing_behind(wake: Wake) -> None:
     """Or the owner would spin: the descriptor is not readable any more."""
     with Threads() as threads:

@@ -38,6 +38,7 @@ class Outbound:
         self._seat = threading.Lock()
         self._loan = bytearray()  # holds sealed frames until they are written
         self._unsent = memoryview(b"")
+        self._dry = False  # the local socket gave less than it was asked for, and poll has not said otherwise since
         self._idle = False  # the last step went well, and left nothing to be written
         self.resend = ResendQueue()
         self.control = Control(tunnel, self.mail, self.resend)
@@ -65,8 +66,8 @@ class Outbound:
             while self.tunnel.outcome is None:
                 with self._seat:
                     interest = self._step()
-                if interest is not None:
-                    self.mail.wake.wait(interest, None)
+                if interest is not None and self.mail.wake.wait(interest, None):
+                    self._dry = False
         finally:
             self.stuck_since, self._loan = 0.0, bytearray()
 
@@ -155,6 +156,7 @@ class Outbound:
         if self.stream is not None:
             self._over(self.stream)
         self._adopted = self.stream = stream
+        self._dry = False
         if stream is not None and not self.tunnel.serving:
             self.resend.append(frames.open_(stream.target))
 
@@ -240,7 +242,7 @@ class Outbound:
     def _read_local(self) -> bool:
         """Queues a DATA or END frame; False when the local socket has nothing or must wait."""
         stream = self.stream
-        if stream is None or stream.local is None or not (room := self._room(stream)):
+        if self._dry or stream is None or stream.local is None or not (room := self._room(stream)):
             return False
         slot = SLOTS.take()
         view = memoryview(slot)
@@ -249,6 +251,7 @@ class Outbound:
                 n = stream.local.recv_into(view[1 : 1 + room])
                 broken = not n and stream.reset_out is not None
         except (BlockingIOError, InterruptedError):
+            self._dry = True
             SLOTS.give_back(slot)
             return False
         except OSError:
@@ -260,6 +263,7 @@ class Outbound:
         if broken:
             SLOTS.give_back(slot)
             return False
+        self._dry = n < room
         self._keep(stream, slot, view, n)
         return True
 

@@ -15,12 +15,14 @@ class Wake:
     post to a busy thread costs no system call.
     """
 
-    __slots__ = ("_armed", "_lock", "_pair", "_written", "fd", "pending")
+    __slots__ = ("_armed", "_interest", "_lock", "_pair", "_poll", "_written", "fd", "pending")
 
     def __init__(self) -> None:
         self.pending = False  # something was posted and not taken
         self._armed = False  # the owner waits, or is about to
         self._written = False
+        self._interest: dict[int, int] = {}
+        self._poll: select.poll | None = None  # for that interest
         self._lock = threading.Lock()  # a late set must not write into a descriptor that somebody else has by now
         self._pair: tuple[socket.socket, socket.socket] | None = None
         if hasattr(os, "eventfd"):
@@ -48,15 +50,21 @@ class Wake:
         """Waits for a post, or for one of {descriptor: events}; returns which of those are ready."""
         self._armed = True  # before the look at `pending`: a post sees one, or we see the other
         try:
-            ready = {} if self.pending else wait(interest | {self.fd: select.POLLIN}, timeout)
+            ready = {} if self.pending else poll_for(self._poll_of(interest), timeout)
         finally:
             self._armed = False
-        with self._lock:
-            if self._written:
+        if self._written:
+            with self._lock:
                 self._written = False
                 self._drain()
         ready.pop(self.fd, None)
         return ready
+
+    def _poll_of(self, interest: dict[int, int]) -> select.poll:
+        """Made anew when the interest changes, which it seldom does while data flows."""
+        if self._poll is None or interest != self._interest:
+            self._poll, self._interest = poll(interest | {self.fd: select.POLLIN}), interest
+        return self._poll
 
     def _write(self) -> None:
         if self._pair is None:
@@ -73,7 +81,7 @@ class Wake:
     def close(self) -> None:
         """Gives the descriptor back; the owner's last call."""
         with self._lock:
-            fd, self.fd = self.fd, -1
+            fd, self.fd, self._poll = self.fd, -1, None
             if self._pair is not None:
                 for end in self._pair:
                     end.close()
@@ -82,12 +90,22 @@ class Wake:
 
 
 def wait(interest: dict[int, int], timeout: float | None) -> dict[int, int]:
-    """Polls until one of {descriptor: events} is ready or `timeout` seconds are over; returns what is ready.
+    """Polls until one of {descriptor: events} is ready or `timeout` seconds are over; returns what is ready."""
+    return poll_for(poll(interest), timeout)
+
+
+def poll(interest: dict[int, int]) -> select.poll:
+    """A poll object for {descriptor: events}.
 
     Descriptors with 0 events are left out: POLLHUP and POLLERR would come all the same.
     """
-    poll = select.poll()
+    made = select.poll()
     for fd, events in interest.items():
         if events:
-            poll.register(fd, events)
-    return dict(poll.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999))))
+            made.register(fd, events)
+    return made
+
+
+def poll_for(made: select.poll, timeout: float | None) -> dict[int, int]:
+    """Polls until something is ready or `timeout` seconds are over; returns what is ready."""
+    return dict(made.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999))))
