@@ -9,7 +9,7 @@ import time
 import pytest
 
 from nitrosocks_lib.facts import limits
-from nitrosocks_lib.runtime.timers import TIMERS, Timers, jittered, now
+from nitrosocks_lib.runtime.timers import TIMERS, Timers, jittered, now, sooner
 
 BOUND = 60.0
 
@@ -129,6 +129,24 @@ def test_jitter_is_within_bounds() -> None:
     drawn = [jittered(10.0) for _ in range(1_000)]
     assert all(10 * (1 - limits.HEARTBEAT_JITTER) <= n <= 10 * (1 + limits.HEARTBEAT_JITTER) for n in drawn)
     assert max(drawn) - min(drawn) > 3
+
+
+def test_what_was_promised_comes_sooner_and_never_later() -> None:
+    drawn = [sooner(10.0) for _ in range(1_000)]
+    assert all(10 * (1 - limits.HEARTBEAT_JITTER) <= n <= 10 for n in drawn)
+    assert max(drawn) - min(drawn) > 2
+
+
+def test_without_a_thread_the_next_one_who_comes_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    timers, fired = Timers(), threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError):
+            timers.after(0, lambda _: fired.set())
+    assert ran(timers) and fired.wait(BOUND)
 
 
 def test_one_thread_for_all() -> None:
