@@ -90,14 +90,14 @@ def test_a_stream_that_carried_nothing_may_be_moved() -> None:
         stream = Stream(TARGET, far, told.append, early=True)
         moved = stream.again()
         assert moved is not None and (moved.target, moved.local, moved.finished) == (TARGET, far, told.append)
-        assert stream.local is None and stream.finished is None
+        assert stream.local is None and stream.finished is None and moved.untouched
         stream.close_local(abruptly=True)
         stream.report()
         assert told == [] and far.fileno() >= 0, "the old one has no say any more"
 
 
-@pytest.mark.parametrize("field", ["answered", "took_data", "closed", "reset_out"])
+@pytest.mark.parametrize("field", ["answered", "took_data", "closed", "failed", "reset_sent", "reset_out"])
 def test_others_may_not(field: str) -> None:
     stream = Stream(TARGET, None)
     setattr(stream, field, Reset.LOCAL if field == "reset_out" else True)
-    assert stream.again() is None
+    assert not stream.untouched and stream.again() is None

@@ -101,9 +101,16 @@ class Stream:
         unbroken = not self.lost and not self.failed and self.reset_out is None
         return unbroken and self.refused is None and self.reset_in is None
 
+    @property
+    def untouched(self) -> bool:
+        """Whether no session has carried anything of it yet, and its local side lives as far as we know."""
+        carried = self.answered or self.took_data
+        broken = self.closed or self.failed or self.reset_sent or self.reset_out is not None
+        return not carried and not broken
+
     def again(self) -> Stream | None:
-        """The same stream for another session, when this one has carried nothing of it yet; else None."""
-        if self.answered or self.took_data or self.closed or self.reset_out is not None:
+        """The same stream for another session, while it is untouched; else None. For the session's owner."""
+        if not self.untouched:
             return None
         moved = Stream(self.target, self.local, self.finished)
         self.local = self.finished = None
