@@ -15,6 +15,7 @@ from nitrosocks_lib.facts import limits, wire
 from nitrosocks_lib.facts.errors import ProtocolError, Violation
 from nitrosocks_lib.facts.wire import Abort, Frame
 from nitrosocks_lib.protocol import frames
+from nitrosocks_lib.runtime.host import ServerTunnel
 from nitrosocks_lib.runtime.tunnel import Outcome, abort_text
 
 
@@ -92,6 +93,54 @@ def test_the_release_frame_by_frame(roles: Roles) -> None:
     server.outcome = None
     receive(server, Frame.DISCONNECT_DONE, client.outbound.mail.farewell[1:])
     assert server.outcome is Outcome.OVER and server.reason == "released"
+
+
+def test_a_release_begins_once(roles: Roles) -> None:
+    """The pool may end a session behind GOAWAY, and the program all of them at the same time."""
+    client = roles.client
+    client.disconnect()
+    client.outbound.mail.release = None  # it went out
+    client.disconnect()
+    assert client.outbound.mail.release is None
+
+
+def test_a_release_without_an_answer_ends_with_abort_4(roles: Roles) -> None:
+    client = roles.client
+    client.outcome = None
+    client.disconnect()
+    assert client.unanswered(100.0) == 100.0 + limits.FAREWELL, "a moment for it to leave"
+    farewell = client.outbound.mail.farewell
+    assert farewell is not None and farewell[:2] == bytes([Frame.ABORT, Abort.NO_ANSWER])
+    assert client.outcome is None and not client.say_no_answer()
+    assert client.unanswered(101.0) is None and client.outcome is Outcome.OVER
+
+
+def test_abort_4_says_nothing_where_the_answer_came(roles: Roles) -> None:
+    client = roles.client
+    client.outcome = None
+    assert not client.say_no_answer(), "nothing is released"
+    client.disconnect()
+    receive(client, Frame.DISCONNECT_ACK, bytes(32))
+    assert not client.say_no_answer() and client.outbound.mail.farewell[0] == Frame.DISCONNECT_DONE
+
+
+@pytest.mark.parametrize("close", [BOUND, 0.0], ids=["in time", "in a hurry"])
+def test_a_server_that_does_not_answer_a_release_hears_abort_4(close: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "RELEASE", 0.2 if close else BOUND)
+    monkeypatch.setattr(limits, "FAREWELL", BOUND)
+    asked = threading.Event()
+    monkeypatch.setattr(ServerTunnel, "_on_disconnect", lambda *_: asked.set())
+    with World() as world:
+        pool = WatchedPool(world)
+        pool.start()
+        (hosted,) = world.registry.all()
+        if not close:
+            (session,) = pool._alive
+            session.release()
+            assert asked.wait(BOUND)
+        pool.close(close)
+        assert world.registry.wait_empty(lambda _: True, BOUND)
+        assert hosted.tunnel.reason == "the other side ended the session: no answer to the release"
 
 
 def test_after_disconnect_a_loss_is_the_end(roles: Roles) -> None:

@@ -216,6 +216,7 @@ def test_a_release_that_nobody_answers_is_given_up(host: Host, monkeypatch: pyte
     closed(server, wish.near)
     close = closing(host)
     until(server, peer.DISCONNECT)
+    assert told(server, peer.ABORT)[:1] == b"\4"  # no answer
     fails(server.recv, CLOSED)
     close.join(BOUND)
     assert not close.is_alive()

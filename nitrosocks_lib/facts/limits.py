@@ -53,6 +53,7 @@ TEXT_MAX: Final = 512  # bytes of a text for people
 HEARTBEAT_JITTER: Final = 0.3
 SILENT_PERIODS: Final = 3
 RELEASE: Final = 5.0
+FAREWELL: Final = 0.5  # behind RELEASE: an ABORT 4 has that long to leave
 DRAIN: Final = 30
 BACKOFF_FIRST: Final = 0.2
 BACKOFF_MAX: Final = 10.0
@@ -66,6 +67,8 @@ WARM: Final = 1
 WARM_MAX: Final = 64
 IDLE: Final = 60.0  # an idle session beyond the warm ones is released after this
 WARM_AGE: Final = 900.0  # a warm one is replaced after this, so that it is not found dead when it is needed
+OPEN_HEARD: Final = 2.0  # OPEN is acknowledged at once: a pooled session silent for that long behind it is dead
+GREET_AGAIN: Final = 5.0  # a new local connection waits that long for greetings that are cut, a few attempts
 FRESH: Final = 1.0  # a pooled session heard from within this may carry data right behind OPEN
 
 # Buffers (runtime). 65,516 bytes of payload make a frame of 65,536: four full TLS records, no fifth one of 20 bytes.

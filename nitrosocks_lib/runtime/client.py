@@ -10,10 +10,10 @@ from ..crypto import schedule
 from ..crypto.identity import KemPrivate
 from ..facts import limits, wire
 from ..facts.errors import ProtocolError, Violation
-from ..facts.wire import Frame
+from ..facts.wire import Abort, Frame
 from ..protocol import frames, refresh
 from ..protocol.greet import Credentials, Greeted
-from .stream import Stream
+from .stream import Stream, Ticket
 from .timers import TIMERS, now
 from .tunnel import Attached, Outcome, Tunnel
 
@@ -36,6 +36,7 @@ class ClientTunnel(Tunnel):
         self.draining = False  # GOAWAY came: no new streams
         self.stream: Stream | None = None  # the one under way; None while idle
         self.idle_since = now()
+        self._release = Ticket()
 
     # -- streams ----------------------------------------------------------------------------------------------------
 
@@ -109,15 +110,27 @@ class ClientTunnel(Tunnel):
     # -- release (protocol 5) ---------------------------------------------------------------------------------------
 
     def disconnect(self) -> None:
-        """Begins the release of an idle, connected session; any thread, returns at once."""
+        """Begins the release of an idle, connected session, once; any thread, returns at once."""
+        if not self._release.take():
+            return
         self.releasing = now()
         self.outbound.mail.release = bytes([Frame.DISCONNECT])
         self.outbound.mail.wake.set()
         TIMERS.after(limits.RELEASE, self.unanswered)
 
-    def unanswered(self, _: float) -> None:
-        """A timer: the other side let a release or an ABORT wait for 5 s."""
+    def unanswered(self, at: float) -> float | None:
+        """A timer: a release got no answer for 5 s, or an ABORT did not leave. The session ends, after ABORT 4."""
+        if self.say_no_answer():
+            return at + limits.FAREWELL
         self.end(Outcome.OVER, "no answer to the release")
+        return None
+
+    def say_no_answer(self) -> bool:
+        """ABORT 4 where a release waits for its answer; any thread. False where nothing is to be said, or it was."""
+        waits = self.releasing > 0 and self.outcome is None and self.outbound.mail.farewell is None
+        if waits:
+            self.post_abort(Abort.NO_ANSWER, "no answer to the release")
+        return waits
 
     def _on_disconnect_ack(self, payload: bytes) -> None:
         frames.sized(payload, wire.HASH, wire.HASH, Frame.DISCONNECT_ACK)
