@@ -6,14 +6,25 @@ import logging
 import socket
 import time
 from email.utils import formatdate
+from types import SimpleNamespace
 
 import pytest
 from loopback import Server, unused_port
 from world import SERVER_KEY, World
 
 from nitrosocks_lib.crypto.identity import ClientKey
-from nitrosocks_lib.facts.errors import NetworkError, ProtocolError, Unanswered
+from nitrosocks_lib.facts.errors import (
+    CutShort,
+    DecoyAnswer,
+    NetworkError,
+    NotAuthorised,
+    ProtocolError,
+    Refused,
+    Unanswered,
+)
+from nitrosocks_lib.facts.wire import Refusal
 from nitrosocks_lib.protocol.greet import Credentials
+from nitrosocks_lib.runtime import dialler as module
 from nitrosocks_lib.runtime.carriers import Route
 from nitrosocks_lib.runtime.dialler import Dialler, _hour_of
 
@@ -36,6 +47,105 @@ def test_the_last_ones_error_is_told() -> None:
     last = unused_port()
     with pytest.raises(NetworkError, match=f"cannot reach 127.0.0.1:{last}"):
         dialler(unused_port(), last).greet()
+
+
+def refusing(reason: Refusal) -> World:
+    world = World()
+    if reason is Refusal.DRAINING:
+        world.server.reception.draining = 1.0
+    else:
+        world.registry._budget = 0
+    return world
+
+
+@pytest.mark.parametrize("reason", [Refusal.FULL, Refusal.DRAINING])
+def test_a_server_that_takes_no_session_now_is_passed_by(reason: Refusal) -> None:
+    with World() as world, refusing(reason) as other, Server(lambda tls: tls.recv(4_096)) as stranger:
+        other.directory.known = world.directory.known
+        made = world.dialler()
+        made.servers = (stranger.address, ("127.0.0.1", other.port), ("127.0.0.1", world.port))
+        greeting = made.greet()
+        assert greeting.server == ("127.0.0.1", world.port)
+        greeting.link.close()
+
+
+def test_when_all_fail_each_one_says_why() -> None:
+    with refusing(Refusal.FULL) as world, Server(lambda tls: tls.recv(4_096)) as stranger:
+        made = world.dialler()
+        dead, full = unused_port(), f"127.0.0.1:{world.port}: the server refuses: the server is full"
+        made.servers = (("127.0.0.1", world.port), ("127.0.0.1", dead))
+        with pytest.raises(Refused, match=f"^{full}; cannot reach 127.0.0.1:{dead}"):
+            made.greet()
+        made.servers = (stranger.address, *made.servers)
+        unanswered = f"127.0.0.1:{stranger.address[1]} did not answer the greeting"
+        with pytest.raises(Unanswered, match=f"^{unanswered}; {full}; cannot reach 127.0.0.1:{dead}"):
+            made.greet()
+
+
+def test_who_is_not_authorised_at_one_server_is_not_sent_to_the_next() -> None:
+    with World() as world, World(proxy=True) as other:
+        assert other.proxy is not None
+        made = world.dialler()
+        made.credentials = Credentials(SERVER_KEY.public, ClientKey(bytes(32)), bytes(32))
+        made.servers = (("127.0.0.1", world.port), ("127.0.0.1", other.proxy.port))
+        with pytest.raises(NotAuthorised):
+            made.greet()
+        assert other.proxy.connections == 0
+
+
+def test_an_address_in_session_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module.greet.greet
+
+    def stating(*arguments):
+        greeted = yield from real(*arguments)
+        greeted.terms.address = "host:http"
+        return greeted
+
+    monkeypatch.setattr(module.greet, "greet", stating)
+    with World(proxy=True) as world:
+        assert world.proxy is not None
+        with pytest.raises(ProtocolError, match="is none: 'host:http'"):
+            world.dialler().greet()
+        world.proxy.wait(lambda: world.proxy.live == 0)
+
+
+def clock_ahead(seconds: int) -> SimpleNamespace:
+    """The module `time` of a machine whose clock is off."""
+    return SimpleNamespace(time=lambda: time.time() + seconds, strftime=time.strftime, gmtime=time.gmtime)
+
+
+def decoy(tls) -> None:
+    tls.recv(8_192)
+    tls.sendall(f"HTTP/1.1 400 Bad Request\r\nDate: {formatdate(usegmt=True)}\r\n\r\n".encode())
+
+
+def test_sessions_are_resumed_in_the_hour_that_the_greeting_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "time", clock_ahead(5 * 3_600))
+    with World() as world, Server(decoy) as front:
+        made = world.dialler()
+        real, ways = made.connect, [front.address]
+        made.connect = lambda server: real(ways.pop() if ways else server)
+        greeting = made.greet()
+        greeting.link.close()
+        for attempt in (1, 2):
+            link = made.connect(greeting.server)
+            assert made.resume(link, greeting.server, greeting.greeted.terms, attempt, 0).received == 0
+            link.close()
+
+
+def test_a_clock_that_was_set_meanwhile_costs_one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    with World() as world, Server(decoy) as front:
+        made = world.dialler()
+        greeting = made.greet()
+        greeting.link.close()
+        monkeypatch.setattr(module, "time", clock_ahead(-30 * 3_600))
+        link = made.connect(front.address)
+        with pytest.raises(DecoyAnswer):
+            made.resume(link, greeting.server, greeting.greeted.terms, 1, 0)
+        link.close()
+        link = made.connect(greeting.server)
+        assert made.resume(link, greeting.server, greeting.greeted.terms, 2, 0).received == 0
+        link.close()
 
 
 def test_a_server_that_ends_without_an_answer() -> None:
@@ -93,7 +203,7 @@ def test_a_handshake_that_ends_amid_it() -> None:
         tls.recv(8_192)
         tls.sendall(b"\0" * 100)
 
-    with Server(serve) as server, pytest.raises(ProtocolError):
+    with Server(serve) as server, pytest.raises(CutShort):
         dialler(server.address[1]).greet()
 
 

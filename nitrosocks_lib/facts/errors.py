@@ -9,6 +9,7 @@ NitroSocksError
 │   ├── NotOurs         the first bytes are no valid knock (protocol 3.6)
 │   ├── Unanswered      the greeting got no answer
 │   ├── DecoyAnswer     a web server answered it
+│   ├── CutShort        the handshake began, and the connection ended amid it
 │   ├── Violation       a frame that is not allowed; carries the ABORT code
 │   └── BadFrame        a frame that does not open; ends the connection only
 ├── NotAuthorised       the operator: client unknown, revoked, wrong Token    77
@@ -64,6 +65,10 @@ class DecoyAnswer(ProtocolError):
     def __init__(self, head: bytes) -> None:
         super().__init__("a web server answered the greeting")
         self.head = head
+
+
+class CutShort(ProtocolError):
+    """The connection ended amid the handshake: cut on the way, or by a peer that found something wrong."""
 
 
 class Violation(ProtocolError):

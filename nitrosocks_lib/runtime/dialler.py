@@ -12,7 +12,17 @@ from ..crypto.certificate import issuer
 from ..crypto.identity import fingerprint
 from ..facts import limits
 from ..facts.address import join_host_port, split_host_port
-from ..facts.errors import DecoyAnswer, NetworkError, NitroSocksError, ProtocolError, Unanswered
+from ..facts.errors import (
+    CutShort,
+    DecoyAnswer,
+    NetworkError,
+    NitroSocksError,
+    ProtocolError,
+    Refused,
+    Unanswered,
+    UsageError,
+)
+from ..facts.wire import Refusal
 from ..protocol import greet
 from ..protocol.greet import Credentials, Greeted, Recovered
 from ..protocol.handshake import Dialogue, T, Terms
@@ -46,24 +56,37 @@ class Dialler:
         self._route = route
         self._context = client_context(route.verify)
         self._said: set[str] = set()
+        self._hours_off = 0  # how many hours the servers are ahead of this clock, where it is off that much
 
     def connect(self, server: tuple[str, int]) -> Link:
         """TCP and TLS to one server; raises NetworkError."""
         return dial(server, self._context, self._route.family, limits.DIAL)
 
     def greet(self) -> Greeting:
-        """Makes a new session at the first server that answers; raises the error of the last one that did not."""
-        failure: NitroSocksError | None = None
+        """Makes a new session at the first server that takes one.
+
+        Raises what is final wherever it is said (NotAuthorised), else one error with the reasons of all servers.
+        """
+        failures: list[tuple[tuple[str, int], NitroSocksError]] = []
         for server in self.servers:
             try:
                 return self._greet_at(server)
-            except NetworkError as error:
-                failure = error
-        assert failure is not None, "a profile names at least one server"
-        raise failure
+            except (NetworkError, Unanswered, CutShort, Refused) as error:
+                if isinstance(error, Refused) and error.reason not in (Refusal.FULL, Refusal.DRAINING):
+                    raise
+                failures.append((server, error))
+        assert failures, "a profile names at least one server"
+        raise _of_all(failures)
+
+    def _hour(self) -> int:
+        return int(time.time()) // 3600 + self._hours_off
+
+    def _learn(self, hour: int) -> None:
+        """The server's hour is this one now."""
+        self._hours_off = hour - int(time.time()) // 3600
 
     def _greet_at(self, server: tuple[str, int]) -> Greeting:
-        hour = int(time.time()) // 3600
+        hour = self._hour()
         try:
             return self._greet_in(server, hour)
         except DecoyAnswer as answer:
@@ -71,27 +94,32 @@ class Dialler:
             if told is None or told == hour:
                 raise self._unanswered(server) from None
         try:
-            return self._greet_in(server, told)
+            greeting = self._greet_in(server, told)
         except DecoyAnswer:
             raise self._unanswered(server) from None
+        self._learn(told)  # sessions are resumed with it
+        return greeting
 
     def _greet_in(self, server: tuple[str, int], hour: int) -> Greeting:
         link = self.connect(server)
         try:
             greeted = self._converse(link, greet.greet(self.credentials, hour, self.window, os.urandom), server)
+            self._look_at_certificate(link, greeted.certificate_hash)
+            self._look_at_clock(greeted.server_ms)
+            return Greeting(link, greeted, _where_to_resume(greeted.terms, server))
         except BaseException:
             link.close()
             raise
-        self._look_at_certificate(link, greeted.certificate_hash)
-        self._look_at_clock(greeted.server_ms)
-        address = greeted.terms.address
-        return Greeting(link, greeted, split_host_port(address) if address else server)
 
     def resume(self, link: Link, server: tuple[str, int], terms: Terms, attempt: int, received: int) -> Recovered:
         """RESUME and RECOVERED on a link that `connect` made; the link stays the caller's (protocol 3.5)."""
-        hour = int(time.time()) // 3600
-        dialogue = greet.resume(self.credentials, terms, attempt, received, hour, os.urandom)
-        recovered = self._converse(link, dialogue, server)
+        dialogue = greet.resume(self.credentials, terms, attempt, received, self._hour(), os.urandom)
+        try:
+            recovered = self._converse(link, dialogue, server)
+        except DecoyAnswer as answer:  # a clock was set meanwhile: the next attempt takes the hour told here
+            if (told := _hour_of(answer.head)) is not None:
+                self._learn(told)
+            raise
         self._look_at_certificate(link, recovered.certificate_hash)
         return recovered
 
@@ -101,7 +129,7 @@ class Dialler:
         except Interrupted as error:
             if error.parts == 0:
                 raise self._unanswered(server) from None
-            raise ProtocolError(
+            raise CutShort(
                 f"{join_host_port(*server)} ended the handshake before it was done ({error})",
                 "bytes were changed on the way, or the server's clock is off; its log says which check failed",
             ) from None
@@ -136,6 +164,31 @@ class Dialler:
         if kind not in self._said:
             self._said.add(kind)
             log.warning("%s", text)
+
+
+def _of_all(failures: list[tuple[tuple[str, int], NitroSocksError]]) -> NitroSocksError:
+    """One error with every server's reason. Its class and hint are those of the last one that somebody can act on."""
+    errors = [error for _, error in failures]
+    kinds = (ProtocolError, Refused, NetworkError)
+    telling = next(error for kind in kinds for error in reversed(errors) if isinstance(error, kind))
+    if len(failures) > 1:
+        telling.args = ("; ".join(_named(error, server) for server, error in failures),)
+    return telling
+
+
+def _named(error: NitroSocksError, server: tuple[str, int]) -> str:
+    """A refusal alone does not say who refuses; the others do."""
+    return f"{join_host_port(*server)}: {error}" if isinstance(error, Refused) else str(error)
+
+
+def _where_to_resume(terms: Terms, server: tuple[str, int]) -> tuple[str, int]:
+    """The address that SESSION states, else where the session was made."""
+    if not terms.address:
+        return server
+    try:
+        return split_host_port(terms.address)
+    except UsageError as error:
+        raise ProtocolError(f"the address to reconnect to, which the server states, is none: {error}") from None
 
 
 def _rest_of_head(link: Link) -> bytes:
