@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +19,8 @@ from .dialler import Dialler
 from .link import Link
 from .stream import Ticket
 from .timers import now
+
+log = logging.getLogger(__name__)
 
 
 class Attempt:
@@ -38,7 +41,12 @@ class Attempt:
     def start(self, terms: Terms, number: int, received: int) -> None:
         """`number` is j, `received` our count of numbered frames, which is final."""
         self._terms = terms
-        threading.Thread(target=self._run, args=(terms, number, received), name="attempt", daemon=True).start()
+        thread = threading.Thread(target=self._run, args=(terms, number, received), name="attempt", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # none is left: as good as a network that is down
+            self._fail(error)
+            self.done = True
 
     def abandon(self) -> None:
         """The owner waits no longer: when the attempt succeeds all the same, the session is ended with ABORT."""
@@ -51,14 +59,22 @@ class Attempt:
             if self.link is None:
                 self.link = self._dialler.connect(self._server)
             self.recovered = self._dialler.resume(self.link, self._server, terms, number, received)
-        except NitroSocksError as error:
-            self.error = error
-            if self.link is not None:
-                self.link.close()
+        except Exception as error:
+            self._fail(error)
         self.done = True
         if self._abandoned:
             self._discard()
         self._finished()
+
+    def _fail(self, error: Exception) -> None:
+        """Descriptors or memory may be there again at the next attempt, so whatever it was ends this one only."""
+        if isinstance(error, NitroSocksError):
+            self.error = error
+        else:
+            log.info("an attempt to reconnect failed", exc_info=error)
+            self.error = NetworkError(f"no attempt can be made: {error or type(error).__name__}")
+        if self.link is not None:
+            self.link.close()
 
     def _discard(self) -> None:
         """Nobody uses what came of it; run by whichever thread is the second to know."""
