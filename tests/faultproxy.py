@@ -89,9 +89,9 @@ class FaultProxy:
     def unstall(self) -> None:
         self._ask(lambda: self._set(stalled=False))
 
-    def blackhole(self) -> None:
-        """Reads and drops everything, ends too; new connections are accepted and lead nowhere."""
-        self._ask(lambda: self._set(_swallows=True))
+    def blackhole(self, new: bool = True) -> None:
+        """Reads and drops everything, ends too. New connections are accepted and lead nowhere, if `new`."""
+        self._ask(lambda: self._swallow(new))
 
     def restore(self, rst: bool = True) -> int:
         """Ends the blackhole and cuts the connections that were in it. How many these were."""
@@ -169,6 +169,11 @@ class FaultProxy:
 
     def _set(self, **state: Any) -> None:
         self.__dict__.update(state)
+
+    def _swallow(self, new: bool) -> None:
+        self._swallows = new
+        for connection in self._alive():
+            connection.swallows = True
 
     def _alive(self) -> list[Connection]:
         return [connection for connection in tuple(self._open) if connection.live]

@@ -24,6 +24,19 @@ def proxy(listener: socket.socket) -> Iterator[FaultProxy]:
         yield made
 
 
+# blackhole, of live connections only
+
+
+def test_a_blackhole_that_lets_new_connections_pass(proxy: FaultProxy, listener: socket.socket) -> None:
+    with Ends(proxy.port, listener) as dead:
+        assert goes_through(dead)
+        proxy.blackhole(new=False)
+        with Ends(proxy.port, listener) as live:
+            dead.client.sendall(b"into the void")
+            assert goes_through(live) and is_silent(dead.server)
+            assert proxy.restore() == 1 and goes_through(live)
+
+
 # stall
 
 
