@@ -1,4 +1,4 @@
-"""A pool whose changes can be waited for, and bursts of streams through it."""
+"""A pool whose changes can be waited for, and streams through it."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class WatchedPool(Pool):
         super().idle(session)
         self._tell()
 
-    def gone(self, session: ClientSession) -> None:
-        super().gone(session)
+    def gone(self, session: ClientSession, moved: Stream | None = None) -> None:
+        super().gone(session, moved)
         self._tell()
 
     def _tell(self) -> None:
@@ -58,3 +58,11 @@ def burst(pool: WatchedPool, port: int, count: int) -> list[bytes]:
     assert all(each.end().ended_well for each in opened)
     pool.wait(lambda: pool.free == pool.alive)
     return answers
+
+
+def begun(pool: WatchedPool, port: int) -> Opened:
+    """A stream to an echo that is known to be open."""
+    opened = Opened(pool, port)
+    opened.near.sendall(b"a")
+    assert opened.near.recv(1) == b"a"
+    return opened

@@ -16,6 +16,7 @@ from nitrosocks_lib.facts import limits
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.runtime.host import RefreshPolicy
 from nitrosocks_lib.runtime.interceptor import Interceptor
+from nitrosocks_lib.runtime.timers import now
 
 MANY = 60
 
@@ -177,6 +178,36 @@ def test_a_local_side_that_resets_during_an_outage_ends_at_once() -> None:
         assert done.wait(BOUND)
         with pool._lock:
             assert pool._empty.wait_for(lambda: not pool._alive, BOUND)
+
+
+def test_a_local_side_that_hung_up_does_not_hurry_the_attempts() -> None:
+    """Both directions of the local socket are shut, and poll says so at once, for ever. Its last words still go out."""
+    got: list[bytes] = []
+
+    def serve(sock: socket.socket) -> None:
+        sock.sendall(b"that is all")
+        sock.shutdown(socket.SHUT_WR)
+        got.append(read_all(sock))
+
+    with World(proxy=True) as world:
+        pool, done = world.pool(), threading.Event()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            near = socket.create_connection(listener.getsockname(), BOUND)
+            pool.open(Target(1, "127.0.0.1", world.target(serve)), listener.accept()[0], lambda _: done.set())
+        assert read_all(near) == b"that is all"
+        (session,) = pool._alive
+        world.proxy.refuse(True)
+        before, began = world.proxy.connections, now()
+        world.proxy.cut()
+        assert world.proxy.wait(lambda: session.tunnel.outcome is not None, BOUND)
+        with near:
+            near.sendall(b"last words")
+        assert world.proxy.wait_connections(before + 4, BOUND)
+        pauses = limits.BACKOFF_FIRST * (1 + 2 + 4)
+        assert now() - began >= pauses * (1 - limits.HEARTBEAT_JITTER)
+        world.proxy.refuse(False)
+        assert done.wait(BOUND)
+        assert got == [b"last words"]
 
 
 def test_closing_during_an_outage_is_quick() -> None:

@@ -6,14 +6,15 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from ..facts import limits
-from ..facts.errors import NitroSocksError
+from ..facts.errors import CutShort, NetworkError, NitroSocksError, Unanswered
 from ..protocol.frames import Target
 from .dialler import Dialler
 from .session import ClientSession, Outage
 from .stream import Stream
-from .timers import TIMERS, now
+from .timers import TIMERS, jittered, now
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ class Pool:
         self._alive: set[ClientSession] = set()
         self._making = 0  # warm sessions on their way
         self._made = 0
-        self._pause = limits.BACKOFF_FIRST
+        self._pause = limits.BACKOFF_FIRST  # before the next warm session, when they cannot be made or do not last
+        self._resting = False  # that pause is under way
         self._closed = False
         self._empty = threading.Condition(self._lock)
         self.outage = Outage()
@@ -41,46 +43,81 @@ class Pool:
         return self._made
 
     def start(self) -> None:
-        """Makes the first session and keeps it idle; raises what the greeting raised."""
-        self._add(None)
+        """Makes the first session and keeps it idle; raises NitroSocksError, mostly what the greeting raised."""
+        made: Future[None] = Future()
+        try:
+            _spawn(self._add_first, made)
+            made.result()
+        except (OSError, RuntimeError) as error:
+            raise NitroSocksError(_reason(error)) from error
 
     def open(self, target: Target, local: socket.socket, finished: Callable[[Stream], None]) -> None:
         """Carries `local`, which is the session's from now on, to a target; `finished` hears of its end."""
         local.setblocking(False)
         self.carry(Stream(target, local, finished))
 
-    def carry(self, stream: Stream) -> None:
-        """Opens a stream on an idle session, else on a new one, which a thread makes."""
+    def carry(self, stream: Stream, new: bool = False) -> None:
+        """Opens a stream on an idle session, else, or if `new`, on a new one, which a thread makes.
+
+        Where that fails, the stream is lost; nothing is raised.
+        """
         with self._lock:
-            idle = bool(self._idle)
+            idle = bool(self._idle) and not new
             if idle:
                 self._idle.pop().open(stream)  # the one used last: it was heard from last
             full = len(self._alive) >= limits.SESSIONS_PER_CLIENT
         if not idle and full:
             _lose(stream, f"{limits.SESSIONS_PER_CLIENT} sessions are in use")
         elif not idle:
-            threading.Thread(target=self._add_for, args=(stream,), name="session", daemon=True).start()
+            try:
+                _spawn(self._add_for, stream)
+            except Exception as error:
+                _lose(stream, _reason(error))
         self._keep_warm()
 
     # -- making sessions --------------------------------------------------------------------------------------------
 
     def _add_for(self, stream: Stream) -> None:
         try:
-            session = self._make(stream)
-        except NitroSocksError as error:
-            _lose(stream, str(error))
+            session = self._make_for(stream)
+        except Exception as error:
+            _lose(stream, _reason(error))
             return
         session.serve()
 
-    def _add(self, stream: Stream | None) -> None:
-        session = self._make(stream)
-        threading.Thread(target=session.serve, name="session", daemon=True).start()
+    def _make_for(self, stream: Stream) -> ClientSession:
+        """Where sessions were made before, a greeting that is cut is made again: streams outlive that, too."""
+        until, pause = now() + limits.GREET_AGAIN, limits.BACKOFF_FIRST
+        while True:
+            try:
+                return self._make(stream)
+            except (NetworkError, Unanswered, CutShort) as error:
+                if not self._made or now() + pause > until:
+                    raise
+                log.info("greeting again: %s", error)
+                with self._lock:
+                    if self._empty.wait_for(lambda: self._closed, jittered(pause)):
+                        raise
+            pause *= 2
+
+    def _add_first(self, made: Future[None]) -> None:
+        try:
+            session = self._make(None)
+        except BaseException as error:
+            made.set_exception(error)
+            return
+        made.set_result(None)
+        session.serve()
 
     def _make(self, stream: Stream | None) -> ClientSession:
-        session = ClientSession(self._dialler, self._dialler.greet(), self, self._redial)
+        greeting = self._dialler.greet()
+        try:
+            session = ClientSession(self._dialler, greeting, self, self._redial)
+        except BaseException:
+            greeting.link.close()
+            raise
         with self._lock:
             self._made += 1
-            self._pause = limits.BACKOFF_FIRST
             self._alive.add(session)
             if stream is not None:
                 session.open(stream, first=True)
@@ -94,24 +131,42 @@ class Pool:
     def _keep_warm(self) -> None:
         with self._lock:
             wanted = self._warm - len(self._idle) - self._making
-            wanted = 0 if self._closed else min(wanted, limits.SESSIONS_PER_CLIENT - len(self._alive))
+            wanted = 0 if self._closed or self._resting else min(wanted, limits.SESSIONS_PER_CLIENT - len(self._alive))
             self._making += max(wanted, 0)
         for _ in range(wanted):
-            threading.Thread(target=self._add_warm, name="session", daemon=True).start()
+            try:
+                _spawn(self._add_warm)
+            except Exception as error:
+                self._no_warm(error)
 
     def _add_warm(self) -> None:
-        session = None
         try:
             session = self._make(None)
-        except NitroSocksError as error:
-            log.info("no warm session: %s", error)
+        except Exception as error:
+            self._no_warm(error)
+            return
         with self._lock:
             self._making -= 1
+        session.serve()
+
+    def _no_warm(self, error: Exception) -> None:
+        log.info("no warm session: %s", _reason(error))
+        with self._lock:
+            self._making -= 1
+        self._rest()
+
+    def _rest(self) -> None:
+        """Warm sessions cannot be made, or do not last: no more of them before a pause, the next one of which grows."""
+        with self._lock:
+            if self._resting or self._closed:
+                return
+            self._resting = True
             pause, self._pause = self._pause, min(self._pause * 2, limits.BACKOFF_MAX)
-        if session is not None:
-            session.serve()
-        elif not self._closed:
-            TIMERS.after(pause, lambda _: self._keep_warm())
+        TIMERS.after(pause, self._rested)
+
+    def _rested(self, _: float) -> None:
+        self._resting = False
+        self._keep_warm()
 
     # -- what sessions report ---------------------------------------------------------------------------------------
 
@@ -142,14 +197,22 @@ class Pool:
             if session in self._idle:
                 self._idle.remove(session)
 
-    def gone(self, session: ClientSession) -> None:
-        """A session is over."""
+    def gone(self, session: ClientSession, moved: Stream | None = None) -> None:
+        """A session is over. `moved` goes to a new one: what else waited may be as dead."""
         with self._lock:
             self._alive.discard(session)
             if session in self._idle:
                 self._idle.remove(session)
             self._empty.notify_all()
-        self._keep_warm()
+            lasted = now() - session.made_at >= limits.BACKOFF_MAX
+            if lasted:
+                self._pause = limits.BACKOFF_FIRST
+        if not lasted and session.tunnel.stream is None:
+            self._rest()
+        if moved is not None:
+            self.carry(moved, new=True)
+        else:
+            self._keep_warm()
 
     def hurry(self) -> None:
         """Ends the pauses of all sessions that reconnect: the network is there again."""
@@ -173,20 +236,41 @@ class Pool:
         return None if self._closed else at + limits.IDLE / 4
 
     def close(self, seconds: float) -> None:
-        """Releases all sessions, and waits that long at most until they are over."""
+        """Releases all sessions, and waits that long at most until they are over, and a moment for their ABORT 4."""
         with self._lock:
             self._closed = True
             sessions = list(self._alive)
             self._idle.clear()
+            self._empty.notify_all()
         for session in sessions:
             session.release()
-        deadline = now() + seconds
+        left = self._wait_empty(seconds)
+        for session in left:
+            session.tunnel.say_no_answer()
+        if any(session.tunnel.releasing for session in left):
+            left = self._wait_empty(limits.FAREWELL)
+        for session in left:  # the process may end now, and a cut stream must not look like a complete one
+            if session.tunnel.stream is not None:
+                session.tunnel.stream.close_local(abruptly=True)
+
+    def _wait_empty(self, seconds: float) -> list[ClientSession]:
+        """Waits until no session is left; returns those that are all the same."""
         with self._lock:
-            self._empty.wait_for(lambda: not self._alive, max(0.0, deadline - now()))
-            left = [session.tunnel.stream for session in self._alive]
-        for stream in left:  # the process may end now, and a cut stream must not look like a complete one
-            if stream is not None:
-                stream.close_local(abruptly=True)
+            self._empty.wait_for(lambda: not self._alive, seconds)
+            return list(self._alive)
+
+
+def _spawn(body: Callable[..., None], *arguments: object) -> None:
+    """Starts the thread of a session; raises RuntimeError where none can be started."""
+    threading.Thread(target=body, args=arguments, name="session", daemon=True).start()
+
+
+def _reason(error: Exception) -> str:
+    """Why there is no session, for people. What is no error of ours or the network's is a lack of something here."""
+    if isinstance(error, NitroSocksError):
+        return str(error)
+    log.info("no session can be made", exc_info=error)
+    return f"no session can be made: {error or type(error).__name__}"
 
 
 def _lose(stream: Stream, reason: str) -> None:

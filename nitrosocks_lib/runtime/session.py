@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import select
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..facts import limits
-from ..facts.errors import NitroSocksError, NotAuthorised, Refused, SessionLost
+from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, Refused, SessionLost
 from ..facts.wire import Abort, Refusal
 from .attempt import Attempt, abort_first
 from .client import ClientTunnel
 from .dialler import Dialler, Greeting
 from .link import Link
 from .liveness import Liveness
+from .redial import Redial
 from .stream import Stream
-from .timers import TIMERS, Timer, jittered, now
+from .timers import TIMERS, jittered, now
 from .tunnel import Attached, Outcome
 from .wake import Wake
 
@@ -55,23 +57,32 @@ class ClientSession:
     """`serve` is the body of the session's thread; `open`, `release` and `give_up` may be called by any thread."""
 
     def __init__(self, dialler: Dialler, made: Greeting, pool: Pool, redial: float | None = None) -> None:
-        """`redial` in seconds: the age at which a connection is replaced, before a proxy would cut it."""
-        self._dialler, self._pool, self._server = dialler, pool, made.server
-        self.tunnel = ClientTunnel(dialler.credentials, made.greeted, dialler.window, lambda: pool.idle(self))
-        self._link: Link | None = made.link
-        self._redial_every = redial
-        self._prepared: Link | None = None  # the connection to move to
-        self._attempts = 0  # j of protocol 3.5
+        """`redial` in seconds: the age by which a connection is replaced, before a proxy would cut it."""
         self._command = Wake()  # ends a pause between two attempts
+        self._dialler, self._pool, self._server = dialler, pool, made.server
+        try:
+            self.tunnel = ClientTunnel(dialler.credentials, made.greeted, dialler.window, lambda: pool.idle(self))
+        except BaseException:
+            self._command.close()
+            raise
+        self.made_at = now()
+        self._link: Link | None = made.link  # the connection that is served, or is to be
+        self._redial_age = redial
+        self._redial = Redial(self.tunnel, self._connect, None)
+        self._attempts = 0  # j of protocol 3.5
         self._given_up = ""
         self._unknown = False  # the server does not know the session any more
-        self._finished = False
+        self._hung_up = False  # in this outage the local side was seen to be closed
+        self._unheard: Stream | None = None  # the stream whose OPEN nobody answered in time
         self._made_for: Stream | None = None  # the stream that the session was made for, if one was
 
     def open(self, stream: Stream, first: bool = False) -> None:
         """Carries a stream; the session is idle, since it was taken from the pool, or made for this stream."""
         if first:
             self._made_for = stream
+        else:  # it may have died unseen while it waited
+            opened = now()
+            TIMERS.after(limits.OPEN_HEARD, lambda _: self._look_for_answer(stream, opened))
         self.tunnel.open(stream)
 
     def release(self) -> None:
@@ -96,45 +107,85 @@ class ClientSession:
 
     def serve(self) -> None:
         """Serves the session until it is over; then nothing of it is left, and its stream has been told."""
+        try:
+            self._serve()
+        except Exception as error:  # no thread or descriptor is left, or a fault of ours
+            log.exception("a session failed")
+            self._given_up = self._given_up or f"an internal error: {error or type(error).__name__}"
+            if self._link is not None:
+                self._link.close()
+        finally:
+            self._pool.withdraw(self)
+            moved = None
+            try:
+                moved = self._finish()
+            finally:
+                self._pool.gone(self, moved)
+
+    def _serve(self) -> None:
         liveness = Liveness(self.tunnel)
-        link, self._link = self._link, None
-        while link is not None:
-            timer = self._plan_redial()
-            outcome = self.tunnel.run(link)
-            timer.cancel()
-            link = None
-            if outcome is not Outcome.OVER and not self._given_up and not self._pool.drop_if_idle(self):
-                link = self._resumed()
-        liveness.stop()
-        self._pool.withdraw(self)
-        self._finish()
-        self._pool.gone(self)
+        try:
+            while self._link is not None:
+                self._redial = Redial(self.tunnel, self._connect, self._redial_age)
+                outcome = self.tunnel.run(self._link)
+                self._link = self._next_link(outcome, self._redial.take())
+        finally:
+            liveness.stop()
 
-    def _finish(self) -> None:
-        self._finished = True  # before the look at `_prepared`, which another thread may still set
-        stream = self.tunnel.stream
-        # A session that waited may have died unseen: what it carried nothing of yet is not to suffer from that.
-        aborted = self.tunnel.outcome is Outcome.OVER and not self._given_up and stream is not self._made_for
-        moved = stream.again() if stream is not None and (self._unknown or aborted) else None
-        if self._prepared is not None:
-            self._prepared.close()
-        self.tunnel.dispose(self._given_up or self.tunnel.reason)
-        self._command.close()
-        if moved is not None:
-            self._pool.carry(moved)
+    def _connect(self) -> Link:
+        return self._dialler.connect(self._server)
 
-    def _resumed(self) -> Link | None:
-        """A link on which the session goes on, or None when it is over."""
-        prepared, self._prepared = self._prepared, None
-        if prepared is not None:
+    def _next_link(self, outcome: Outcome, prepared: Link | None) -> Link | None:
+        """A link on which the session goes on, or None when it is over. `prepared` is of use behind LEFT only."""
+        tunnel, self._hung_up = self.tunnel, False
+        over = outcome is Outcome.OVER or bool(self._given_up) or tunnel.releasing > 0
+        if prepared is not None and outcome is Outcome.LEFT and not over:  # an idle session moves, too
             try:
                 return self._resume_on(prepared)
             except NitroSocksError as error:
-                if self._is_over(error):
-                    return None
+                tunnel.reason = str(error)
+                over = self._is_over(error)
+        elif prepared is not None:
+            prepared.close()
+        if over or self._is_unheard() or self._pool.drop_if_idle(self):
+            return None
+        return self._resumed()
+
+    # -- a session that died unseen while it waited -----------------------------------------------------------------
+
+    def _look_for_answer(self, stream: Stream, opened: float) -> None:
+        """A timer: the server acknowledges OPEN at once, so a network that is silent since then is dead."""
+        tunnel = self.tunnel
+        unheard = tunnel.stream is stream and tunnel.outcome is None and tunnel.inbound.last_heard < opened
+        if unheard and stream.untouched:
+            self._unheard = stream
+            tunnel.end(Outcome.LOST, "nothing was heard since OPEN")
+
+    def _is_unheard(self) -> bool:
+        """Whether the stream, of which nothing was carried yet, had better begin anew on another session."""
+        stream = self.tunnel.stream
+        return stream is not None and stream is self._unheard and stream.untouched
+
+    def _finish(self) -> Stream | None:
+        """Gives everything back; returns the stream if another session may carry it."""
+        stream = self.tunnel.stream
+        # What the session carried nothing of yet is not to suffer from its death, unless it was made for it.
+        aborted = self.tunnel.outcome is Outcome.OVER and stream is not self._made_for
+        died = not self._given_up and (self._unknown or aborted or self._is_unheard())
+        moved = stream.again() if stream is not None and died else None
+        self._redial.close()
+        self.tunnel.dispose(self._given_up or self.tunnel.reason)
+        self._command.close()
+        return moved
+
+    def _resumed(self) -> Link | None:
+        """A link on which the session goes on, or None when it is over."""
+        link = None
         self._pool.outage.begins(self.tunnel.reason)
-        link = self._reconnect()
-        self._pool.outage.ends(link is not None)
+        try:
+            link = self._reconnect()
+        finally:
+            self._pool.outage.ends(link is not None)
         return link
 
     def _reconnect(self) -> Link | None:
@@ -172,7 +223,8 @@ class ClientSession:
         link, recovered = attempt.link, attempt.recovered
         assert link is not None and recovered is not None, "an attempt without an error has both"
         if not tunnel.may_have_received(recovered.received):
-            abort_first(link, recovered.keys, tunnel.terms.encrypt_type, Abort.VIOLATION)
+            with suppress(NetworkError):
+                abort_first(link, recovered.keys, tunnel.terms.encrypt_type, Abort.VIOLATION)
             link.close()
             raise SessionLost("the server states a count of received frames that cannot be")
         tunnel.attach(Attached(recovered.keys, recovered.ephemeral), recovered.received)
@@ -191,33 +243,19 @@ class ClientSession:
 
     def _pause(self, seconds: float | None) -> bool:
         """Waits before the next attempt, or for this one; False when it is given up, or the local socket gone."""
-        interest = {}
-        stream = self.tunnel.stream
-        if stream is not None and stream.local is not None and not (stream.closed or stream.reset_sent):
-            interest[stream.local.fileno()] = select.POLLERR
-        ready = self._command.wait(interest, seconds)
+        until = None if seconds is None else now() + seconds
+        while ready := self._command.wait(self._local_interest(), None if until is None else until - now()):
+            # POLLERR is a local side that broke. POLLHUP alone is none: it may have written its last words before it
+            # closed. But it would come again at once, and there is no news behind it: nobody is there to reset.
+            if any(events & (select.POLLERR | select.POLLNVAL) for events in ready.values()):
+                self._given_up = "the local side reset its connection"
+                break
+            self._hung_up = True
         self._command.clear()
-        # POLLERR is a local side that broke. POLLHUP is none: it may have written its last words before it closed.
-        if any(events & (select.POLLERR | select.POLLNVAL) for events in ready.values()):
-            self._given_up = "the local side reset its connection"
         return not self._given_up
 
-    # -- redial -----------------------------------------------------------------------------------------------------
-
-    def _plan_redial(self) -> Timer:
-        if self._redial_every is None:
-            return Timer(lambda _: None)
-        thread = threading.Thread(target=self._prepare, name="redial", daemon=True)
-        return TIMERS.after(jittered(self._redial_every), lambda _: thread.start())
-
-    def _prepare(self) -> None:
-        """Makes the next connection while the old one still carries; then the session's thread moves to it."""
-        try:
-            self._prepared = self._dialler.connect(self._server)
-        except NitroSocksError as error:
-            log.info("redial: %s", error)
-            return
-        if self._finished:
-            self._prepared.close()
-        else:
-            self.tunnel.end(Outcome.LEFT, "redial")
+    def _local_interest(self) -> dict[int, int]:
+        stream = self.tunnel.stream
+        if self._hung_up or stream is None or stream.local is None or stream.closed or stream.reset_sent:
+            return {}
+        return {stream.local.fileno(): select.POLLERR}
