@@ -139,6 +139,7 @@ def test_a_server_that_does_not_answer_a_release_hears_abort_4(close: float, mon
             session.release()
             assert asked.wait(BOUND)
         pool.close(close)
+        assert pool.alive == 0
         assert world.registry.wait_empty(lambda _: True, BOUND)
         assert hosted.tunnel.reason == "the other side ended the session: no answer to the release"
 
