@@ -162,7 +162,9 @@ def test_a_reset_of_the_client(world: World, tap: Tap, before: list) -> None:
 @pytest.mark.parametrize("behind", [[], [(peer.DATA, bytes(65_536)), (peer.END, b"")]])
 def test_a_reset_before_the_answer(world: World, tap: Tap, monkeypatch: pytest.MonkeyPatch, behind: list) -> None:
     blocked, visitor = Blocked(monkeypatch, host, "reach"), visiting(world)
-    for frame in [(peer.OPEN, tap.open), *behind, (peer.RESET, b"\1")]:
+    visitor.send(peer.OPEN, tap.open)
+    blocked.entered.get(timeout=BOUND)  # else there may be no dial at all
+    for frame in [*behind, (peer.RESET, b"\1")]:
         visitor.send(*frame)
     assert told(visitor, peer.REFUSED)[0] == 1
     until_acked(visitor)
