@@ -173,6 +173,17 @@ def test_the_server_starts_refreshes_in_time(refreshing: Watched) -> None:
     assert not refreshing.mail.refresh
 
 
+def test_a_refresh_that_runs_does_not_delay_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(monkeypatch, refresh_every=2.0)
+    watched.refreshing, watched.refresh_since = object(), watched.begin + 2
+    assert watched.look(3) == 2 and not watched.mail.refresh
+    watched.refreshing, watched.keyed_at = None, watched.begin + 4
+    assert watched.look(5) == 1 and not watched.mail.refresh
+    watched.look(6)
+    assert watched.mail.refresh
+    watched.close()
+
+
 def test_a_client_starts_none(watched: Watched) -> None:
     watched.inbound.last_heard = watched.begin + 3_000
     watched.look(3_000)

@@ -67,7 +67,8 @@ class Liveness:
             answer_due = tunnel.refresh_since + limits.REFRESH_ANSWER
             if at >= answer_due:
                 tunnel.end(Outcome.LOST, "a refresh was not answered")
-            return min(answer_due, tunnel.keyed_at + limits.KEY_AGE)
+            again = at + (self._refresh_every or limits.REFRESH_ANSWER)  # when it is done, the next is due so soon
+            return min(answer_due, tunnel.keyed_at + limits.KEY_AGE, again)
         if self._refresh_every is None:
             return tunnel.keyed_at + limits.KEY_AGE
         due = tunnel.keyed_at + self._refresh_every
