@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+from loopback import read_all
+
 BOUND = 30.0  # seconds until a wait is given up; no test comes near
 CHUNK = 1 << 16
 
@@ -72,21 +74,6 @@ class Ends(ExitStack):
 def dial(port: int, host: str = "127.0.0.1") -> socket.socket:
     """A plain connection."""
     return socket.create_connection((host, port), BOUND)
-
-
-def read_all(sock: socket.socket) -> bytes:
-    """To the end."""
-    return b"".join(iter(lambda: sock.recv(CHUNK), b""))
-
-
-def read_exactly(sock: socket.socket, size: int) -> bytes:
-    """That many bytes; an end before is a failure."""
-    got = bytearray()
-    while len(got) < size:
-        piece = sock.recv(size - len(got))
-        assert piece, f"ended after {len(got)} of {size} bytes"
-        got += piece
-    return bytes(got)
 
 
 def drain(sock: socket.socket) -> tuple[int, str]:

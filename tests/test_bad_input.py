@@ -12,9 +12,10 @@ import loopback
 import program
 import pytest
 import served
+from loopback import read_exactly
 from program import Site, expect_one_line
 from served import Good, fails, refused
-from targets import dial, read_exactly
+from targets import dial
 
 site, serving, good = program.site, served.serving, served.good
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import program
 import pytest
-from loopback import unused_port
+from loopback import read_all, read_exactly, unused_port
 from program import NITROSOCKS, ROOT, Process, Site, tool
-from targets import CHUNK, Ends, Target, dial, echo, exchange, read_all, read_exactly
+from targets import CHUNK, Ends, Target, dial, echo, exchange
 
 site = program.site
 LARGE = os.urandom(20_000_000)

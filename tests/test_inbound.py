@@ -11,7 +11,7 @@ from links import Threads
 from loopback import read_exactly
 from pools import WatchedPool
 from test_tunnel import Far
-from world import BOUND, Opened, World, echo
+from world import BOUND, Opened, World, echo, write_until_broken
 
 from nitrosocks_lib.facts import limits
 
@@ -27,14 +27,7 @@ def test_a_reset_behind_an_end_ends_the_other_direction(who: str) -> None:
         assert writes.recv(1) == b""
         failed = threading.Event()
 
-        def write() -> None:
-            try:
-                while True:
-                    writes.sendall(bytes(65_536))
-            except OSError:
-                failed.set()
-
-        threads.start(write)
+        threads.start(write_until_broken, writes, failed)
         read_exactly(goes, 1 << 20)
         goes.close()
         try:

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 from faultproxy import FaultProxy
+from loopback import read_exactly
 from program import BOUND, NITROSOCKS, Process, Site, port_of, tool
-from targets import Target, dial, echo, exchange, read_exactly
+from targets import Target, dial, echo, exchange
 from test_ssh import Ssh
 
 CUTS = 5

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from loopback import read_exactly
 from program import Process, Site
-from targets import Target, dial, echo, exchange, read_exactly
+from targets import Target, dial, echo, exchange
 
 each_signal = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 

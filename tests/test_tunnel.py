@@ -11,7 +11,7 @@ import pytest
 from links import Threads
 from loopback import read_exactly, reset
 from pools import WatchedPool
-from world import BOUND, Opened, World, echo, read_all
+from world import BOUND, Opened, World, echo, read_all, write_until_broken
 
 from nitrosocks_lib.facts import limits, wire
 from nitrosocks_lib.facts.wire import EncryptType
@@ -267,14 +267,7 @@ def test_a_close_amid_a_transfer(who: str) -> None:
         closes, writes = (opened.near, far) if who == "local" else (far, opened.near)
         failed = threading.Event()
 
-        def write() -> None:
-            try:
-                while True:
-                    writes.sendall(bytes(65_536))
-            except OSError:
-                failed.set()
-
-        threads.start(write)
+        threads.start(write_until_broken, writes, failed)
         read_exactly(closes, 3 * MIB)
         closes.close()
         assert failed.wait(BOUND)

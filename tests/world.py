@@ -172,3 +172,12 @@ def echo(sock: socket.socket) -> None:
     """Answers what comes, and ends when it ends."""
     while part := sock.recv(1 << 16):
         sock.sendall(part)
+
+
+def write_until_broken(sock: socket.socket, broken: threading.Event) -> None:
+    """Writes on and on; `broken` is set when the other side is gone."""
+    try:
+        while True:
+            sock.sendall(bytes(65_536))
+    except OSError:
+        broken.set()
