@@ -93,7 +93,7 @@ class ClientTunnel(Tunnel):
         refreshed, self.keys, self.ephemeral = refresh.answer(
             self.keys, payload, self.ephemeral, who.key, who.server_public, os.urandom
         )
-        self.refreshing, self.refresh_since = schedule.switch_value(self.keys.root), now()
+        self.refresh_since, self.refreshing = now(), schedule.switch_value(self.keys.root)  # timers look at both
         self.outbound.mail.refreshed = (bytes([Frame.REFRESHED]) + refreshed, self.keys)
         self.outbound.mail.wake.set()
 

@@ -164,6 +164,9 @@ class Registry:
         return None
 
     def _expired(self, hosted: Hosted) -> None:
+        with self._lock:
+            if hosted.expiry is None:
+                return  # it moved before this thread began
         log.info("%s: a session was not resumed in time", hosted.name)
         self.forget(hosted, "the session was not resumed in time")
 
