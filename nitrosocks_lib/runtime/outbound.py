@@ -38,7 +38,7 @@ class Outbound:
         self._seat = threading.Lock()
         self._loan = bytearray()  # holds sealed frames until they are written
         self._unsent = memoryview(b"")
-        self._dry = False  # the local socket gave less than it was asked for, and poll has not said otherwise since
+        self._dry = False  # the local socket gave less than it was asked for, and there was no wait since
         self._idle = False  # the last step went well, and left nothing to be written
         self.resend = ResendQueue()
         self.control = Control(tunnel, self.mail, self.resend)
@@ -66,7 +66,8 @@ class Outbound:
             while self.tunnel.outcome is None:
                 with self._seat:
                     interest = self._step()
-                if interest is not None and self.mail.wake.wait(interest, None):
+                if interest is not None:
+                    self.mail.wake.wait(interest, None)
                     self._dry = False
         finally:
             self.stuck_since, self._loan = 0.0, bytearray()
