@@ -197,19 +197,22 @@ def test_reset_stops_a_dial(monkeypatch: pytest.MonkeyPatch) -> None:
             assert sock.recv(1) == b"" and reached[0].fileno() == -1
 
 
+def dial_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "dial"}
+
+
 def test_one_dial_at_a_time(monkeypatch: pytest.MonkeyPatch, roles: Roles) -> None:
     """A client that opens and resets gets no thread for each; the last one is dialled when the first has ended."""
     dialling, go, reached = threading.Event(), threading.Event(), []
 
     def slow(target: Target, *_: object) -> None:
-        reached.append((target.port, sum(thread.name == "dial" for thread in threading.enumerate())))
+        reached.append((target.port, len(dial_threads() - others)))
         dialling.set()
         assert go.wait(BOUND)
         raise Unreached(Reply.EXPIRED, "no answer in time")
 
     monkeypatch.setattr(module, "reach", slow)
-    before = sum(thread.name == "dial" for thread in threading.enumerate())
-    server = roles.server
+    others, server = dial_threads(), roles.server  # of tests before, and about to end
     for port in range(1, 51):
         if port > 1:
             server.stop_dial(server.stream)
@@ -221,7 +224,7 @@ def test_one_dial_at_a_time(monkeypatch: pytest.MonkeyPatch, roles: Roles) -> No
     while server.stream.answer is None:
         assert server.outbound.mail.wake.wait({}, BOUND) == {}
         server.outbound.mail.wake.clear()
-    assert reached == [(1, before + 1), (50, before + 1)]
+    assert reached == [(1, 1), (50, 1)]
 
 
 def test_a_reset_ends_a_dial_that_nobody_answers(roles: Roles, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import queue
 import socket
 import subprocess
 import sys
@@ -182,12 +183,12 @@ def test_a_local_side_that_resets_during_an_outage_ends_at_once() -> None:
 
 def test_a_local_side_that_hung_up_does_not_hurry_the_attempts() -> None:
     """Both directions of the local socket are shut, and poll says so at once, for ever. Its last words still go out."""
-    got: list[bytes] = []
+    got: queue.Queue[bytes] = queue.Queue()
 
     def serve(sock: socket.socket) -> None:
         sock.sendall(b"that is all")
         sock.shutdown(socket.SHUT_WR)
-        got.append(read_all(sock))
+        got.put(read_all(sock))
 
     with World(proxy=True) as world:
         pool, done = world.pool(), threading.Event()
@@ -207,7 +208,7 @@ def test_a_local_side_that_hung_up_does_not_hurry_the_attempts() -> None:
         assert now() - began >= pauses * (1 - limits.HEARTBEAT_JITTER)
         world.proxy.refuse(False)
         assert done.wait(BOUND)
-        assert got == [b"last words"]
+        assert got.get(timeout=BOUND) == b"last words"
 
 
 def test_closing_during_an_outage_is_quick() -> None:
