@@ -71,6 +71,7 @@ class ClientSession:
         self._redial = Redial(self.tunnel, self._connect, None)
         self._attempts = 0  # j of protocol 3.5
         self._given_up = ""
+        self._hurried = False  # the pause under way is to end
         self._unknown = False  # the server does not know the session any more
         self._hung_up = False  # in this outage the local side was seen to be closed
         self._unheard: Stream | None = None  # the stream whose OPEN nobody answered in time
@@ -101,6 +102,7 @@ class ClientSession:
 
     def hurry(self) -> None:
         """Ends a pause between two attempts to reconnect."""
+        self._hurried = True
         self._command.set()
 
     # -- the session's thread ---------------------------------------------------------------------------------------
@@ -242,16 +244,24 @@ class ClientSession:
         return True
 
     def _pause(self, seconds: float | None) -> bool:
-        """Waits before the next attempt, or for this one; False when it is given up, or the local socket gone."""
+        """Waits before the next attempt, or for news of this one; False when it is given up, or the local socket gone.
+
+        The news of an attempt may come late; only `hurry` and `give_up` end the wait before the next one.
+        """
         until = None if seconds is None else now() + seconds
-        while ready := self._command.wait(self._local_interest(), None if until is None else until - now()):
+        while not self._given_up:
+            ready = self._command.wait(self._local_interest(), None if until is None else until - now())
             # POLLERR is a local side that broke. POLLHUP alone is none: it may have written its last words before it
             # closed. But it would come again at once, and there is no news behind it: nobody is there to reset.
             if any(events & (select.POLLERR | select.POLLNVAL) for events in ready.values()):
                 self._given_up = "the local side reset its connection"
-                break
-            self._hung_up = True
-        self._command.clear()
+            elif ready:
+                self._hung_up = True
+            else:
+                self._command.clear()
+                if until is None or self._hurried or now() >= until:
+                    break
+        self._hurried = False
         return not self._given_up
 
     def _local_interest(self) -> dict[int, int]:
