@@ -8,7 +8,7 @@ PACKAGES = {"cryptography": "cryptography", "pyotp": "pyotp", "tomli_w": "tomli-
 def main() -> int:
     """Run the command line and return its exit code: 70 where a package is missing or too old, 130 after SIGINT."""
     try:
-        from nitrosocks_lib.face import cli
+        from nitrosocks_lib.cli import main as cli
 
         return cli.main(sys.argv[1:])
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The tree of errors. The class says who must act, `hint` says what to do; only `face.cli` maps them to exit codes.
+"""The tree of errors. The class says who must act, `hint` says what to do; only `cli.main` maps them to exit codes.
 
 NitroSocksError
 ├── UsageError          you: the command line                                 64

@@ -15,16 +15,16 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
+sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1] / "support")]
 
 from faultconnection import Cut, Recorded  # noqa: E402
 from faultproxy import records  # noqa: E402
 from world import Opened, World  # noqa: E402
 
+from nitrosocks_lib.client import session as client_session  # noqa: E402
 from nitrosocks_lib.facts import limits  # noqa: E402
-from nitrosocks_lib.runtime import session as client_session  # noqa: E402
-from nitrosocks_lib.runtime.host import RefreshPolicy  # noqa: E402
-from nitrosocks_lib.runtime.timers import now  # noqa: E402
+from nitrosocks_lib.net.timers import now  # noqa: E402
+from nitrosocks_lib.server.tunnel import RefreshPolicy  # noqa: E402
 
 BLOCK = 1 << 20
 WAIT = 600.0

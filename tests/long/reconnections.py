@@ -14,11 +14,11 @@ import sys
 import threading
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
+sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1] / "support")]
 
 from world import Opened, World, echo  # noqa: E402
 
-from nitrosocks_lib.runtime.timers import now  # noqa: E402
+from nitrosocks_lib.net.timers import now  # noqa: E402
 
 BLOCK = 1 << 16  # bytes there and back after each reconnection
 GROWTH = 32.0  # MiB of memory that may be left behind, less than this
@@ -97,7 +97,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1_000, help="reconnections")
     parser.add_argument("--seconds", type=float, default=600.0, help="give up after this long")
     options = parser.parse_args()
-    logging.getLogger("nitrosocks_lib.runtime.session").setLevel(logging.ERROR)  # not two lines for each
+    logging.getLogger("nitrosocks_lib.client.session").setLevel(logging.ERROR)  # not two lines for each
     faults = run(options.count, options.seconds)
     for fault in faults:
         print(f"FAILED: {fault}")

@@ -14,13 +14,13 @@ import sys
 import threading
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
+sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1] / "support")]
 
 from world import BOUND, Opened, World  # noqa: E402
 
 from nitrosocks_lib.facts import limits  # noqa: E402
-from nitrosocks_lib.runtime.host import RefreshPolicy  # noqa: E402
-from nitrosocks_lib.runtime.timers import now  # noqa: E402
+from nitrosocks_lib.net.timers import now  # noqa: E402
+from nitrosocks_lib.server.tunnel import RefreshPolicy  # noqa: E402
 
 BLOCK = 1 << 16
 LOOK = 0.02  # seconds between two looks at the count

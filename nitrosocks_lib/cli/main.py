@@ -1,0 +1,157 @@
+"""The command line: docopt usage, exit codes, messages to people. The only place that maps errors to codes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from docopt import DocoptExit, docopt
+
+from .. import __version__
+from ..crypto.identity import missing_algorithm
+from ..demo import demo
+from ..facts import errors
+from ..facts.errors import NitroSocksError
+from ..facts.wire import Refusal
+from . import operator as commands
+from . import tunnels
+from . import usage_errors as misuse
+from .output import NOTE, discard, tell
+from .usage import USAGE
+
+EXIT_USAGE = 64
+EXIT_FAULT = 70
+EXIT_CONNECT = 255  # what ssh exits with
+_CODES: tuple[tuple[type[NitroSocksError], int], ...] = (
+    (errors.UsageError, EXIT_USAGE),
+    (errors.KeyFileError, 65),
+    (errors.NetworkError, 69),
+    (errors.SessionLost, 69),
+    (errors.CannotCreate, 73),
+    (errors.ProtocolError, 76),
+    (errors.NotAuthorised, 77),
+    (errors.ConfigurationError, 78),
+)
+_COMMANDS: dict[str, Callable[[dict[str, Any]], int]] = {
+    "keygen": commands.keygen,
+    "serve": commands.serve,
+    "forward": tunnels.forward,
+    "connect": tunnels.connect,
+    "demo": demo.demo,
+}
+log = logging.getLogger("nitrosocks")
+
+
+def main(argv: list[str]) -> int:
+    """Runs one command; returns its exit code. Errors end as one line on stderr, if that can be written."""
+    _open_standard_descriptors()
+    code = _main(argv)
+    for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            if stream is not None:  # it came closed
+                stream.flush()
+        except OSError:  # told already, where that is possible; the interpreter would complain when it flushes again
+            discard(descriptor)
+    return code
+
+
+def _main(argv: list[str]) -> int:
+    if missing := missing_algorithm():
+        hint = "its own wheels have it: python3 -m pip install --upgrade 'cryptography>=50'"
+        return _say(f"this build of the Python package 'cryptography' lacks {missing}", hint)
+    if misuse.wants_help(argv):
+        return _run(lambda: tell(USAGE))
+    words = [_named(word) if word in ("-4", "-6") else word for word in argv]
+    try:
+        options: dict[str, Any] = docopt(_named(USAGE), words, default_help=False)
+    except DocoptExit:
+        _say(misuse.explain(argv), "see: nitrosocks --help")
+        return EXIT_USAGE
+    if options["--help"]:  # shortened
+        return _run(lambda: tell(USAGE))
+    if options["--version"]:
+        return _run(lambda: tell(f"nitrosocks {__version__}\n"))
+    for short in ("-4", "-6"):
+        options[short] = options.pop(_named(short))
+    _speak(options["-v"], options["-q"])
+    _raise_descriptor_limit()
+    threading.excepthook = _thread_failed
+    command = next(name for name in _COMMANDS if options[name])
+    code = _run(lambda: _COMMANDS[command](options))
+    return EXIT_CONNECT if command == "connect" and code not in (0, EXIT_USAGE) else code
+
+
+def _run(work: Callable[[], int | None]) -> int:
+    try:
+        return work() or 0
+    except NitroSocksError as error:
+        _say(str(error), error.hint)
+        return exit_code(error)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        return EXIT_FAULT
+    except Exception:
+        log.exception("a fault of ours; please report it")
+        return EXIT_FAULT
+
+
+def exit_code(error: NitroSocksError) -> int:
+    """The exit code of an error (README, exit codes)."""
+    if isinstance(error, errors.Refused):
+        return 76 if error.reason is Refusal.NO_COMMON else 69
+    return next((code for kind, code in _CODES if isinstance(error, kind)), EXIT_FAULT)
+
+
+def _named(text: str) -> str:
+    """docopt takes -4 and -6 for numbers; under long names it does not."""
+    return text.replace("-4", "--ipv4").replace("-6", "--ipv6")
+
+
+def _say(text: str, hint: str = "") -> int:
+    """What went wrong, on one line."""
+    if sys.stderr is not None:  # print would take stdout for it
+        with suppress(OSError):
+            print(f"nitrosocks: {text}" + (f"; {hint}" if hint else ""), file=sys.stderr)
+    return EXIT_FAULT
+
+
+def _speak(verbose: int, quiet: bool) -> None:
+    """Log lines go to stderr, one each; secrets never do."""
+    level = logging.ERROR if quiet else (NOTE, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    form = "nitrosocks: %(message)s" if verbose < 2 else "%(asctime)s %(threadName)s %(name)s: %(message)s"
+    logging.basicConfig(level=level, format=form, stream=sys.stderr)
+
+
+def _open_standard_descriptors() -> None:
+    """A descriptor 0 to 2 that came closed would become one of our sockets, and be written to.
+
+    What goes to a stdout that came closed must not seem to be written.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if descriptor == 1 else os.O_RDWR)  # takes the lowest number that is free
+
+
+def _raise_descriptor_limit() -> None:
+    """Each session needs some descriptors, and soft limits of 1024 are common."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):
+        log.debug("the descriptor limit stays as it is")
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    if failure.exc_type is not SystemExit:
+        name = failure.thread.name if failure.thread else os.strerror(0)
+        log.error("a thread failed (%s)", name, exc_info=failure.exc_value)

@@ -1,0 +1,135 @@
+"""What stands behind options, as values: -L, sizes, seconds, --refresh. Each raises UsageError with what is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from ..client.forward import LOOPBACK, Forward
+from ..facts import limits
+from ..facts.address import join_host_port, parse_port, split_host_port
+from ..facts.errors import UsageError
+from ..facts.wire import EncryptType, Kind
+from ..protocol.frames import Target
+from ..server.tunnel import RefreshPolicy
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_CIPHERS = {"aes-256-gcm": EncryptType.AES_256_GCM, "aes-128-gcm": EncryptType.AES_128_GCM}
+_DIGITS = 18  # more than any bound here, and fewer than int() refuses
+_LOOPBACK_NAME = re.compile(r"(.*\.)?localhost(\.localdomain)?")
+_PART = re.compile(r"\[([^\]]*)\]|([^:\[\]]*)")
+
+
+def forward(spec: str) -> Forward:
+    """`[bind:]port:host:hostport` as ssh has it: IPv6 in brackets; bind empty or * = everywhere, none = loopback."""
+    parts = _split(spec)
+    if len(parts) not in (3, 4):
+        raise UsageError(f"-L {spec}: not [bind:]port:host:hostport", "as in -L 8080:intranet.example:80")
+    *bind, port, host, hostport = parts
+    if not host:
+        raise UsageError(f"-L {spec}: the target's host is missing", "as in -L 8080:intranet.example:80")
+    near = LOOPBACK if not bind else "" if bind[0] in ("", "*") else bind[0]
+    far = join_host_port(host, parse_port(hostport, f"-L {spec}"))
+    here = join_host_port(near, parse_port(port, f"-L {spec}", zero=True))
+    return Forward(*split_host_port(here, zero=True, empty=True), Target(Kind.TCP, *split_host_port(far)))
+
+
+def _split(spec: str) -> list[str]:
+    """The parts between colons; brackets keep theirs together."""
+    parts, at = [], 0
+    while True:
+        match = _PART.match(spec, at)
+        assert match is not None, "the pattern matches the empty text too"
+        parts.append(match[1] if match[1] is not None else match[2])
+        at = match.end()
+        if at == len(spec):
+            return parts
+        if spec[at] != ":":
+            raise UsageError(f"-L {spec}: brackets are for whole IPv6 addresses", "as in -L 8080:[2001:db8::1]:80")
+        at += 1
+
+
+def destination(host: str, port: str | None) -> Target:
+    """HOST:PORT, or HOST PORT."""
+    if port is None:
+        return Target(Kind.TCP, *split_host_port(host))
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not bare:
+        raise UsageError("the target's host is missing", "as in: nitrosocks connect host.example 22")
+    return Target(Kind.TCP, *split_host_port(join_host_port(bare, parse_port(port, f"{host} {port}"))))
+
+
+def listen(text: str) -> tuple[str, int]:
+    """`host:port` or `:port`; an empty host means all interfaces."""
+    if _is_number(text):
+        raise UsageError(f"--listen {text}: a port alone", f"write it as host:port or :{text}")
+    host, port = split_host_port(text, zero=True, empty=True)
+    return ("" if host == "*" else host), port
+
+
+def futile(rules: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The rules with a name that stands for loopback, where no name leads to, and what to write instead of each."""
+    for rule in rules:
+        kind = "udp:" * rule.startswith("udp:")
+        host, _, port = rule.removeprefix(kind).rpartition(":")
+        if not rule.startswith("/") and _LOOPBACK_NAME.fullmatch(host.lower().rstrip(".")):
+            yield rule, f"{kind}127.0.0.1:{port}"
+
+
+def size(option: str, text: str) -> int:
+    """Bytes, with K, M, G or T behind the number."""
+    number, unit = (text[:-1], text[-1:].upper()) if text[-1:].upper() in "KMGT" and text else (text, "")
+    if not _is_number(number):
+        raise UsageError(f"{option} {text}: not a size", "a number of bytes, or one with K, M or G behind it")
+    return int(number) * _UNITS[unit]
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
+
+
+def window(text: str | None) -> int:
+    """--window."""
+    if text is None:
+        return limits.WINDOW
+    chosen = size("--window", text)
+    if not limits.WINDOW_MIN <= chosen <= limits.WINDOW_MAX:
+        raise UsageError(f"--window {text}: out of bounds", "64K to 64M")
+    return chosen
+
+
+def whole(option: str, text: str | None, default: int, low: int, high: int) -> int:
+    """A whole number within bounds."""
+    if text is None:
+        return default
+    if not _is_number(text) or not low <= int(text) <= high:
+        raise UsageError(f"{option} {text}: not a number from {low} to {high}")
+    return int(text)
+
+
+def heartbeat(text: str | None) -> int:
+    """--heartbeat, seconds."""
+    return whole("--heartbeat", text, limits.HEARTBEAT, limits.HEARTBEAT_MIN, limits.HEARTBEAT_MAX)
+
+
+def refresh(text: str | None) -> RefreshPolicy:
+    """--refresh: minutes (30m; s for seconds), bytes (4G), or both with a comma."""
+    policy = RefreshPolicy()
+    every, volume = policy.every, policy.volume
+    for part in text.split(",") if text else []:
+        if part[-1:] in ("m", "s") and _is_number(part[:-1]):
+            every = int(part[:-1]) * (60.0 if part[-1] == "m" else 1.0)
+        else:
+            volume = size("--refresh", part)
+    if not 1 <= every <= limits.REFRESH_MAX or not limits.WINDOW_MIN <= volume <= limits.KEY_BYTES // 2:
+        raise UsageError(f"--refresh {text}: out of bounds", "1s to 60m, 64K to 32G")
+    return RefreshPolicy(every, volume)
+
+
+def cipher(text: str | None) -> EncryptType:
+    """--cipher."""
+    if text is None:
+        return EncryptType.AES_256_GCM
+    if text.lower() not in _CIPHERS:
+        raise UsageError(f"--cipher {text}: unknown", f"one of {', '.join(_CIPHERS)}")
+    return _CIPHERS[text.lower()]

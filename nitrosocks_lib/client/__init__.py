@@ -1,0 +1,1 @@
+"""The client: its sessions, and what it puts into them."""

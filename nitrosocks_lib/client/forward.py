@@ -1,0 +1,118 @@
+"""`-L`: listens near the client, and gives each accepted connection to the pool."""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+from ..facts.address import join_host_port
+from ..facts.errors import CannotCreate
+from ..net.connect import tune
+from ..net.listener import PAUSE, bind_all, is_taken
+from ..net.wake import Wake
+from ..protocol.frames import Target
+from ..session.streams import Stream
+from .pool import Pool
+from .session import OWN_END
+
+log = logging.getLogger(__name__)
+
+
+LOOPBACK: Final = "127.0.0.1"  # of a Forward: [::1] as well, where there is one
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """One -L: where to listen (host empty: all interfaces), and the target at the server's side."""
+
+    host: str
+    port: int
+    target: Target
+
+
+class Forwarder:
+    """`bind` all, then `start`; one thread accepts for all listeners."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._targets: dict[int, tuple[socket.socket, Target]] = {}
+        self._wake = Wake()
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    def listen(self, forward: Forward) -> tuple[str, int]:
+        """Binds all addresses of one -L; returns the first. A failure leaves nothing bound. Raises CannotCreate."""
+        try:
+            listeners = bind_all(forward.host, forward.port)
+        except CannotCreate:
+            self.stop()
+            raise
+        self._take(listeners, forward.target)
+        host, port = listeners[0].getsockname()[:2]
+        if forward.host == LOOPBACK:
+            self._listen_ipv6(int(port), forward.target)
+        return str(host), int(port)
+
+    def _listen_ipv6(self, port: int, target: Target) -> None:
+        """The other loopback address, as ssh does; a machine may have none."""
+        try:
+            self._take(bind_all("::1", port), target)
+        except CannotCreate as error:
+            if is_taken(error):
+                log.warning("something else listens on [::1]:%d; connections to that address do not come here", port)
+
+    def _take(self, listeners: list[socket.socket], target: Target) -> None:
+        for listener in listeners:
+            listener.setblocking(False)
+            self._targets[listener.fileno()] = (listener, target)
+
+    def start(self) -> None:
+        """Begins to accept."""
+        self._thread = threading.Thread(target=self._accept, name="accept", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Accepts no more."""
+        self._stopped = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()  # its poll would keep a closed listener alive
+        for listener, _ in self._targets.values():
+            listener.close()
+
+    def _accept(self) -> None:
+        interest = dict.fromkeys(self._targets, select.POLLIN)
+        while not self._stopped:
+            for fd in self._wake.wait(interest, None):
+                if not self._stopped:
+                    self._accept_one(*self._targets[fd])
+
+    def _accept_one(self, listener: socket.socket, target: Target) -> None:
+        try:
+            local, _ = listener.accept()
+        except OSError as error:
+            log.warning("a connection cannot be taken: %s", error.strerror)
+            self._wake.wait({}, PAUSE)
+            return
+        tune(local)
+        self._pool.open(target, local, _report)
+
+
+def _report(stream: Stream) -> None:
+    """Says why a connection did not end well; well-ended ones are no news."""
+    where = join_host_port(stream.target.host, stream.target.port)
+    if stream.lost == OWN_END:
+        return
+    if stream.refused is None and (stream.failed or stream.reset_out is not None):  # the rest may follow from it
+        log.info("%s: connection reset: the local side broke it", where)
+    elif stream.lost:
+        log.warning("%s: connection reset: %s", where, stream.lost)
+    elif stream.refused is not None:
+        log.warning("%s: refused by the server: %s", where, stream.refused.text or f"reason {stream.refused.code}")
+    elif stream.reset_in is not None:
+        text = stream.reset_in.text or "the target's side broke it"
+        log.info("%s: connection reset: %s", where, text)

@@ -1,0 +1,1 @@
+"""The tunnel at work behind a box that ends TLS, all on this machine."""

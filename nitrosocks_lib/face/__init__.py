@@ -1,1 +1,0 @@
-"""Face: the command line, its files and its words to people."""

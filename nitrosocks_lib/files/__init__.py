@@ -1,0 +1,1 @@
+"""Keys, profiles and files of authorised clients."""

@@ -1,0 +1,245 @@
+"""The home directory and what lies there: the server's key and certificate, clients.d, profiles (protocol 7)."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import tomli_w
+
+from ..crypto import certificate
+from ..crypto.identity import ClientKey, ClientPublic, KemPublic, ServerKey
+from ..facts import wire
+from ..facts.address import split_host_port
+from ..facts.errors import KeyFileError, ProtocolError, UsageError
+from ..protocol.greet import Credentials
+from ..protocol.permit import Rules
+from ..protocol.welcome import Authorised
+from ..server.authorised import Client, Clients
+from .keyfiles import Table, b32, b64, locked, read_secret, write_secret
+
+SERVER_KEY: Final = "server.key"
+TLS_CERT: Final = "tls.crt"
+TLS_KEY: Final = "tls.key"
+CLIENTS: Final = "clients.d"
+PROFILE: Final = ".profile"
+_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_SHOWN: Final = 40  # characters of what is no name
+_NAME_HINT: Final = "a name has 1 to 64 of A-Z a-z 0-9 . _ - and does not begin with a dot"
+_TRIAL: Final = b"trial", b"", b""  # label, transcript hash and plaintext of a Seal that goes nowhere
+_MAKE_SERVER: Final = "make it with: nitrosocks keygen"
+_RESTORE_SERVER: Final = "restore it from a backup; a new one would need new profiles for all clients"
+_RESTORE_TLS: Final = "restore it, or remove both tls.crt and tls.key: then new ones are made"
+_ASK_AGAIN: Final = "ask the operator of the server for it again"
+_MAKE_CLIENT: Final = "the operator of the server makes one with: nitrosocks keygen NAME --server HOST:PORT"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a client needs to reach its server; nothing secret in its repr."""
+
+    name: str
+    servers: tuple[tuple[str, int], ...]
+    credentials: Credentials = field(repr=False)
+
+
+def home(option: str | None, environ: Mapping[str, str]) -> Path:
+    """Our directory: --home, else $NITROSOCKS_HOME, else nitrosocks in $XDG_CONFIG_HOME, else in ~/.config.
+
+    It is not made here, but with mode 0700 when something is first written to it.
+    """
+    if chosen := option or environ.get("NITROSOCKS_HOME"):
+        return Path(chosen)
+    xdg = environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(xdg):  # as the XDG specification wants it
+        xdg = os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".config")
+    return Path(xdg, "nitrosocks")
+
+
+def check_name(name: str) -> str:
+    """The name of a client, which is part of file names; raises UsageError for what is none."""
+    if not _NAME.fullmatch(name):
+        shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
+        raise UsageError(f"{shown!r} is not a name for a client", _NAME_HINT)
+    return name
+
+
+# The server
+
+
+def load_server(path: Path) -> ServerKey:
+    """The server's key; raises KeyFileError, also where `public` is not the key that `secret` makes."""
+    _exists(path, _MAKE_SERVER)
+    table = Table(path, _RESTORE_SERVER)
+    table.only("secret public")
+    key = ServerKey(table.base64("secret", wire.SECRET))
+    if table.base64("public", wire.KEM_PUBLIC) != key.public:
+        raise table.fault("'public' does not belong to 'secret'", "restore the file: one of the two was changed")
+    return key
+
+
+def ensure_server_key(home: Path) -> tuple[ServerKey, list[str]]:
+    """The server's key, made if there is none, and the files made; raises KeyFileError, CannotCreate."""
+    path = home / SERVER_KEY
+    with locked(home):
+        made = [] if os.path.lexists(path) else [str(path)]
+        if made:
+            seed = secrets.token_bytes(wire.SECRET)
+            write_secret(path, tomli_w.dumps({"secret": b64(seed), "public": b64(ServerKey(seed).public)}))
+    return load_server(path), made
+
+
+def ensure_server(home: Path, now: datetime) -> tuple[ServerKey, Path, Path, list[str]]:
+    """The server's key, TLS certificate and TLS key, and the files made because they were missing.
+
+    Several processes may call this at once: one makes them, all get the same. Raises KeyFileError, CannotCreate.
+    """
+    key, made = ensure_server_key(home)
+    cert, private = home / TLS_CERT, home / TLS_KEY
+    with locked(home):
+        there = [path for path in (cert, private) if os.path.lexists(path)]
+        if len(there) == 1:
+            other = private if there == [cert] else cert
+            raise KeyFileError(f"{there[0]} is there without {other.name}", f"restore it, or remove {there[0]}")
+        if not there:
+            cert_pem, key_pem = certificate.make(now)
+            write_secret(private, key_pem.decode())
+            write_secret(cert, cert_pem.decode())
+            made += [str(cert), str(private)]
+    read_secret(private, _RESTORE_TLS)
+    return key, cert, private, made
+
+
+# Authorised clients, at the server
+
+
+def make_client(
+    name: str, servers: Sequence[str], server_public: bytes, permit: Iterable[str], listen: Iterable[str] = ()
+) -> tuple[str, str]:
+    """A new client: the text of its profile, and of its file for clients.d. Writes nothing.
+
+    `servers` are `host:port`, at least one; raises UsageError for a name, address or rule that is none.
+    """
+    check_name(name)
+    if not servers:
+        raise UsageError("a client needs the address of its server", "give --server HOST:PORT")
+    for server in servers:
+        split_host_port(server)
+    rules = {"permit": list(Rules.parse(permit).texts), "listen": list(Rules.parse(listen).texts)}
+    seed, token = secrets.token_bytes(wire.SECRET), b32(secrets.token_bytes(wire.SECRET))
+    profile = {"name": name, "server": servers[0] if len(servers) == 1 else list(servers)}
+    profile |= {"server_public": b64(server_public), "secret": b64(seed), "token": token}
+    client = {"name": name, "public": b64(ClientKey(seed).public), "token": token, **rules}
+    return tomli_w.dumps(profile), tomli_w.dumps(client)
+
+
+def client_path(home: Path, name: str) -> Path:
+    """Where the server keeps an authorised client; raises UsageError for a bad name."""
+    return home / CLIENTS / f"{check_name(name)}.toml"
+
+
+def load_client(path: Path) -> Client:
+    """An authorised client; raises KeyFileError."""
+    known = path.stem if _NAME.fullmatch(path.stem) else "NAME"
+    table = Table(path, f"make it again with: nitrosocks keygen {known} --force --server HOST:PORT")
+    table.only("name public token", "permit listen")
+    name = _name(table)
+    raw = table.base64("public", wire.CLIENT_PUBLIC)
+    with _usable(table, "public"):
+        public = ClientPublic(raw)
+        public.kem.seal(*_TRIAL)
+    authorised = Authorised(name, public, table.base32("token", wire.SECRET))
+    return Client(name, authorised, _rules(table, "permit"), _rules(table, "listen"))
+
+
+def open_clients(home: Path) -> Clients:
+    """The live registry of the clients that this server authorises."""
+    return Clients(home / CLIENTS, load_client)
+
+
+# Profiles, at the client
+
+
+def profile_path(home: Path, name: str) -> Path:
+    """Where the profile of this name lies; raises UsageError for a bad name."""
+    return home / f"{check_name(name)}{PROFILE}"
+
+
+def load_profile(path: Path) -> Profile:
+    """A client's profile; raises KeyFileError."""
+    _exists(path, _MAKE_CLIENT)
+    table = Table(path, _ASK_AGAIN)
+    if "sealed" in table:
+        raise table.fault(
+            "this version cannot open passphrase-protected profiles ('sealed')",
+            "ask the operator of the server for a profile without a passphrase",
+        )
+    table.only("name server server_public secret token")
+    server_public = table.base64("server_public", wire.KEM_PUBLIC)
+    with _usable(table, "server_public"):
+        KemPublic(server_public).seal(*_TRIAL)
+    key, token = ClientKey(table.base64("secret", wire.SECRET)), table.base32("token", wire.SECRET)
+    return Profile(_name(table), _servers(table), Credentials(server_public, key, token))
+
+
+def default_profile(home: Path, environ: Mapping[str, str]) -> Path:
+    """The profile to use where none was named: $NITROSOCKS_PROFILE, else default.profile, else the only one there is.
+
+    Raises KeyFileError, which names the choices.
+    """
+    if chosen := environ.get("NITROSOCKS_PROFILE"):
+        return Path(chosen)
+    found = sorted(path for path in home.glob(f"*{PROFILE}") if not path.name.startswith("."))
+    default = home / f"default{PROFILE}"
+    if default in found or len(found) == 1:
+        return default if default in found else found[0]
+    if not found:
+        raise KeyFileError(f"there is no profile in {home}", f"name one with -i FILE; {_MAKE_CLIENT}")
+    names = ", ".join(path.name for path in found)
+    raise KeyFileError(f"several profiles are in {home}: {names}", "choose one with -i FILE or $NITROSOCKS_PROFILE")
+
+
+@contextmanager
+def _usable(table: Table, key: str) -> Iterator[None]:
+    """Tells which key of the file it is that is no public key. Some are found out only when something is sealed."""
+    try:
+        yield
+    except ProtocolError as error:
+        raise table.fault(f"{key!r}: {error}") from None
+
+
+def _exists(path: Path, hint: str) -> None:
+    if not os.path.lexists(path):
+        raise KeyFileError(f"{path}: there is no such file", hint)
+
+
+def _name(table: Table) -> str:
+    try:
+        return check_name(table.text("name"))
+    except UsageError as error:
+        raise table.fault(f"'name': {error}", error.hint) from None
+
+
+def _rules(table: Table, key: str) -> Rules:
+    try:
+        return Rules.parse(table.texts(key))
+    except UsageError as error:
+        raise table.fault(f"{key!r}: {error}", error.hint) from None
+
+
+def _servers(table: Table) -> tuple[tuple[str, int], ...]:
+    """`server` is one address or a list of them."""
+    try:
+        servers = tuple(map(split_host_port, table.texts("server", one=True)))
+    except UsageError as error:
+        raise table.fault(f"'server': {error}", error.hint) from None
+    if not servers:
+        raise table.fault("'server' names no address")
+    return servers

@@ -1,0 +1,1 @@
+"""Sockets, TLS, waiting, time; it knows nothing of the protocol."""

@@ -1,1 +1,0 @@
-"""Runtime: sockets, TLS, threads and the clock."""

@@ -1,0 +1,1 @@
+"""The server: what it accepts, whom it knows, where it connects to."""

@@ -1,0 +1,240 @@
+"""What becomes of one accepted connection: TLS, knock, handshake, then its session (protocol 3). One thread each."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from ..crypto.identity import ServerKey
+from ..crypto.seal import Opener
+from ..facts import limits, wire
+from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, NotOurs, ProtocolError, Refused
+from ..facts.wire import EncryptType, Refusal
+from ..net.connect import Context, accept
+from ..net.link import Link
+from ..net.timers import now
+from ..protocol import frames, welcome
+from ..protocol.handshake import Keys, Terms
+from ..protocol.welcome import Authorised, Challenge, Hello, Welcomed
+from ..session.conversation import Conversation
+from ..session.liveness import Liveness
+from ..session.tunnel import Attached, Outcome
+from .authorised import Clients
+from .registry import Hosted, Registry
+from .tarpit import Latecomers
+from .tunnel import RefreshPolicy, ServerTunnel
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Settings:
+    """What the operator may set: seconds and bytes. `certificate_hash` is of the certificate that we present."""
+
+    context: Context
+    certificate_hash: bytes
+    encrypt_type: EncryptType = EncryptType.AES_256_GCM
+    window: int = limits.WINDOW
+    resume: int = limits.RESUME
+    heartbeat: int = limits.HEARTBEAT
+    refresh: RefreshPolicy = field(default_factory=RefreshPolicy)
+
+
+class SharedNonces(welcome.Nonces):
+    """The set of nonces of all connections; each step under a lock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+
+    def seen(self, hour: int, nonce: bytes) -> bool:
+        """As in Nonces."""
+        with self._lock:
+            return super().seen(hour, nonce)
+
+    def put(self, hour: int, nonce: bytes, now_hour: int) -> bool:
+        """As in Nonces."""
+        with self._lock:
+            return super().put(hour, nonce, now_hour)
+
+
+class Reception:
+    """Shared by all connections of a server."""
+
+    def __init__(self, key: ServerKey, clients: Clients, settings: Settings, latecomers: Latecomers) -> None:
+        self.registry = Registry()
+        self.draining = 0.0  # when a draining server ends what still runs
+        self._key, self._clients, self._settings = key, clients, settings
+        self._latecomers = latecomers
+        self._nonces = SharedNonces()
+
+    def receive(self, raw: socket.socket, peer: str, authenticated: Callable[[], None]) -> None:
+        """The body of a connection's thread, to the end of its session; `authenticated()` frees its place."""
+        accepted = now()
+        deadline = accepted + limits.HANDSHAKE
+        try:
+            link = accept(raw, self._settings.context, deadline)
+        except (OSError, NetworkError) as error:
+            log.debug("%s: no TLS: %s", peer, error)
+            return
+        try:
+            talk, hello = self._hello(link, deadline)
+        except (NotOurs, NetworkError) as error:
+            log.debug("%s: not ours: %s", peer, error)
+            authenticated()
+            self._latecomers.add(accepted, link)
+            return
+        except NitroSocksError as error:
+            log.warning("%s: the handshake failed: %s", peer, error)
+            link.close()
+            return
+        try:
+            self._converse(talk, hello, peer, authenticated)
+        except Refused as error:
+            log.info("%s: %s", peer, error)
+            with suppress(NetworkError):
+                link.write_all(hello.refusal(error.reason), deadline)
+            link.close(now() + 1.0)
+        except NotAuthorised as error:
+            log.warning("%s: %s", peer, error)  # it names the client
+            link.close()
+        except (NitroSocksError, OSError) as error:
+            level = logging.INFO if isinstance(error, NetworkError) else logging.WARNING
+            log.log(level, "%s: the handshake failed: %s", peer, error)
+            link.close()
+        except BaseException:
+            link.close()
+            raise
+
+    def _hello(self, link: Link, deadline: float) -> tuple[Conversation, Hello]:
+        """The knock and the first Enc; raises NotOurs or NetworkError for what is not ours (protocol 3.6)."""
+        first = link.read_first(deadline)
+        talk = Conversation(link, deadline, first[wire.KNOCK :])
+        return talk, talk.run(welcome.read_hello(self._key, first, int(time.time()) // 3600, self._nonces))
+
+    def _converse(self, talk: Conversation, hello: Hello, peer: str, authenticated: Callable[[], None]) -> None:
+        if not hello.fresh:
+            raise Refused(Refusal.FULL)
+        if hello.kind == wire.KIND_GREETING:
+            hosted = self._welcome(talk, hello, peer)
+            first, opener = b"", None
+        else:
+            hosted, first, opener = self._resume(talk, hello, peer)
+        authenticated()
+        if self.draining:  # looked at after the session is in the registry, so that none is left without
+            hosted.tunnel.outbound.mail.goaway = frames.goaway(max(0, int(self.draining - now())))
+        outcome = Outcome.LOST
+        try:
+            outcome = hosted.tunnel.run(talk.link, first, opener)
+        finally:
+            log.info("%s: %s: connection ended: %s", peer, hosted.name, hosted.tunnel.reason or "released")
+            self.registry.leave(hosted, outcome)
+
+    # -- GREETING ---------------------------------------------------------------------------------------------------
+
+    def _welcome(self, talk: Conversation, hello: Hello, peer: str) -> Hosted:
+        settings, known = self._settings, []
+        terms = Terms(settings.encrypt_type, os.urandom(wire.SESSION_ID), b"", 0, settings.resume, settings.heartbeat)
+
+        def lookup(client_id: bytes) -> Authorised | None:
+            client = self._clients.lookup(client_id)
+            if client is None:
+                return None
+            if self.draining:
+                raise Refused(Refusal.DRAINING)
+            terms.window = self.registry.reserve(client_id, settings.window)
+            known.append(client.authorised)
+            return client.authorised
+
+        challenge = Challenge(settings.certificate_hash, lambda: time.time_ns() // 1_000_000)
+        try:
+            welcomed = talk.run(welcome.welcome(hello, lookup, challenge, terms, os.urandom))
+            hosted = self._host(welcomed)
+            self.registry.add(hosted, talk.link)  # before SESSION leaves: the client may resume as soon as it has it
+        except BaseException as error:
+            for client in known:
+                self.registry.give_back(client.public.client_id, terms.window)
+                if isinstance(error, NetworkError | ProtocolError):
+                    raise NotAuthorised(_blame(client.name, error, now() >= talk.deadline)) from None
+            raise
+        try:
+            talk.link.write_all(welcomed.session, talk.deadline)
+        except NetworkError:
+            self.registry.leave(hosted, Outcome.LOST)
+            raise
+        log.info("%s: %s: session begins", peer, hosted.name)
+        return hosted
+
+    def _host(self, welcomed: Welcomed) -> Hosted:
+        client_id, policy = welcomed.client.public.client_id, self._settings.refresh
+        tunnel = ServerTunnel(self._key, welcomed, lambda: self._clients.lookup(client_id), policy)
+        try:
+            return Hosted(tunnel, Liveness(tunnel, policy.every), welcomed.terms.window)
+        except BaseException:
+            tunnel.dispose("it could not begin")
+            raise
+
+    # -- RESUME -----------------------------------------------------------------------------------------------------
+
+    def _resume(self, talk: Conversation, hello: Hello, peer: str) -> tuple[Hosted, bytes, Opener]:
+        found: list[Hosted] = []
+
+        def lookup(session_id: bytes) -> tuple[Authorised | None, bytes, int] | None:
+            hosted = self.registry.find(session_id)
+            if hosted is None:
+                return None
+            found.append(hosted)
+            client = self._clients.standing().get(hosted.tunnel.client.public.client_id)
+            return client.authorised if client else None, hosted.tunnel.terms.resume_secret, hosted.attempt
+
+        try:
+            _, attempt, request = talk.run(welcome.read_resume(hello, lookup))
+        except Refused as error:
+            if error.reason is Refusal.UNKNOWN_CLIENT and found:
+                self.registry.forget(found[0], "the client was revoked")
+            raise
+        hosted = found[0]
+        self.registry.claim(hosted, attempt, talk.link)
+        try:
+            keys, first, opener = self._recover(talk, hosted.tunnel, request)
+        except Refused:
+            self.registry.leave(hosted, Outcome.OVER)
+            raise
+        except BaseException:
+            self.registry.leave(hosted, Outcome.LOST)
+            raise
+        hosted.tunnel.attach(Attached(keys, request.ephemeral), request.received)
+        self.registry.moved(hosted)
+        log.info("%s: %s: session goes on", peer, hosted.name)
+        return hosted, first, opener
+
+    def _recover(
+        self, talk: Conversation, tunnel: ServerTunnel, request: welcome.Resume
+    ) -> tuple[Keys, bytes, Opener]:
+        """RECOVERED, and the first frame behind it, which moves the session (protocol 3.5)."""
+        if not tunnel.may_have_received(request.received):
+            raise Refused(Refusal.UNKNOWN_SESSION)
+        received = tunnel.inbound.receiving.received
+        dialogue = welcome.recover(request, tunnel.client, received, self._settings.certificate_hash, os.urandom)
+        keys, link = talk.run(dialogue), talk.link
+        opener, late = tunnel.opener(keys), now() + limits.FIRST_FRAME
+        head = link.read_exactly(wire.LENGTH, late)
+        frame = head + link.read_exactly(opener.frame_size(head) - wire.LENGTH, late)
+        plain = bytearray(len(frame))
+        size = opener.open(memoryview(frame), memoryview(plain))
+        return keys, bytes(plain[:size]), opener
+
+
+def _blame(name: str, error: NitroSocksError, late: bool) -> str:
+    """For the log: why a client that is known did not get its session. One with another Token hangs up at CHALLENGE."""
+    if not isinstance(error, NetworkError):
+        return f"client {name}: {error}"
+    if late:
+        return f"{name} did not answer CHALLENGE in time"
+    return f"{name} ended the handshake after CHALLENGE: its Token differs, or bytes were changed"

@@ -1,0 +1,185 @@
+"""cli: every class of error has its exit code and its one line; what docopt does not take is 64."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nitrosocks_lib import __version__
+from nitrosocks_lib.cli import main as cli
+from nitrosocks_lib.cli.output import NOTE
+from nitrosocks_lib.cli.usage import USAGE
+from nitrosocks_lib.facts import errors
+from nitrosocks_lib.facts.errors import NitroSocksError
+from nitrosocks_lib.facts.wire import Abort, Refusal
+
+SERVE = ["serve"]
+CONNECT = ["connect", "host", "22"]
+ERRORS: list[tuple[BaseException, int]] = [
+    (errors.UsageError("told"), 64),
+    (errors.KeyFileError("told"), 65),
+    (errors.NetworkError("told"), 69),
+    (errors.SessionLost("told"), 69),
+    (errors.Refused(Refusal.UNKNOWN_SESSION), 69),
+    (errors.Refused(Refusal.FULL), 69),
+    (errors.Refused(Refusal.DRAINING), 69),
+    (errors.Refused(Refusal.NO_COMMON), 76),
+    (errors.CannotCreate("told"), 73),
+    (errors.ProtocolError("told"), 76),
+    (errors.NotOurs("told"), 76),
+    (errors.Unanswered("told"), 76),
+    (errors.DecoyAnswer(b"HTTP/1.1 400"), 76),
+    (errors.CutShort("told"), 76),
+    (errors.Violation("told", Abort.LIMIT), 76),
+    (errors.BadFrame("told"), 76),
+    (errors.NotAuthorised("told"), 77),
+    (errors.ConfigurationError("told"), 78),
+    (NitroSocksError("told"), 70),
+]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs main with a command that raises this, or returns it; exit code and the lines on stderr."""
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # main sets it
+    monkeypatch.setattr(cli, "_raise_descriptor_limit", lambda: None)
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+
+    def run(argv: list[str], outcome: Any = 0) -> tuple[int, list[str]]:
+        def command(options: dict[str, Any]) -> int:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return outcome
+
+        monkeypatch.setattr(cli, "_COMMANDS", dict.fromkeys(cli._COMMANDS, command))
+        code = cli.main(argv)
+        return code, capsys.readouterr().err.splitlines()
+
+    return run
+
+
+def classes(base: type = NitroSocksError) -> set[type]:
+    return {base}.union(*map(classes, base.__subclasses__()))
+
+
+def test_every_class_of_error_is_here() -> None:
+    ours = {kind for kind in classes() if kind.__module__ == errors.__name__}
+    assert ours == {type(error) for error, _ in ERRORS}
+
+
+@pytest.mark.parametrize(("error", "code"), ERRORS, ids=lambda value: type(value).__name__)
+def test_exit_codes(error: NitroSocksError, code: int, run) -> None:
+    assert run(SERVE, error) == (code, [f"nitrosocks: {error}"])
+    assert cli.exit_code(error) == code
+
+
+@pytest.mark.parametrize(("error", "code"), ERRORS, ids=lambda value: type(value).__name__)
+def test_exit_codes_of_connect(error: NitroSocksError, code: int, run) -> None:
+    assert run(CONNECT, error)[0] == (64 if code == 64 else 255)
+
+
+@pytest.mark.parametrize(("code", "connects"), [(0, 0), (64, 64), (70, 255), (255, 255)])
+def test_what_a_command_returns(code: int, connects: int, run) -> None:
+    assert run(SERVE, code) == (code, []) and run(CONNECT, code) == (connects, [])
+
+
+def test_a_hint_stands_on_the_same_line(run) -> None:
+    assert run(SERVE, errors.NetworkError("no", "try this")) == (69, ["nitrosocks: no; try this"])
+
+
+FAULTS = [
+    (KeyboardInterrupt(), 130, False),
+    (BrokenPipeError(errno.EPIPE, "x"), 70, False),
+    (ValueError("oops"), 70, True),
+    (OSError(5, "x"), 70, True),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "ours"), FAULTS, ids=lambda value: type(value).__name__)
+def test_faults_and_interrupts(
+    error: BaseException, code: int, ours: bool, run, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(SERVE, error) == (code, [])
+    assert ("a fault of ours" in caplog.text) is ours
+
+
+# -- docopt -----------------------------------------------------------------------------------------------------------
+
+BAD = [
+    ([], "no command"),
+    (["-v"], "no command"),
+    (["fly"], "no such command"),
+    (["--listen", ":1"], "no command"),
+    (["serve", "x"], "'serve'"),
+    (["serve", "--what"], "'serve'"),
+    (["serve", "--listen"], "'serve'"),
+    (["serve", "--cert", "x"], "'serve'"),
+    (["serve", "-L", "1:a:2"], "'serve'"),
+    (["forward"], "'forward'"),
+    (["forward", "-L"], "'forward'"),
+    (["forward", "-L", "1:a:2", "-4", "-6"], "'forward'"),
+    (["connect"], "'connect'"),
+    (["connect", "a", "1", "2"], "'connect'"),
+    (["keygen", "alice"], "'keygen'"),
+    (["keygen", "--server", "a:1"], "'keygen'"),
+]
+
+
+@pytest.mark.parametrize(("argv", "told"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_words_that_are_not_taken(argv: list[str], told: str, run) -> None:
+    code, lines = run(argv)
+    assert code == 64 and len(lines) == 1
+    assert lines[0].startswith("nitrosocks: ") and told in lines[0] and lines[0].endswith("see: nitrosocks --help")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["keygen"], ["keygen", "alice", "--server", "a:1", "--permit", "b:2", "--permit", "c:3", "-o", "-", "--force"],
+        ["serve"], ["serve", "--listen", ":1", "--listen", ":2", "--cert", "c", "--key", "k", "-vv"],
+        ["forward", "-L", "1:a:2", "-L", "3:b:4", "-N", "-i", "p", "--retry", "--warm", "3", "-4", "-q"],
+        ["connect", "a:1"], ["connect", "a", "1", "-6"], ["demo"], ["demo", "--keep", "d"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_words_that_are_taken(argv: list[str], run) -> None:
+    assert run(argv, 0) == (0, [])
+
+
+@pytest.mark.parametrize("argv", [["-h"], ["--help"], ["--hel"], ["serve", "-h"], ["-V"], ["--version"]], ids=" ".join)
+def test_help_and_version(argv: list[str], run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(argv) == 0
+    out, err = capsys.readouterr()
+    assert err == "" and (out == f"nitrosocks {__version__}\n" or (argv[-1][:2] != "-V" and out == USAGE))
+
+
+# -- the rest ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_library_without_an_algorithm(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "missing_algorithm", lambda: "ML-KEM-768")
+    code, lines = run(SERVE)
+    assert code == 70 and len(lines) == 1 and "ML-KEM-768" in lines[0] and "cryptography" in lines[0]
+
+
+def test_a_thread_that_fails_is_logged(run, caplog: pytest.LogCaptureFixture) -> None:
+    run(SERVE)
+    hook, failure = threading.excepthook, ValueError("for a test")
+    hook(SimpleNamespace(exc_type=SystemExit, exc_value=SystemExit(1), thread=None))  # type: ignore[arg-type]
+    assert caplog.text == ""
+    thread = threading.Thread(name="outbound")
+    hook(SimpleNamespace(exc_type=ValueError, exc_value=failure, thread=thread))  # type: ignore[arg-type]
+    assert "a thread failed (outbound)" in caplog.text and "for a test" in caplog.text
+
+
+@pytest.mark.parametrize(("quiet", "verbose", "told"), [(False, 0, True), (True, 0, False), (False, 1, True)])
+def test_notes_are_left_out_by_q(quiet: bool, verbose: int, told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: dict[str, Any] = {}
+    monkeypatch.setattr(logging, "basicConfig", lambda **given: settings.update(given))
+    cli._speak(verbose, quiet)
+    assert (settings["level"] <= NOTE) is told and settings["format"] == "nitrosocks: %(message)s"

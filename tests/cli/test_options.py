@@ -1,0 +1,199 @@
+"""specs: what people write behind options, and what they read when it is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from nitrosocks_lib.cli import options as specs
+from nitrosocks_lib.client.forward import LOOPBACK
+from nitrosocks_lib.facts import limits
+from nitrosocks_lib.facts.errors import UsageError
+from nitrosocks_lib.facts.wire import EncryptType, Kind
+from nitrosocks_lib.protocol.frames import Target
+from nitrosocks_lib.server.tunnel import RefreshPolicy
+
+DIGITS = "9" * 5_000  # more than int() takes
+
+
+def wrong(call: Callable[[], object]) -> str:
+    """The text of the UsageError: one line."""
+    with pytest.raises(UsageError) as failure:
+        call()
+    text = f"{failure.value}; {failure.value.hint}"
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize(
+    ("spec", "near", "port", "host", "hostport"),
+    [
+        ("8080:intranet.example:80", LOOPBACK, 8080, "intranet.example", 80),
+        ("0:a:1", LOOPBACK, 0, "a", 1),
+        (":8080:a:80", "", 8080, "a", 80),
+        ("*:8080:a:80", "", 8080, "a", 80),
+        ("10.0.0.1:8080:a:80", "10.0.0.1", 8080, "a", 80),
+        ("[::1]:8080:a:80", "::1", 8080, "a", 80),
+        ("8080:[2001:db8::1]:80", LOOPBACK, 8080, "2001:db8::1", 80),
+        ("[::]:8080:[::1]:65535", "::", 8080, "::1", 65_535),
+        ("localhost:1:localhost:2", "localhost", 1, "localhost", 2),
+    ],
+)
+def test_forwards(spec: str, near: str, port: int, host: str, hostport: int) -> None:
+    made = specs.forward(spec)
+    assert (made.host, made.port, made.target) == (near, port, Target(Kind.TCP, host, hostport))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "", ":", "::", ":::", "8080", "8080:a", "8080:a:", ":a:80", "8080::80", "a:b:c:d:e", "8080:a:80:", "x:a:80",
+        "8080:a:x", "65536:a:80", "8080:a:65536", "8080:a:0", "-1:a:80", "8080:a:+80", "8080:a: 80", "8080:a:８０",
+        "8080:::1:80", "8080:[::1:80", "8080:[::1]80", "8080:x[::1]:80", "]:1:a:2", "[", "]", "8080:a:" + DIGITS,
+    ],
+)  # fmt: skip
+def test_forwards_that_are_none(spec: str) -> None:
+    assert wrong(lambda: specs.forward(spec)).startswith(f"-L {spec}")
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "target"),
+    [
+        ("a.example:22", None, Target(1, "a.example", 22)),
+        ("[::1]:22", None, Target(1, "::1", 22)),
+        ("a.example", "22", Target(1, "a.example", 22)),
+        ("[::1]", "22", Target(1, "::1", 22)),
+        ("::1", "22", Target(1, "::1", 22)),
+    ],
+)
+def test_destinations(host: str, port: str | None, target: Target) -> None:
+    assert specs.destination(host, port) == target
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [("a", None), ("", None), (":22", None), ("a:0", None), ("a:x", None), ("a", ""), ("a", "0"), ("a", "65536"),
+     ("", "22"), ("[]", "22"), ("::1:22", None), ("a/b:22", None)],
+)  # fmt: skip
+def test_destinations_that_are_none(host: str, port: str | None) -> None:
+    wrong(lambda: specs.destination(host, port))
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [(":8443", ("", 8443)), ("*:1", ("", 1)), ("127.0.0.1:0", ("127.0.0.1", 0)), ("[::1]:443", ("::1", 443))],
+)
+def test_listening_addresses(text: str, address: tuple[str, int]) -> None:
+    assert specs.listen(text) == address
+
+
+@pytest.mark.parametrize("text", ["8443", "0", "99999"])
+def test_a_port_alone_is_no_listening_address(text: str) -> None:
+    assert wrong(lambda: specs.listen(text)) == f"--listen {text}: a port alone; write it as host:port or :{text}"
+
+
+@pytest.mark.parametrize(
+    ("rule", "better"),
+    [("localhost:22", "127.0.0.1:22"), ("LocalHost.:*", "127.0.0.1:*"), ("a.localhost:1-2", "127.0.0.1:1-2"),
+     ("udp:localhost:53", "udp:127.0.0.1:53"), ("localhost.localdomain:1", "127.0.0.1:1"), ("mylocalhost:1", None),
+     ("127.0.0.1:22", None), ("[::1]:22", None), ("*:22", None), ("/localhost:1", None)],
+)  # fmt: skip
+def test_rules_that_permit_nothing(rule: str, better: str | None) -> None:
+    assert list(specs.futile([rule, "a.example:1"])) == ([(rule, better)] if better else [])
+
+
+@pytest.mark.parametrize("text", ["", "8443", ":", ":x", ":65536", "::1:443", "[::1]", "http://a:1"])
+def test_listening_addresses_that_are_none(text: str) -> None:
+    wrong(lambda: specs.listen(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"), [("0", 0), ("1", 1), ("64K", 65_536), ("2m", 2 << 20), ("4G", 4 << 30), ("1t", 1 << 40)]
+)
+def test_sizes(text: str, bytes_: int) -> None:
+    assert specs.size("--x", text) == bytes_
+
+
+BAD_NUMBERS = ["", " ", "x", "-1", "+1", "1.5", "1e3", "1KB", "K", "²", "٣", "1_000", "0x10"]
+
+
+@pytest.mark.parametrize("text", [*BAD_NUMBERS, DIGITS, DIGITS + "G"])
+def test_sizes_that_are_none(text: str) -> None:
+    assert wrong(lambda: specs.size("--x", text)).startswith(f"--x {text}")
+
+
+@pytest.mark.parametrize(("text", "window"), [(None, limits.WINDOW), ("64K", 65_536), ("64M", 64 << 20)])
+def test_windows(text: str | None, window: int) -> None:
+    assert specs.window(text) == window
+
+
+@pytest.mark.parametrize("text", ["0", "65535", "63K", "65M", "1G", *BAD_NUMBERS])
+def test_windows_that_are_none(text: str) -> None:
+    assert "--window" in wrong(lambda: specs.window(text))
+
+
+@pytest.mark.parametrize(("text", "number"), [(None, 7), ("3", 3), ("10", 10), ("007", 7)])
+def test_whole_numbers(text: str | None, number: int) -> None:
+    assert specs.whole("--x", text, 7, 3, 10) == number
+
+
+@pytest.mark.parametrize("text", ["2", "11", DIGITS, *BAD_NUMBERS])
+def test_whole_numbers_that_are_none(text: str) -> None:
+    assert wrong(lambda: specs.whole("--x", text, 7, 3, 10)).startswith(f"--x {text}: not a number from 3 to 10")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [(None, limits.HEARTBEAT), ("5", 5), ("300", 300)])
+def test_heartbeats(text: str | None, seconds: int) -> None:
+    assert specs.heartbeat(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["4", "301", "5s"])
+def test_heartbeats_that_are_none(text: str) -> None:
+    assert "--heartbeat" in wrong(lambda: specs.heartbeat(text))
+
+
+DEFAULT = RefreshPolicy()
+
+
+@pytest.mark.parametrize(
+    ("text", "every", "volume"),
+    [
+        (None, DEFAULT.every, DEFAULT.volume),
+        ("30m", 1_800, DEFAULT.volume),
+        ("1s", 1, DEFAULT.volume),
+        ("4G", DEFAULT.every, 4 << 30),
+        ("60m,64K", 3_600, 65_536),
+        ("64k,90s", 90, 65_536),
+        ("32G", DEFAULT.every, 32 << 30),
+    ],
+)
+def test_refreshes(text: str | None, every: float, volume: int) -> None:
+    assert specs.refresh(text) == RefreshPolicy(every, volume)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0s", "61m", "0m", "3601s", "63K", "33G", "m", "s", ",", "30m,", "30m 4G", "30h", "²m", "²s", "-1m", "1.5m",
+     DIGITS + "m", DIGITS + "s", DIGITS],
+)  # fmt: skip
+def test_refreshes_that_are_none(text: str) -> None:
+    assert "--refresh" in wrong(lambda: specs.refresh(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "cipher"),
+    [
+        (None, EncryptType(2)),
+        ("aes-256-gcm", EncryptType(2)),
+        ("aes-128-gcm", EncryptType(1)),
+        ("AES-256-GCM", EncryptType(2)),
+    ],
+)
+def test_ciphers(text: str | None, cipher: EncryptType) -> None:
+    assert specs.cipher(text) is cipher
+
+
+@pytest.mark.parametrize("text", ["", "aes", "chacha20-poly1305", "aes-256-gcm "])
+def test_ciphers_that_are_none(text: str) -> None:
+    assert "aes-128-gcm" in wrong(lambda: specs.cipher(text))

@@ -1,0 +1,180 @@
+"""Forwarder: -L listens, hands each connection to the pool, and says what went wrong."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+
+import pytest
+from loopback import dial_tcp, read_exactly, twofold, unused_port
+from pools import WatchedPool
+from world import BOUND, World, echo, read_all
+
+from nitrosocks_lib.client import forward as module
+from nitrosocks_lib.client.forward import Forward, Forwarder
+from nitrosocks_lib.client.session import OWN_END
+from nitrosocks_lib.facts.errors import CannotCreate
+from nitrosocks_lib.facts.wire import Reset
+from nitrosocks_lib.protocol.frames import Reason, Target
+from nitrosocks_lib.session.streams import Stream
+
+
+@pytest.fixture
+def world():
+    with World() as made:
+        yield made
+
+
+def forwarder(world: World, *ports: int) -> tuple[Forwarder, list[int]]:
+    """Listens for each of these target ports; where."""
+    made = Forwarder(world.pool())
+    world.callback(made.stop)
+    bound = [made.listen(Forward("127.0.0.1", 0, Target(1, "127.0.0.1", port)))[1] for port in ports]
+    made.start()
+    return made, bound
+
+
+def test_each_listener_leads_to_its_target(world: World) -> None:
+    ports = [world.target(lambda sock, n=n: sock.sendall(b"%d" % n)) for n in range(3)]
+    _, bound = forwarder(world, *ports)
+    for n, port in enumerate(bound * 2):
+        with dial_tcp(port) as sock:
+            assert read_all(sock) == b"%d" % (n % 3)
+
+
+def test_many_connections(world: World) -> None:
+    _, (port,) = forwarder(world, world.target(echo))
+    socks = [dial_tcp(port) for _ in range(30)]
+    for n, sock in enumerate(socks):
+        sock.sendall(b"%03d" % n)
+    for n, sock in enumerate(socks):
+        with sock:
+            assert read_exactly(sock, 3) == b"%03d" % n
+
+
+def test_what_is_refused_is_reset_and_told(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, told, report = unused_port(), threading.Event(), module._report
+    monkeypatch.setattr(module, "_report", lambda stream: (report(stream), told.set()))
+    _, (port,) = forwarder(world, target)
+    with caplog.at_level(logging.WARNING), dial_tcp(port) as sock:
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+        assert told.wait(BOUND)
+    assert f"127.0.0.1:{target}: refused by the server: 127.0.0.1:{target}: connection refused" in caplog.text
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_failure_leaves_nothing_bound(before: int, world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        made = Forwarder(world.pool())
+        bound = [made.listen(Forward("127.0.0.1", 0, Target(1, "h", 1)))[1] for _ in range(before)]
+        with pytest.raises(CannotCreate):
+            made.listen(Forward("127.0.0.1", taken.getsockname()[1], Target(1, "h", 1)))
+    for port in bound:
+        socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_stop_accepts_no_more_and_leaves_streams_alone(world: World) -> None:
+    made, (port,) = forwarder(world, world.target(echo))
+    with dial_tcp(port) as sock:
+        sock.sendall(b"x")
+        assert sock.recv(1) == b"x"
+        made.stop()
+        with pytest.raises(ConnectionRefusedError):
+            dial_tcp(port)
+        sock.sendall(b"y")
+        assert sock.recv(1) == b"y"
+
+
+def test_no_descriptor_is_left_just_now(world: World, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+    """It says so, does not spin, and goes on."""
+    fails = [OSError(24, "Too many open files")] * 3
+
+    class Listener:
+        def __init__(self, sock: socket.socket) -> None:
+            self.sock = sock
+
+        def __getattr__(self, name: str):
+            return getattr(self.sock, name)
+
+        def accept(self):
+            if fails:
+                raise fails.pop()
+            return self.sock.accept()
+
+    real = module.bind_all
+    monkeypatch.setattr(module, "bind_all", lambda *address: [Listener(each) for each in real(*address)])
+    monkeypatch.setattr(module, "PAUSE", 0.01)
+    with caplog.at_level(logging.WARNING):
+        _, (port,) = forwarder(world, world.target(echo))
+        with dial_tcp(port) as sock:
+            sock.sendall(b"x")
+            assert sock.recv(1) == b"x"
+    assert caplog.text.count("Too many open files") == 3 and fails == []
+
+
+LOCAL = "INFO host:1: connection reset: the local side broke it"
+REPORTS = {
+    "well ended": ({}, ""),
+    "lost": ({"lost": "no way"}, "WARNING host:1: connection reset: no way"),
+    "our own end": ({"lost": OWN_END}, ""),
+    "refused": ({"refused": Reason(5, "go away")}, "WARNING host:1: refused by the server: go away"),
+    "refused without a text": ({"refused": Reason(5, "")}, "WARNING host:1: refused by the server: reason 5"),
+    "reset": ({"reset_in": Reason(Reset.LOCAL, "")}, "INFO host:1: connection reset: the target's side broke it"),
+    "reset by the local side": ({"failed": True, "reset_in": Reason(Reset.LOCAL, "")}, LOCAL),
+    "written to, and broken": ({"reset_out": Reset.LOCAL, "reset_in": Reason(Reset.LOCAL, "x")}, LOCAL),
+    "broken before it was lost": ({"failed": True, "lost": "no way"}, LOCAL),
+    "refused, and broken": ({"failed": True, "refused": Reason(5, "x")}, "WARNING host:1: refused by the server: x"),
+    "reset with a text": ({"reset_in": Reason(Reset.OTHER, "why")}, "INFO host:1: connection reset: why"),
+}
+
+
+@pytest.mark.parametrize(("fields", "told"), REPORTS.values(), ids=REPORTS)
+def test_what_people_are_told(fields: dict, told: str, caplog: pytest.LogCaptureFixture) -> None:
+    stream = Stream(Target(1, "host", 1), None)
+    for name, value in fields.items():
+        setattr(stream, name, value)
+    with caplog.at_level(logging.INFO):
+        module._report(stream)
+    assert [f"{each.levelname} {each.getMessage()}" for each in caplog.records] == ([told] if told else [])
+
+
+def test_the_pool_is_shared(world: World) -> None:
+    pool = WatchedPool(world)
+    made = Forwarder(pool)
+    world.callback(made.stop)
+    port = made.listen(Forward("127.0.0.1", 0, Target(1, "127.0.0.1", world.target(echo))))[1]
+    made.start()
+    for _ in range(5):
+        with dial_tcp(port) as sock:
+            sock.sendall(b"x")
+            assert sock.recv(1) == b"x"
+        pool.wait(lambda: pool.made == 1 and pool.free == 1)
+
+
+def test_a_name_is_bound_at_all_its_addresses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    twofold(monkeypatch)
+    made = Forwarder(world.pool())
+    world.callback(made.stop)
+    address = made.listen(Forward("twofold", 0, Target(1, "127.0.0.1", world.target(lambda sock: sock.sendall(b"x")))))
+    made.start()
+    assert address[0] == "127.0.0.1"
+    for host in ("127.0.0.1", "127.0.0.2"):
+        with socket.create_connection((host, address[1]), BOUND) as sock:
+            assert sock.recv(1) == b"x"
+
+
+def test_the_other_loopback_address_is_taken(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("network namespaces: no IPv6 here")
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
+        port = other.getsockname()[1]
+        made = Forwarder(world.pool())
+        world.callback(made.stop)
+        assert made.listen(Forward("127.0.0.1", port, Target(1, "h", 1))) == ("127.0.0.1", port)
+    assert [each.getMessage() for each in caplog.records].count(
+        f"something else listens on [::1]:{port}; connections to that address do not come here"
+    ) == 1

@@ -1,0 +1,103 @@
+"""facts/limits against the numbers of docs/protocol.md, and what the limits promise one another."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from nitrosocks_lib.facts import limits, wire
+
+PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "h": 3600, "min": 60, "ms": 0.001}
+
+
+def number(stated: str) -> float:
+    """The number in braces, with its unit: {2^20}, {64 GiB}, {1,024}, {± 30 %}."""
+    (text,) = re.findall(r"\{(.*)\}", stated)
+    digits, _, unit = re.sub(r"[,±]|(?<=\d) (?=\d{3})", "", text).strip().partition(" ")
+    base, _, power = digits.partition("^")
+    return (int(base) ** int(power or 1)) * (0.01 if unit == "%" else UNITS.get(unit, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "stated"),
+    [
+        ("PAD_MAX", "`pad` is drawn anew for each message, from 0 to {1024}"),
+        ("WINDOW_MIN", "{64 KiB} to 64 MiB (65 536"),
+        ("WINDOW_MAX", "64 KiB to {64 MiB} (65 536"),
+        ("WINDOW", "its own bound (default {4 MiB})"),
+        ("RESUME_MAX", "| resume | 0 to {86 400} s |"),
+        ("HEARTBEAT_MIN", "| heartbeat | {5} to 300 s |"),
+        ("HEARTBEAT_MAX", "| heartbeat | 5 to {300} s |"),
+        ("ADDRESS_MAX", "n ≤ {255} and n + 2"),
+        ("NONCES_PER_HOUR", "When an hour's set holds {2^20} nonces"),
+        ("TOTP_STEP", "steps of {30} s"),
+        ("CLOCK_SKEW", "more than {30} s away from server time"),
+        ("HANDSHAKE", "A knock whose first Enc is not complete {10} s after accept"),
+        ("FIRST_FRAME", "first frame has not opened {10} s after RECOVERED"),
+        ("LATE", "closes `{30} + (u16 of"),
+        ("KEY_FRAMES", "at most {2^22} frames"),
+        ("KEY_BYTES", "frames or {64 GiB}"),
+        ("KEY_AGE", "whose frame keys are older than {2 h}"),
+        ("REFRESH", "by default after {30 min}"),
+        ("REFRESH_BYTES", "30 min, {4 GiB} or"),
+        ("REFRESH_FRAMES", "or {2^20} frames of either direction"),
+        ("REFRESH_MAX", "The interval is {60 min} at most"),
+        ("REFRESH_ANSWER", "a server without REFRESHED {60} s after REFRESH"),
+        ("REFRESH_ANSWER", "a client without SWITCH {60} s after REFRESHED"),
+        ("DATA_FRAMES", "at most {1,024} DATA frames"),
+        ("ACK_BYTES", "acknowledged at least every {256 KiB}"),
+        ("ACK_FRAMES", "every {64} frames"),
+        ("ACK_DELAY", "within {100 ms}"),
+        ("HEARTBEAT_JITTER", "`heartbeat` seconds ({± 30 %})"),
+        ("RELEASE", "or after {5} s, whichever is first"),
+        ("RELEASE", "without DISCONNECT_ACK closes after {5} s"),
+    ],
+)
+def test_a_limit_is_that_of_the_page(name: str, stated: str) -> None:
+    assert stated.replace("{", "").replace("}", "") in PAGE
+    assert getattr(limits, name) == pytest.approx(number(stated))
+
+
+def test_three_silent_periods() -> None:
+    assert "Three silent periods" in PAGE and limits.SILENT_PERIODS == 3
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high"),
+    [
+        ("WINDOW_MIN", "WINDOW", "WINDOW_MAX"),
+        ("HEARTBEAT_MIN", "HEARTBEAT", "HEARTBEAT_MAX"),
+        ("ACK_DELAY", "RESUME", "RESUME_MAX"),
+        ("REFRESH_ANSWER", "REFRESH", "REFRESH_MAX"),
+        ("REFRESH", "REFRESH_MAX", "KEY_AGE"),  # a key is refreshed long before it is too old or worn out
+        ("ACK_FRAMES", "REFRESH_FRAMES", "KEY_FRAMES"),
+        ("ACK_BYTES", "REFRESH_BYTES", "KEY_BYTES"),
+        ("ACK_FRAMES", "ACK_FRAMES", "DATA_FRAMES"),
+        ("BACKOFF_FIRST", "BACKOFF_FIRST", "BACKOFF_MAX"),
+        ("WARM", "WARM", "WARM_MAX"),
+        ("WARM_MAX", "WARM_MAX", "SESSIONS_PER_CLIENT"),
+    ],
+)
+def test_defaults_lie_within_their_bounds(low: str, value: str, high: str) -> None:
+    assert getattr(limits, low) <= getattr(limits, value) <= getattr(limits, high)
+
+
+def test_a_full_data_frame_fills_tls_records_to_the_byte() -> None:
+    record = 16_384
+    assert limits.DATA_SIZE <= wire.DATA_MAX == limits.WINDOW_MIN
+    assert (limits.DATA_SIZE + 1 + wire.FRAME_OVERHEAD) % record == 0
+    assert record == limits.FIRST_READ and limits.SLOT == 1 + wire.DATA_MAX
+
+
+def test_three_silent_periods_stay_below_what_proxies_cut() -> None:
+    assert limits.HEARTBEAT * limits.SILENT_PERIODS <= 60
+    assert limits.HEARTBEAT * (1 + limits.HEARTBEAT_JITTER) < 60
+
+
+def test_a_session_outlives_the_silence_that_reveals_its_loss() -> None:
+    assert limits.RESUME > limits.HEARTBEAT * limits.SILENT_PERIODS * (1 + limits.HEARTBEAT_JITTER)
+
+
+def test_one_client_cannot_take_the_whole_budget_at_once() -> None:
+    assert limits.BUDGET_SHARE > 1 and 2 * limits.WINDOW < limits.BUDGET // limits.BUDGET_SHARE

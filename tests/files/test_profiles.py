@@ -1,0 +1,215 @@
+"""Authorised clients and profiles; test_profiles_server.py has the rest."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from keys import SERVER, put
+
+from nitrosocks_lib.crypto.identity import ClientKey
+from nitrosocks_lib.facts.errors import KeyFileError, UsageError
+from nitrosocks_lib.facts.wire import Kind
+from nitrosocks_lib.files import profiles
+from nitrosocks_lib.files.keyfiles import b32, b64
+
+RULES = ["db.example:*"], ["127.0.0.1:*"]
+PROFILE, CLIENT = profiles.make_client("alice", ["tunnel.example:443"], SERVER.public, *RULES)
+
+
+# Clients
+
+
+def test_a_client_and_its_profile_fit_together(tmp_path: Path) -> None:
+    profile = profiles.load_profile(put(profiles.profile_path(tmp_path, "alice"), PROFILE))
+    client = profiles.load_client(put(profiles.client_path(tmp_path, "alice"), CLIENT))
+    assert (tmp_path / "alice.profile").exists() and (tmp_path / "clients.d" / "alice.toml").exists()
+    assert profile.name == client.name == client.authorised.name == "alice"
+    assert profile.servers == (("tunnel.example", 443),)
+    assert profile.credentials.server_public == SERVER.public
+    assert profile.credentials.key.public == client.authorised.public.raw
+    assert profile.credentials.token == client.authorised.token and len(client.authorised.token) == 32
+    assert client.permit.permits("db.example", "10.0.0.1", 5432, Kind.TCP)
+    assert not client.permit.permits("x.example", "10.0.0.1", 5432, Kind.TCP)
+    assert client.listen.permits("127.0.0.1", "127.0.0.1", 0, Kind.TCP)
+
+
+def test_the_files_have_the_keys_of_the_protocol() -> None:
+    assert list(tomllib.loads(PROFILE)) == ["name", "server", "server_public", "secret", "token"]
+    assert list(tomllib.loads(CLIENT)) == ["name", "public", "token", "permit", "listen"]
+    assert tomllib.loads(CLIENT)["permit"] == ["db.example:*"] and tomllib.loads(CLIENT)["listen"] == ["127.0.0.1:*"]
+
+
+def test_each_client_has_secrets_of_its_own() -> None:
+    one, other = (map(tomllib.loads, profiles.make_client("alice", ["h:1"], SERVER.public, [])) for _ in range(2))
+    for mine, yours in zip(one, other, strict=True):
+        assert all(mine[key] != yours[key] for key in ("secret", "public", "token") if key in mine)
+
+
+def test_several_servers_are_kept_in_order(tmp_path: Path) -> None:
+    text, _ = profiles.make_client("a", ["one.example:443", "[2001:db8::1]:8443"], SERVER.public, [])
+    profile = profiles.load_profile(put(tmp_path / "a.profile", text))
+    assert profile.servers == (("one.example", 443), ("2001:db8::1", 8443))
+
+
+def test_a_client_without_rules_may_nothing(tmp_path: Path) -> None:
+    client = profiles.load_client(put(tmp_path / "a.toml", CLIENT, permit=None, listen=None))
+    assert client.permit.texts == client.listen.texts == ()
+
+
+@pytest.mark.parametrize("name", ["a", "A.b_c-9", "_x", "-x", "9", "n" * 64, "a..b"])
+def test_names(tmp_path: Path, name: str) -> None:
+    profiles.make_client(name, ["h:1"], SERVER.public, [])
+    assert profiles.client_path(tmp_path, name).parent == tmp_path / "clients.d"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".a", "a/b", "../a", "a b", "ä", "a\n", "a\0", "n" * 65, "a:b", "٣"])
+def test_bad_names(tmp_path: Path, name: str) -> None:
+    for make in (profiles.client_path, profiles.profile_path):
+        with pytest.raises(UsageError, match="is not a name for a client") as caught:
+            make(tmp_path, name)
+        assert caught.value.hint
+    with pytest.raises(UsageError, match="is not a name for a client"):
+        profiles.make_client(name, ["h:1"], SERVER.public, [])
+
+
+@pytest.mark.parametrize(
+    ("servers", "permit", "listen", "reason"),
+    [
+        ([], [], [], "needs the address of its server"),
+        (["h"], [], [], "'h' has no port"),
+        (["h:1", "h:0"], [], [], "between 1 and 65535"),
+        (["h:1"], ["x"], [], "rule 'x' has no port"),
+        (["h:1"], [], ["127.1:80"], "rule '127.1:80'"),
+    ],
+)
+def test_clients_that_are_not_made(servers: list[str], permit: list[str], listen: list[str], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        profiles.make_client("a", servers, SERVER.public, permit, listen)
+
+
+NO_KEY = b"\xff" * 1184 + ClientKey(bytes(32)).public[1184:]  # ML-KEM coefficients out of range
+SMALL_ORDER = ClientKey(bytes(32)).public[:1184] + bytes(32) + ClientKey(bytes(32)).public[1216:]  # of X25519
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"name": None}, "'name' is missing"),
+        ({"name": "../x"}, "'name': '../x' is not a name for a client"),
+        ({"name": 5}, "'name' is not a text"),
+        ({"public": None, "token": None}, "'public', 'token' are missing"),
+        ({"public": "?"}, "'public' is not base64"),
+        ({"public": b64(SERVER.public)}, "'public' has 1216 bytes, not 3200"),
+        ({"public": b64(NO_KEY)}, "'public': not a KEM public key"),
+        ({"public": b64(SMALL_ORDER)}, "'public': not a usable KEM public key"),
+        ({"token": b32(bytes(20))}, "'token' has 20 bytes, not 32"),
+        ({"token": b64(bytes(32))}, "'token' is not base32 without padding"),
+        ({"permit": "host:1"}, "'permit' is not a list of texts"),
+        ({"permit": [22]}, "'permit' is not a list of texts"),
+        ({"permit": ["host"]}, "'permit': rule 'host' has no port"),
+        ({"listen": ["*:1-0"]}, "'listen': rule '*:1-0': a port is between 1 and 65535"),
+        ({"permits": []}, "unknown key 'permits'"),
+        ({"secret": "x"}, "unknown key 'secret'"),
+    ],
+)
+def test_bad_client_files(tmp_path: Path, changes: dict[str, object], reason: str) -> None:
+    path = put(tmp_path / "alice.toml", CLIENT, **changes)
+    with pytest.raises(KeyFileError) as caught:
+        profiles.load_client(path)
+    assert str(caught.value) == f"{path}: {reason}" and caught.value.hint
+
+
+def test_the_registry_of_a_home(tmp_path: Path) -> None:
+    clients = profiles.open_clients(tmp_path)
+    assert clients.current() == {}
+    put(profiles.client_path(tmp_path, "alice"), CLIENT)
+    client_id = ClientKey(profiles.Table(put(tmp_path / "x", PROFILE)).base64("secret", 32)).client_id
+    found = clients.lookup(client_id)
+    assert found is not None and found.name == "alice"
+
+
+# Profiles
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"name": ".x"}, "'name': '.x' is not a name for a client"),
+        ({"server": None}, "'server' is missing"),
+        ({"server": "tunnel.example"}, "'server': 'tunnel.example' has no port"),
+        ({"server": ["h:1", "h:x"]}, "'server': 'h:x': 'x' is not a port"),
+        ({"server": []}, "'server' names no address"),
+        ({"server": ""}, "'server' is not a text"),
+        ({"server": 443}, "'server' is not a text"),
+        ({"server": [443]}, "'server' is not a list of texts"),
+        ({"server": "x" * 100_000}, f"'server': '{'x' * 40}…' has no port"),
+        ({"name": "x" * 100_000}, f"'name': '{'x' * 40}…' is not a name for a client"),
+        ({"server_public": b64(bytes(1216))}, "'server_public': not a usable KEM public key"),
+        ({"server_public": b64(bytes(1215))}, "'server_public' has 1215 bytes, not 1216"),
+        ({"server_public": b64(b"\xff" * 1216)}, "'server_public': not a KEM public key"),
+        ({"secret": b64(bytes(16))}, "'secret' has 16 bytes, not 32"),
+        ({"token": "a" * 52}, "'token' is not base32 without padding"),
+        ({"token": None}, "'token' is missing"),
+        ({"colour": 1}, "unknown key 'colour'"),
+    ],
+)
+def test_bad_profiles(tmp_path: Path, changes: dict[str, object], reason: str) -> None:
+    path = put(tmp_path / "alice.profile", PROFILE, **changes)
+    with pytest.raises(KeyFileError) as caught:
+        profiles.load_profile(path)
+    assert str(caught.value) == f"{path}: {reason}" and caught.value.hint
+
+
+@pytest.mark.parametrize("changes", [{"secret": None, "token": None}, {}])
+def test_a_passphrase_is_refused_clearly(tmp_path: Path, changes: dict[str, None]) -> None:
+    path = put(tmp_path / "alice.profile", PROFILE, sealed=b64(bytes(117)), **changes)
+    with pytest.raises(KeyFileError, match="this version cannot open passphrase-protected profiles") as caught:
+        profiles.load_profile(path)
+    assert caught.value.hint
+
+
+def test_a_profile_that_is_missing_or_open(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match="no such file") as caught:
+        profiles.load_profile(tmp_path / "alice.profile")
+    assert "nitrosocks keygen NAME --server" in caught.value.hint
+    path = put(tmp_path / "alice.profile", PROFILE)
+    path.chmod(0o640)
+    with pytest.raises(KeyFileError, match="permissions 0640 are too open"):
+        profiles.load_profile(path)
+
+
+def test_the_repr_of_a_profile_shows_no_secret(tmp_path: Path) -> None:
+    profile = profiles.load_profile(put(tmp_path / "alice.profile", PROFILE))
+    assert repr(profile) == "Profile(name='alice', servers=(('tunnel.example', 443),))"
+    with pytest.raises(AttributeError):
+        profile.name = "bob"  # type: ignore[misc]
+    client = profiles.load_client(put(tmp_path / "alice.toml", CLIENT))
+    for secret in (profile.credentials.token, profile.credentials.key.seed):
+        assert repr(secret) not in repr(client) and b32(secret) not in repr(client)
+
+
+@pytest.mark.parametrize(
+    ("names", "environ", "chosen"),
+    [
+        (["default.profile", "alice.profile"], {}, "default.profile"),
+        (["alice.profile", ".hidden.profile", "server.key", "bob.profile~"], {}, "alice.profile"),
+        (["default.profile"], {"NITROSOCKS_PROFILE": "/else/where"}, "/else/where"),
+        (["alice.profile"], {"NITROSOCKS_PROFILE": ""}, "alice.profile"),
+    ],
+)
+def test_the_default_profile(tmp_path: Path, names: list[str], environ: dict[str, str], chosen: str) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    assert profiles.default_profile(tmp_path, environ) == tmp_path / chosen
+
+
+def test_a_choice_is_not_guessed(tmp_path: Path) -> None:
+    for home in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(KeyFileError, match="there is no profile in") as caught:
+            profiles.default_profile(home, {})
+        assert "-i FILE" in caught.value.hint
+    for name in ("bob.profile", "alice.profile"):
+        (tmp_path / name).touch()
+    with pytest.raises(KeyFileError, match="alice.profile, bob.profile") as caught:
+        profiles.default_profile(tmp_path, {})
+    assert "-i FILE" in caught.value.hint and "NITROSOCKS_PROFILE" in caught.value.hint

@@ -1,0 +1,144 @@
+"""The home directory and the server's files in it: the second part of the tests of face/profiles."""
+
+import os
+import ssl
+import stat
+import threading
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import tomli_w
+from keys import SERVER, put
+
+from nitrosocks_lib.crypto.identity import ServerKey
+from nitrosocks_lib.facts.errors import CannotCreate, KeyFileError
+from nitrosocks_lib.files import profiles
+from nitrosocks_lib.files.keyfiles import b64
+
+NOW = datetime.now(UTC)
+
+
+# Home
+
+
+@pytest.mark.parametrize(
+    ("option", "environ", "expected"),
+    [
+        ("/opt", {"NITROSOCKS_HOME": "/env", "XDG_CONFIG_HOME": "/xdg", "HOME": "/home/a"}, "/opt"),
+        (None, {"NITROSOCKS_HOME": "/env", "XDG_CONFIG_HOME": "/xdg", "HOME": "/home/a"}, "/env"),
+        (None, {"XDG_CONFIG_HOME": "/xdg", "HOME": "/home/a"}, "/xdg/nitrosocks"),
+        (None, {"HOME": "/home/a"}, "/home/a/.config/nitrosocks"),
+        ("", {"NITROSOCKS_HOME": "", "XDG_CONFIG_HOME": "", "HOME": "/home/a"}, "/home/a/.config/nitrosocks"),
+        (None, {"XDG_CONFIG_HOME": "relative", "HOME": "/home/a"}, "/home/a/.config/nitrosocks"),
+        ("here", {"HOME": "/home/a"}, "here"),
+    ],
+)
+def test_home(option: str | None, environ: dict[str, str], expected: str) -> None:
+    assert profiles.home(option, environ) == Path(expected)
+
+
+def test_home_without_any_environment_is_absolute() -> None:
+    assert profiles.home(None, {}) == Path("~/.config/nitrosocks").expanduser()
+
+
+# The server
+
+
+def test_a_server_gets_what_it_lacks(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    key, cert, private, made = profiles.ensure_server(home, NOW)
+    assert made == [str(home / "server.key"), str(home / "tls.crt"), str(home / "tls.key")]
+    assert (cert, private) == (home / "tls.crt", home / "tls.key")
+    assert sorted(os.listdir(home)) == ["server.key", "tls.crt", "tls.key"]
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    for path in (home / "server.key", private):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, private)
+    assert tomllib.loads((home / "server.key").read_text()) == {"secret": b64(key.seed), "public": b64(key.public)}
+
+
+def test_what_a_server_has_stays(tmp_path: Path) -> None:
+    key, made = profiles.ensure_server_key(tmp_path)
+    assert made == [str(tmp_path / "server.key")] and os.listdir(tmp_path) == ["server.key"]
+    again, cert, private, made = profiles.ensure_server(tmp_path, NOW)
+    assert again.seed == key.seed and made == [str(cert), str(private)]
+    before = cert.read_bytes(), private.read_bytes()
+    again, *_, made = profiles.ensure_server(tmp_path, NOW)
+    assert again.seed == key.seed and made == [] and (cert.read_bytes(), private.read_bytes()) == before
+    (tmp_path / "server.key").unlink()
+    other, *_, made = profiles.ensure_server(tmp_path, NOW)
+    assert other.seed != key.seed and made == [str(tmp_path / "server.key")]
+
+
+@pytest.mark.parametrize(("gone", "left"), [("tls.crt", "tls.key"), ("tls.key", "tls.crt")])
+def test_half_a_pair_is_not_replaced(tmp_path: Path, gone: str, left: str) -> None:
+    profiles.ensure_server(tmp_path, NOW)
+    (tmp_path / gone).unlink()
+    with pytest.raises(KeyFileError, match=f"{left} is there without {gone}") as caught:
+        profiles.ensure_server(tmp_path, NOW)
+    assert "restore" in caught.value.hint and not (tmp_path / gone).exists()
+
+
+@pytest.mark.parametrize("name", ["server.key", "tls.key"])
+def test_a_server_refuses_secrets_that_others_may_read(tmp_path: Path, name: str) -> None:
+    profiles.ensure_server(tmp_path, NOW)
+    (tmp_path / name).chmod(0o644)
+    with pytest.raises(KeyFileError, match=f"{name}: permissions 0644 are too open"):
+        profiles.ensure_server(tmp_path, NOW)
+
+
+def test_servers_that_start_together_agree(tmp_path: Path) -> None:
+    home, start, results = tmp_path / "home", threading.Barrier(6), []
+
+    def run() -> None:
+        start.wait()
+        key, cert, private, made = profiles.ensure_server(home, NOW)
+        results.append((key.seed, cert.read_bytes(), private.read_bytes(), made))
+
+    threads = [threading.Thread(target=run) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 6 and len({result[:3] for result in results}) == 1
+    assert sorted(path for result in results for path in result[3]) == sorted(str(path) for path in home.iterdir())
+
+
+def test_a_home_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotCreate) as caught:
+        profiles.ensure_server(tmp_path / "file", NOW)
+    assert "--home" in caught.value.hint
+
+
+SERVER_FILE = tomli_w.dumps({"secret": b64(SERVER.seed), "public": b64(SERVER.public)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"secret": None}, "'secret' is missing"),
+        ({"public": None}, "'public' is missing"),
+        ({"secret": 1}, "'secret' is not a text"),
+        ({"secret": "x"}, "'secret' is not base64"),
+        ({"secret": b64(bytes(31))}, "'secret' has 31 bytes, not 32"),
+        ({"secret": b64(bytes(32))}, "'public' does not belong to 'secret'"),
+        ({"public": b64(ServerKey(bytes(32)).public)}, "'public' does not belong to 'secret'"),
+        ({"public": b64(SERVER.public[:-1])}, "'public' has 1215 bytes, not 1216"),
+        ({"token": "x", "Secret": "y"}, "unknown key 'Secret', 'token'"),
+    ],
+)
+def test_bad_server_keys(tmp_path: Path, changes: dict[str, object], reason: str) -> None:
+    path = put(tmp_path / "server.key", SERVER_FILE, **changes)
+    with pytest.raises(KeyFileError) as caught:
+        profiles.load_server(path)
+    assert str(caught.value) == f"{path}: {reason}" and caught.value.hint
+
+
+def test_server_keys(tmp_path: Path) -> None:
+    assert profiles.load_server(put(tmp_path / "server.key", SERVER_FILE)).public == SERVER.public
+    with pytest.raises(KeyFileError, match="no such file") as caught:
+        profiles.load_server(tmp_path / "other.key")
+    assert "nitrosocks keygen" in caught.value.hint

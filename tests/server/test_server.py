@@ -1,0 +1,296 @@
+"""Server: where it listens, how many strangers it bears, and how it drains and stops."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+from links import Threads
+from loopback import dial_tcp
+from pools import WatchedPool
+from world import BOUND, Opened, World, echo, read_all
+
+from nitrosocks_lib.facts import limits
+from nitrosocks_lib.facts.errors import CannotCreate, NitroSocksError, Refused
+from nitrosocks_lib.facts.wire import Abort, Refusal
+from nitrosocks_lib.net.connect import client_context, dial
+from nitrosocks_lib.net.timers import now
+from nitrosocks_lib.server.server import Unauthenticated
+from nitrosocks_lib.session.tunnel import abort_text
+
+
+class Counted(Unauthenticated):
+    """Tells when a connection has been entered, and how many are in."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self.changed, self.entered = threading.Condition(), 0
+
+    def enter(self, raw: socket.socket) -> int:
+        key = super().enter(raw)
+        with self.changed:
+            self.entered += 1
+            self.changed.notify_all()
+        return key
+
+    def leave(self, key: int) -> None:
+        super().leave(key)
+        with self.changed:
+            self.changed.notify_all()
+
+    def wait(self, condition) -> None:
+        with self.changed:
+            assert self.changed.wait_for(condition, BOUND), f"{self.entered=}, {len(self)=}"
+
+
+def counted(world: World, most: int) -> Counted:
+    world.server._unauthenticated = Counted(most)
+    return world.server._unauthenticated
+
+
+@pytest.fixture
+def pairs():
+    """As many as are asked for; closed at the end."""
+    made: list[socket.socket] = []
+
+    def make(count: int) -> list[tuple[socket.socket, socket.socket]]:
+        pairs = [socket.socketpair() for _ in range(count)]
+        made.extend(sock for pair in pairs for sock in pair)
+        return pairs
+
+    yield make
+    for sock in made:
+        sock.close()
+
+
+def is_open(sock: socket.socket) -> bool:
+    sock.setblocking(False)
+    try:
+        return sock.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        sock.settimeout(BOUND)
+
+
+# -- where it listens -------------------------------------------------------------------------------------------------
+
+
+def test_a_port_in_use() -> None:
+    with World() as world, pytest.raises(CannotCreate, match=f"cannot listen on 127.0.0.1:{world.port}: Address"):
+        world.server.listen("127.0.0.1", world.port)
+
+
+# -- before authentication --------------------------------------------------------------------------------------------
+
+
+def test_256_is_the_number(pairs) -> None:
+    assert limits.UNAUTHENTICATED == 256
+    watched, pairs = Unauthenticated(), pairs(limits.UNAUTHENTICATED + 2)
+    keys = [watched.enter(far) for _, far in pairs]
+    assert [is_open(near) for near, _ in pairs] == [False] * 2 + [True] * limits.UNAUTHENTICATED
+    assert len(watched) == limits.UNAUTHENTICATED and len(set(keys)) == len(keys)
+    for key in keys * 2:
+        watched.leave(key)
+    assert len(watched) == 0
+
+
+def test_who_was_ended_does_not_take_anothers_place_along(pairs) -> None:
+    watched, keys = Unauthenticated(most=1), []
+    for _, far in pairs(40):
+        keys.append(watched.enter(far))
+        for key in keys[:-1]:
+            watched.leave(key)  # their threads find out that they are over
+        assert len(watched) == 1
+    watched.leave(keys[-1])
+
+
+def test_the_oldest_stranger_goes() -> None:
+    with World() as world:
+        strangers = counted(world, 8)
+        silent = []
+        for n in range(12):
+            silent.append(dial_tcp(world.port))
+            strangers.wait(lambda n=n: strangers.entered > n)
+        assert [sock.recv(1) for sock in silent[:4]] == [b""] * 4
+        assert [is_open(sock) for sock in silent[4:]] == [True] * 8
+        for sock in silent:
+            sock.close()
+        strangers.wait(lambda: len(strangers) == 0)
+
+
+def test_sessions_are_not_counted() -> None:
+    meeting = threading.Barrier(6)
+
+    def together(sock: socket.socket) -> None:
+        meeting.wait(BOUND)
+        echo(sock)
+
+    with World() as world:
+        strangers, pool = counted(world, 6), WatchedPool(world)
+        port = world.target(together)
+        opened = [Opened(pool, port) for _ in range(6)]
+        pool.wait(lambda: pool.made == 6)
+        strangers.wait(lambda: len(strangers) == 0)
+        silent = []
+        for n in range(12):
+            silent.append(dial_tcp(world.port))
+            strangers.wait(lambda n=n: strangers.entered > 6 + n)
+        assert [each.ask(b"x") for each in opened] == [b"x"] * 6
+        assert pool.made == 6
+        for sock in silent:
+            sock.close()
+
+
+# -- drain ------------------------------------------------------------------------------------------------------------
+
+
+class Draining:
+    """A server that drains in a thread; `over` when it has stopped."""
+
+    def __init__(self, world: World, threads: Threads, seconds: float) -> None:
+        self.over = threading.Event()
+
+        def drain() -> None:
+            world.server.drain(seconds)
+            self.over.set()
+
+        threads.start(drain)
+
+
+def busy(pool: WatchedPool, port: int) -> Opened:
+    """A stream that has echoed a byte."""
+    opened = Opened(pool, port)
+    opened.near.sendall(b"x")
+    assert opened.near.recv(1) == b"x"
+    return opened
+
+
+def test_drain_releases_idle_sessions_and_waits_for_streams() -> None:
+    with World() as world, Threads() as threads:
+        pool, port = WatchedPool(world), world.target(echo)
+        first, second = busy(pool, port), busy(pool, port)
+        assert second.ask(b"yz") == b"yz"
+        pool.wait(lambda: pool.free == 1)
+        draining = Draining(world, threads, BOUND)
+        pool.wait(lambda: pool.alive == 1)  # GOAWAY made it leave
+        assert not draining.over.is_set()
+        assert first.ask(b"more") == b"more" and first.end().ended_well
+        assert draining.over.wait(BOUND)
+        pool.wait(lambda: pool.alive == 0)
+
+
+def test_a_draining_server_makes_no_new_session() -> None:
+    with World() as world, Threads() as threads:
+        pool, port = WatchedPool(world), world.target(echo)
+        opened, idle = busy(pool, port), busy(pool, port)
+        assert idle.ask(b"x") == b"x"
+        pool.wait(lambda: pool.free == 1)
+        Draining(world, threads, BOUND)
+        pool.wait(lambda: pool.alive == 1)
+        with pytest.raises(Refused) as refused:
+            world.dialler().greet()
+        assert refused.value.reason is Refusal.DRAINING
+        assert "about to stop" in Opened(pool, port).end().lost
+        assert opened.ask(b"y") == b"y"
+
+
+def test_a_draining_server_accepts_the_resume_of_a_stream() -> None:
+    with World(proxy=True) as world, Threads() as threads:
+        pool, port = WatchedPool(world), world.target(echo)
+        opened, idle = busy(pool, port), busy(pool, port)
+        assert idle.ask(b"x") == b"x"
+        pool.wait(lambda: pool.free == 1)
+        draining = Draining(world, threads, BOUND)
+        pool.wait(lambda: pool.alive == 1)
+        world.proxy.cut()
+        assert opened.ask(b"y" * 100_000) == b"y" * 100_000 and opened.end().ended_well
+        assert draining.over.wait(BOUND)
+        pool.wait(lambda: pool.alive == 0)  # GOAWAY came again
+
+
+def test_what_still_runs_at_the_end_is_aborted() -> None:
+    with World() as world:
+        pool = WatchedPool(world)
+        opened = busy(pool, world.target(echo))
+        world.server.drain(0.1)
+        with opened.near:
+            assert abort_text(Abort.SERVER_STOPS) in opened.end().lost
+            assert read_all(opened.near) == b""
+        pool.wait(lambda: pool.alive == 0)
+
+
+def test_drain_does_not_wait_for_a_client_that_vanished() -> None:
+    with World(proxy=True) as world, Threads() as threads:
+        pool = WatchedPool(world)
+        pool.start()
+        world.proxy.blackhole()  # GOAWAY never comes
+        draining = Draining(world, threads, 10 * BOUND)
+        world.proxy.restore()
+        world.proxy.refuse(True)
+        assert draining.over.wait(BOUND)
+
+
+# -- stop -------------------------------------------------------------------------------------------------------------
+
+
+def test_stop_aborts_and_says_so() -> None:
+    with World() as world:
+        pool, port = WatchedPool(world), world.target(echo)
+        opened = [busy(pool, port) for _ in range(3)]
+        world.server.stop()
+        assert len(world.registry) == 0
+        for each in opened:
+            with each.near:
+                assert "the server stops" in each.end().lost
+        with pytest.raises(NitroSocksError, match="cannot reach"):
+            pool.start()
+
+
+def test_stop_ends_detached_sessions_and_their_sockets() -> None:
+    ended = threading.Event()
+
+    def serve(sock: socket.socket) -> None:
+        sock.sendall(sock.recv(1))
+        try:
+            assert sock.recv(1) == b""
+        except ConnectionResetError:
+            ended.set()
+
+    with World(proxy=True) as world:
+        pool = WatchedPool(world)
+        opened = busy(pool, world.target(serve))
+        world.proxy.refuse(True)
+        world.proxy.cut()
+        assert world.registry.wait_empty(lambda hosted: hosted.tunnel.outcome is None, BOUND)
+        world.server.stop()
+        assert ended.wait(BOUND) and len(world.registry) == 0
+        opened.near.close()
+
+
+def test_stop_ends_strangers() -> None:
+    with World() as world:
+        strangers = counted(world, 8)
+        silent = dial_tcp(world.port)
+        strangers.wait(lambda: strangers.entered == 1)
+        link = dial(("127.0.0.1", world.port), client_context(False), socket.AF_INET, BOUND)
+        link.write_all(b"GET / HTTP/1.1\r\n\r\n", now() + BOUND)
+        strangers.wait(lambda: strangers.entered == 2 and len(strangers) == 1)
+        world.server.stop()
+        assert silent.recv(1) == b""
+        with pytest.raises(NitroSocksError):
+            link.read_exactly(1, now() + BOUND)
+        silent.close()
+        link.close()
+
+
+def test_the_port_is_free_again() -> None:
+    with World() as world:
+        port = world.target(echo)
+        for _ in range(3):
+            assert Opened(world.pool(), port).ask(b"x") == b"x"
+            world.server.stop()
+            world.start(world.port)

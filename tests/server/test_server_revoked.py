@@ -1,0 +1,146 @@
+"""A client whose file is gone loses what it has; one whose file has a fault keeps it (protocol 3.5, 5)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+from pools import WatchedPool
+from world import BOUND, SERVER_KEY, Directory, Opened, World, echo, read_all
+
+from nitrosocks_lib.facts.wire import Reply
+from nitrosocks_lib.net.timers import now
+from nitrosocks_lib.net.wake import Wake
+from nitrosocks_lib.server.authorised import Client
+from nitrosocks_lib.server.connection import Settings
+from nitrosocks_lib.server.server import Server
+from nitrosocks_lib.session.tunnel import Outcome
+
+
+class Counting(Directory):
+    """Counts the looks at the directory."""
+
+    looks = 0
+
+    def lookup(self, client_id: bytes) -> Client | None:
+        self.looks += 1
+        return super().lookup(client_id)
+
+    def standing(self) -> dict[bytes, Client]:
+        self.looks += 1
+        return super().standing()
+
+
+def looks(world: World, directory: Directory) -> None:
+    """One look for revoked clients, on this directory and the world's sessions."""
+    server = Server(SERVER_KEY, directory, Settings(**world.settings))  # type: ignore[arg-type]
+    server.reception.registry = world.registry
+    server._looked = float("-inf")
+    server._end_revoked()
+
+
+def running(world: World) -> Opened:
+    """A stream that has echoed a byte."""
+    opened = Opened(WatchedPool(world), world.target(echo))
+    opened.near.sendall(b"x")
+    assert opened.near.recv(1) == b"x"
+    return opened
+
+
+def test_a_look_for_all_sessions_is_one_look_at_the_directory() -> None:
+    with World() as world:
+        directory = Counting()
+        directory.known = world.directory.known
+        opened = [running(world) for _ in range(3)]
+        looks(world, directory)
+        assert directory.looks == 1 and len(world.registry) == 3
+        assert [each.ask(b"y") for each in opened] == [b"y"] * 3
+
+
+def test_a_revoked_clients_session_ends_and_the_log_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), World() as world:
+        opened = running(world)
+        looks(world, Directory())
+        with opened.near:
+            assert "revoked" in opened.end().lost and read_all(opened.near) == b""
+        assert world.registry.wait_empty(lambda _: True, BOUND)
+    assert "alice was revoked: its session ends" in caplog.text
+    ends = [each.getMessage() for each in caplog.records if "connection ended" in each.getMessage()]
+    assert len(ends) == 1 and ends[0].endswith(": alice: connection ended: the client was revoked")
+
+
+def test_a_revoked_client_that_does_not_read_ends_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    with World() as world:
+        opened = running(world)
+        (hosted,) = world.registry.all()
+        mail = hosted.tunnel.outbound.mail
+        monkeypatch.setattr(hosted.tunnel, "post_abort", lambda *_: setattr(mail, "farewell", b"never written"))
+        looks(world, Directory())
+        assert hosted.tunnel.outcome is None
+        looks(world, Directory())
+        assert hosted.tunnel.outcome is Outcome.OVER and hosted.tunnel.reason == "the client was revoked"
+        assert world.registry.wait_empty(lambda _: True, BOUND)
+        opened.near.close()
+
+
+def test_the_next_look_does_not_wait_for_a_quiet_moment() -> None:
+    """It is every 5 s, however often somebody connects in between."""
+    waits: list[float | None] = []
+
+    class Stopping(Wake):
+        def wait(self, interest: dict[int, int], timeout: float | None) -> dict[int, int]:
+            waits.append(timeout)
+            server._stopped = True
+            return {}
+
+    with World() as world:
+        server = Server(SERVER_KEY, Directory(), Settings(**world.settings))  # type: ignore[arg-type]
+        server._wake.close()
+        server._wake = Stopping()
+        server._looked = now() - 4.0
+        server._accept()
+        assert waits[0] is not None and 0.0 <= waits[0] <= 1.0
+        server._wake.close()
+
+
+def test_what_a_revoked_client_left_behind_is_forgotten(caplog: pytest.LogCaptureFixture) -> None:
+    """Else it would keep its local socket for `resume seconds`."""
+    ended = threading.Event()
+
+    def serve(sock) -> None:
+        sock.sendall(sock.recv(1))
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+        ended.set()
+
+    with World(proxy=True) as world:
+        opened = Opened(WatchedPool(world), world.target(serve))
+        opened.near.sendall(b"x")
+        assert opened.near.recv(1) == b"x"
+        world.proxy.refuse(True)
+        world.proxy.cut()
+        assert world.registry.wait_empty(lambda hosted: hosted.expiry is None, BOUND)
+        looks(world, Directory())
+        assert len(world.registry) == 0 and ended.wait(BOUND)
+        looks(world, Directory())
+        assert caplog.text.count("alice was revoked") == 1
+
+
+def test_a_fault_in_its_file_lets_a_client_go_on_but_begin_nothing() -> None:
+    with World(proxy=True) as world:
+        pool, port = WatchedPool(world), world.target(echo)
+        opened, idle = Opened(pool, port), Opened(pool, port)
+        for each in (opened, idle):
+            each.near.sendall(b"x")
+            assert each.near.recv(1) == b"x"
+        assert idle.ask(b"x") == b"x"
+        pool.wait(lambda: pool.free == 1)
+        directory = world.directory
+        directory.faulty, directory.known = directory.known, {}
+        looks(world, directory)
+        refused = Opened(pool, port).end().refused
+        assert refused is not None and refused.code == Reply.NOT_PERMITTED
+        world.proxy.cut()  # its running session is resumed all the same
+        assert opened.ask(b"y" * 100_000) == b"y" * 100_000 and opened.end().ended_well
+        assert "does not know this client" in Opened(WatchedPool(world), port).end().lost

@@ -1,0 +1,261 @@
+"""`connect` behaves like `ssh -W`: what it reads, what it writes, and how it ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import program
+import pytest
+from loopback import unused_port
+from piped import read, read_pipe, talk, write_all
+from program import Site, expect_one_line
+from targets import CHUNK, Target, drain, echo, read_all
+from world import SERVER_KEY, World
+
+from nitrosocks_lib.files import profiles
+from nitrosocks_lib.files.keyfiles import write_secret
+from nitrosocks_lib.protocol.resend import ResendQueue
+from nitrosocks_lib.server.registry import Hosted
+
+site = program.site
+PIPE = subprocess.PIPE
+SIGNALS = [signal.SIGHUP, signal.SIGTERM, signal.SIGINT]
+LARGE = os.urandom(12_000_000)
+
+
+@pytest.fixture(scope="module")
+def profile(site: Site) -> Path:
+    return site.profile("alice", site.serve().port)
+
+
+@pytest.fixture(scope="module")
+def echoing() -> Iterator[Target]:
+    with Target(echo) as target:
+        yield target
+
+
+# Ends of data
+
+
+def test_the_end_of_stdin_half_closes_and_output_flows_on(site: Site, profile: Path) -> None:
+    def count_then_give(sock: socket.socket) -> None:
+        size, _ = drain(sock)
+        sock.sendall(str(size).encode() + b"\n" + LARGE)
+
+    with Target(count_then_give) as target:
+        done = site.run("connect", "-i", profile, "127.0.0.1", target.port, give=LARGE)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout == str(len(LARGE)).encode() + b"\n" + LARGE
+
+
+def test_the_end_of_the_peer_ends_with_all_written_though_stdin_is_open(site: Site, profile: Path) -> None:
+    with Target(lambda sock: sock.sendall(LARGE)) as target:
+        process = site.connect(profile, "127.0.0.1", target.port, stdin=PIPE, stdout=PIPE)
+        assert process.popen.stdout.read(1000) == LARGE[:1000]
+        assert read_pipe(process) == LARGE[1000:]
+        assert (process.wait(), str(process.err)) == (0, "")
+
+
+def test_what_the_peer_did_not_want_to_read_is_no_failure(site: Site, profile: Path) -> None:
+    """It ends without reading stdin, as `head` does."""
+
+    def greet(sock: socket.socket) -> None:
+        sock.sendall(b"bye\n")
+        sock.shutdown(socket.SHUT_WR)
+        drain(sock)
+
+    with Target(greet) as target:
+        process = site.connect(profile, "127.0.0.1", target.port, stdin=PIPE, stdout=PIPE)
+        assert read_pipe(process) == b"bye\n"
+        assert (process.wait(), str(process.err)) == (0, "")
+
+
+def test_a_reset_by_the_target_is_told(site: Site, profile: Path) -> None:
+    def break_off(sock: socket.socket) -> None:
+        sock.recv(1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    with Target(break_off) as target:
+        process = site.connect(profile, "127.0.0.1", target.port, stdin=PIPE, stdout=PIPE)
+        process.popen.stdin.write(b"x")
+        assert read_pipe(process) == b""
+        assert process.wait() == 255
+        assert expect_one_line(str(process.err)).startswith(f"nitrosocks: 127.0.0.1:{target.port}: connection reset")
+
+
+def test_a_refused_target_is_told_in_one_line(site: Site, profile: Path) -> None:
+    port = unused_port()
+    for target in ((f"127.0.0.1:{port}",), ("127.0.0.1", port), ("192.0.2.1", 80), ("no-such-host.invalid", 80)):
+        done = site.run("connect", "-i", profile, *target, give=b"what nobody reads")
+        assert (done.returncode, done.stdout) == (255, b"")
+        line = expect_one_line(done.stderr)
+        assert f"nitrosocks: {':'.join(map(str, target))}: refused by the server" in line
+
+
+# Ends from outside
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_signals_end_it_quietly(site: Site, profile: Path, echoing: Target, number: signal.Signals) -> None:
+    process = site.connect(profile, "127.0.0.1", echoing.port, stdin=PIPE, stdout=PIPE)
+    assert talk(process, b"x") == b"x"
+    began = time.monotonic()
+    assert process.signal(number).wait() == 255
+    assert time.monotonic() - began < 5
+    assert str(process.err) == ""
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_signals_end_it_quietly_while_it_dials(site: Site, tmp_path: Path, number: signal.Signals) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(program.BOUND)
+        profile = site.profile(f"early-{number.name}", silent.getsockname()[1])
+        process = site.connect(profile, "127.0.0.1", 1, stdin=PIPE, stdout=PIPE)
+        with silent.accept()[0]:
+            assert process.signal(number).wait() == 255
+        assert str(process.err) == ""
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_signals_end_it_while_its_end_is_not_acknowledged(
+    site: Site, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The target has ended, and then the network is gone: nobody is to wait for that."""
+    size, acked, acknowledge = 150_000, threading.Condition(), ResendQueue.acknowledge
+
+    def told(queue: ResendQueue, count: int) -> object:
+        with acked:
+            slots = acknowledge(queue, count)
+            acked.notify_all()
+            return slots
+
+    monkeypatch.setattr(ResendQueue, "acknowledge", told)
+    with World(proxy=True) as world:
+        port = world.target(lambda sock: sock.sendall(bytes(size)))
+        process = site.connect(world_profile(site, world), "127.0.0.1", port, stdin=PIPE, stdout=PIPE)
+        with acked:
+            assert acked.wait_for(lambda: any(map(end_is_acked, world.registry.all())), program.BOUND)
+        world.proxy.stall()
+        assert read(process, size) == bytes(size), "until now it waited with a part of it"
+        assert process.signal(number).wait() == 255
+        assert str(process.err) == ""
+
+
+def end_is_acked(hosted: Hosted) -> bool:
+    """Whether the client has the end of the target."""
+    stream, resend = hosted.tunnel.stream, hosted.tunnel.outbound.resend
+    return stream is not None and stream.own_ended and resend.acked >= stream.end_index > 0
+
+
+def world_profile(site: Site, world: World) -> Path:
+    address = [f"127.0.0.1:{world.proxy.port}"]
+    profile, client = profiles.make_client("world", address, SERVER_KEY.public, ["127.0.0.1:*"])
+    for path, text in ((site.place / "world.profile", profile), (site.place / "world.toml", client)):
+        write_secret(path, text, force=True)
+    loaded = profiles.load_client(site.place / "world.toml")
+    world.directory.known[loaded.authorised.public.client_id] = loaded
+    return site.place / "world.profile"
+
+
+def test_a_status_is_not_asked_of_it(site: Site, profile: Path, echoing: Target) -> None:
+    """SIGUSR1 makes others say something."""
+    process = site.connect(profile, "127.0.0.1", echoing.port, stdin=PIPE, stdout=PIPE)
+    assert talk(process, b"x") == b"x"
+    process.signal(signal.SIGUSR1)
+    assert talk(process, b"y") == b"y"
+    process.popen.stdin.close()
+    assert (process.wait(), str(process.err)) == (0, "")
+
+
+def test_a_stdout_that_takes_no_more_is_told(site: Site, profile: Path) -> None:
+    with Target(lambda sock: sock.sendall(b"lost")) as target:
+        for pipes, told in ((">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")):
+            words = [*program.NITROSOCKS, "connect", "-i", profile, "127.0.0.1", target.port]
+            done = site.call("/bin/sh", "-c", f'exec "$@" {pipes}', "sh", *words)
+            line = expect_one_line(done.stderr)
+            assert (done.returncode, line) == (255, f"nitrosocks: cannot write to stdout: {told}")
+
+
+def test_the_reader_of_stdout_is_gone(site: Site, profile: Path) -> None:
+    def flood(sock: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                sock.sendall(LARGE[:CHUNK])
+
+    with Target(flood) as target:
+        process = site.connect(profile, "127.0.0.1", target.port, stdin=PIPE, stdout=PIPE)
+        assert process.popen.stdout.read(1)
+        process.popen.stdout.close()
+        assert (process.wait(), str(process.err)) == (255, "")
+
+
+def test_the_server_stops(tmp_path: Path) -> None:
+    """It ends, and not quietly: the data has not come to its end."""
+    with Site(tmp_path) as site, Target(echo) as target:
+        server = site.serve("--drain", "0")
+        profile = site.profile("bob", server.port)
+        process = site.connect(profile, "127.0.0.1", target.port, stdin=PIPE, stdout=PIPE)
+        assert talk(process, b"x") == b"x"
+        assert server.signal().wait() == 0
+        assert read_pipe(process) == b""
+        assert process.wait() == 255
+        assert expect_one_line(str(process.err)).endswith("the server stops")
+
+
+def test_many_at_once(site: Site, profile: Path, echoing: Target) -> None:
+    """What ssh does with several hosts behind one server."""
+    processes = [site.connect(profile, "127.0.0.1", echoing.port, stdin=PIPE, stdout=PIPE) for _ in range(6)]
+    for number, process in enumerate(processes):
+        assert talk(process, b"%d" % number) == b"%d" % number
+    for process in processes:
+        process.popen.stdin.close()
+        assert read_pipe(process) == b""
+        assert (process.wait(), str(process.err)) == (0, "")
+
+
+def test_a_peer_that_never_reads(site: Site, profile: Path) -> None:
+    """Its output comes all the same, and its end ends us, though most of stdin is not written."""
+    ended = threading.Event()
+
+    def deaf(sock: socket.socket) -> None:
+        sock.sendall(LARGE)
+        sock.shutdown(socket.SHUT_WR)
+        ended.wait(program.BOUND)
+
+    with Target(deaf) as target:
+        process = site.connect(profile, "127.0.0.1", target.port, stdin=PIPE, stdout=PIPE)
+        writing = threading.Thread(target=write_all, args=(process.popen.stdin, LARGE * 3))
+        writing.start()
+        assert read(process, len(LARGE)) == LARGE
+        ended.set()
+        code = process.wait()
+        writing.join()
+        assert code in (0, 255)  # as its kernel sends FIN or RST for what it did not read
+
+
+def test_the_target_sees_the_end_of_connect(site: Site, profile: Path) -> None:
+    """Killed without a chance to say so: the server notices, and the target's connection ends."""
+    seen: list[bytes | OSError] = []
+    begun = threading.Event()
+
+    def watch(sock: socket.socket) -> None:
+        assert sock.recv(10)
+        begun.set()
+        try:
+            seen.append(read_all(sock))
+        except OSError as error:
+            seen.append(error)
+
+    server = site.serve("--resume", "0")
+    with Target(watch) as target:
+        process = site.connect(site.profile("mortal", server.port), "127.0.0.1", target.port, stdin=PIPE, stdout=PIPE)
+        process.popen.stdin.write(b"x" * 10)
+        assert begun.wait(program.BOUND)
+        process.popen.kill()
+    assert isinstance(seen[0], ConnectionResetError), "an end of the connection is no end of data"
