@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import select
+import selectors
 import socket
 import threading
+from collections.abc import Sequence
+from typing import Any
 
 
 class Wake:
@@ -52,13 +55,16 @@ class Wake:
         try:
             ready = {} if self.pending else poll_for(self._poll_of(interest), timeout)
         finally:
-            self._armed = False
+            self._disarm()
+        ready.pop(self.fd, None)
+        return ready
+
+    def _disarm(self) -> None:
+        self._armed = False
         if self._written:
             with self._lock:
                 self._written = False
                 self._drain()
-        ready.pop(self.fd, None)
-        return ready
 
     def _poll_of(self, interest: dict[int, int]) -> select.poll:
         """Made anew when the interest changes, which it seldom does while data flows."""
@@ -87,6 +93,50 @@ class Wake:
                     end.close()
             elif fd >= 0:
                 os.close(fd)
+
+
+class Waiter(Wake):
+    """A Wake with one selector, in which each descriptor is registered once: a thousand idle ones cost nothing.
+
+    All but `set` belongs to one thread at a time.
+    """
+
+    __slots__ = ("_selector",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            self._selector = selectors.DefaultSelector()
+            self._selector.register(self.fd, selectors.EVENT_READ, None)
+        except BaseException:
+            super().close()
+            raise
+
+    def watch(self, fd: int, events: int, what: Any) -> None:
+        """Has `select` tell `(what, events)` when this descriptor is ready; `events` as in `selectors`, never 0."""
+        try:
+            self._selector.register(fd, events, what)
+        except KeyError:
+            self._selector.modify(fd, events, what)
+
+    def forget(self, fd: int) -> None:
+        """Ends the watch, if there is one. To be called before the descriptor is closed: its number is used again."""
+        if fd in self._selector.get_map():
+            self._selector.unregister(fd)
+
+    def select(self, timeout: float | None) -> Sequence[tuple[Any, int]]:
+        """Waits for a post, or until something watched is ready; nothing where a post waits to be taken."""
+        self._armed = True  # before the look at `pending`: a post sees one, or we see the other
+        try:
+            ready = () if self.pending else self._selector.select(timeout)
+        finally:
+            self._disarm()
+        return [(key.data, events) for key, events in ready if key.data is not None]
+
+    def close(self) -> None:
+        """Gives the descriptors back; the owner's last call."""
+        self._selector.close()
+        super().close()
 
 
 def wait(interest: dict[int, int], timeout: float | None) -> dict[int, int]:
