@@ -56,9 +56,21 @@ RECOVERED_LAST: Final = U64.size + HASH
 # Frames (protocol 4).
 LENGTH: Final = 3
 FRAME_OVERHEAD: Final = LENGTH + TAG
-DATA_MAX: Final = 65_536
-PLAIN_MAX: Final = 1 + DATA_MAX
+PLAIN_MAX: Final = 1 + 65_536  # type, payload
 FRAME_MAX: Final = FRAME_OVERHEAD + PLAIN_MAX
+
+# What frames say (protocol 5); heads stand behind the type, in front of what has no fixed size.
+STREAM: Final = Struct(">I")  # DATA and END: stream; UNLISTEN: listener
+DATA_MAX: Final = PLAIN_MAX - 1 - STREAM.size
+OPEN_HEAD: Final = Struct(">IBH")  # OPEN: stream, kind, port; LISTEN: listener, kind, port
+OPENED_HEAD: Final = Struct(">IH")  # stream, port
+REASON_HEAD: Final = Struct(">IB")  # REFUSED and RESET: stream, reason; LISTENING: listener, reply
+LISTENING_HEAD: Final = Struct(">IBH")  # LISTENING with reply 0: listener, reply, port
+ACCEPTED_HEAD: Final = Struct(">IIH")  # stream, listener, port
+ACK_RECEIVED: Final = Struct(">Q")  # begins an ACK
+ACK_LIMIT: Final = Struct(">IQ")  # stream, limit: any number of them follow in an ACK
+PING_MIN: Final = 8
+PING_MAX: Final = 32
 REFRESH_SIZE: Final = SEALED_SECRET + SEALED_SECRET
 REFRESHED_SIZE: Final = SEALED_SECRET + KEM_PUBLIC
 
@@ -87,6 +99,7 @@ class Frame(IntEnum):
     LISTEN = 0x18
     LISTENING = 0x19
     ACCEPTED = 0x1A
+    UNLISTEN = 0x1B
     ACK = 0x20
     PING = 0x21
     PONG = 0x22
@@ -101,7 +114,13 @@ class Frame(IntEnum):
     GOAWAY = 0x34
 
 
-NUMBERED: Final = range(0x10, 0x1B)
+NUMBERED: Final = range(0x10, 0x1C)
+ONLY_FROM_CLIENT: Final = frozenset(
+    {Frame.OPEN, Frame.LISTEN, Frame.REFRESHED, Frame.DISCONNECT, Frame.DISCONNECT_DONE}
+)
+ONLY_FROM_SERVER: Final = frozenset(
+    {Frame.LISTENING, Frame.ACCEPTED, Frame.REFRESH, Frame.SWITCH, Frame.DISCONNECT_ACK, Frame.GOAWAY}
+)
 
 
 class Kind(IntEnum):
@@ -144,6 +163,7 @@ class Reset(IntEnum):
     IDLE = 3
     SERVER_STOPS = 4
     NOT_PERMITTED = 5
+    LIMIT = 6
 
 
 class Abort(IntEnum):

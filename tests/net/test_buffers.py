@@ -29,7 +29,7 @@ def test_only_so_many_are_kept() -> None:
 @pytest.mark.parametrize(
     ("loans", "size"),
     [
-        (buffers.SLOTS, 1 + wire.DATA_MAX),
+        (buffers.SLOTS, wire.PLAIN_MAX),
         (buffers.FRAMES, wire.FRAME_MAX),
         (buffers.RECEIVED, wire.FRAME_MAX + limits.FIRST_READ),
     ],
