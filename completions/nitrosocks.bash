@@ -1,4 +1,4 @@
-# Completion of nitrosocks for bash 3.2 and later. tests/test_usage.py holds it against the usage text.
+# Completion of nitrosocks for bash 3.2 and later. tests/cli/test_usage.py holds it against the usage text.
 
 # Adds the lines of standard input to COMPREPLY; names of files may have blanks.
 _nitrosocks_add() {

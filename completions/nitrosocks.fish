@@ -1,4 +1,4 @@
-# Completion of nitrosocks for fish 3.0 and later. tests/test_usage.py holds it against the usage text.
+# Completion of nitrosocks for fish 3.0 and later. tests/cli/test_usage.py holds it against the usage text.
 
 function __nitrosocks_command --description 'Whether the line has one of these commands; without arguments: none yet'
     for word in (commandline -opc)[2..-1]

@@ -21,8 +21,7 @@ from ..facts import errors
 from ..facts.errors import NitroSocksError
 from ..facts.wire import Refusal
 from . import operator as commands
-from . import tunnels
-from . import usage_errors as misuse
+from . import tunnels, usage_errors
 from .output import NOTE, discard, tell
 from .usage import USAGE
 
@@ -66,13 +65,13 @@ def _main(argv: list[str]) -> int:
     if missing := missing_algorithm():
         hint = "its own wheels have it: python3 -m pip install --upgrade 'cryptography>=50'"
         return _say(f"this build of the Python package 'cryptography' lacks {missing}", hint)
-    if misuse.wants_help(argv):
+    if usage_errors.wants_help(argv):
         return _run(lambda: tell(USAGE))
     words = [_named(word) if word in ("-4", "-6") else word for word in argv]
     try:
         options: dict[str, Any] = docopt(_named(USAGE), words, default_help=False)
     except DocoptExit:
-        _say(misuse.explain(argv), "see: nitrosocks --help")
+        _say(usage_errors.explain(argv), "see: nitrosocks --help")
         return EXIT_USAGE
     if options["--help"]:  # shortened
         return _run(lambda: tell(USAGE))

@@ -25,7 +25,7 @@ DIAL: Final = 10.0  # one attempt of the client: TCP, TLS and handshake, each ad
 FIRST_FRAME: Final = 10.0
 LATE: Final = 30  # the late close is LATE + (0 to 60) s after accept, fixed per server
 UNAUTHENTICATED: Final = 256  # connections before authentication; sshd stops at 100
-LATECOMERS: Final = 1024  # connections that wait for their late close; the oldest goes
+TARPIT: Final = 1024  # connections that wait for their late close; the oldest goes
 FIRST_READ: Final = 16_384  # one TLS record
 
 # Frames (protocol 4): a key wears out.
@@ -71,7 +71,7 @@ OPEN_HEARD: Final = 2.0  # OPEN is acknowledged at once: a pooled session silent
 GREET_AGAIN: Final = 5.0  # a new local connection waits that long for greetings that are cut, a few attempts
 FRESH: Final = 1.0  # a pooled session heard from within this may carry data right behind OPEN
 
-# Buffers (runtime). 65,516 bytes of payload make a frame of 65,536: four full TLS records, no fifth one of 20 bytes.
+# Buffers. 65,516 bytes of payload make a frame of 65,536: four full TLS records, no fifth one of 20 bytes.
 SLOT: Final = wire.PLAIN_MAX
 DATA_SIZE: Final = 65_536 - wire.FRAME_OVERHEAD - 1
 COPY_BELOW: Final = 16 * 1024  # smaller payloads are kept as copies of their size: 1,024 of them cost 16 MiB

@@ -7,7 +7,7 @@ from ..facts import limits, wire
 RECEIVE = 2 * wire.FRAME_MAX
 
 
-class Loans:
+class BufferPool:
     """A free list of equal buffers. Any thread: list append and pop are atomic."""
 
     __slots__ = ("_free", "_keep", "size")
@@ -30,6 +30,6 @@ class Loans:
             self._free.append(buffer)
 
 
-SLOTS = Loans(limits.SLOT, limits.SLOTS_IDLE)  # type ‖ payload of one frame
-FRAMES = Loans(wire.FRAME_MAX, 8)  # one sealed frame, or several small ones
-RECEIVED = Loans(RECEIVE, 8)  # what came from the link: a frame and the beginning of the next
+SLOTS = BufferPool(limits.SLOT, limits.SLOTS_IDLE)  # type ‖ payload of one frame
+FRAMES = BufferPool(wire.FRAME_MAX, 8)  # one sealed frame, or several small ones
+RECEIVED = BufferPool(RECEIVE, 8)  # what came from the link: a frame and the beginning of the next

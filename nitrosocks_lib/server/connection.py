@@ -27,7 +27,7 @@ from ..session.liveness import Liveness
 from ..session.tunnel import Attached, Outcome
 from .authorised import Clients
 from .registry import Hosted, Registry
-from .tarpit import Latecomers
+from .tarpit import Tarpit
 from .tunnel import RefreshPolicy, ServerTunnel
 
 log = logging.getLogger(__name__)
@@ -67,11 +67,11 @@ class SharedNonces(welcome.Nonces):
 class Reception:
     """Shared by all connections of a server."""
 
-    def __init__(self, key: ServerKey, clients: Clients, settings: Settings, latecomers: Latecomers) -> None:
+    def __init__(self, key: ServerKey, clients: Clients, settings: Settings, tarpit: Tarpit) -> None:
         self.registry = Registry()
         self.draining = 0.0  # when a draining server ends what still runs
         self._key, self._clients, self._settings = key, clients, settings
-        self._latecomers = latecomers
+        self._tarpit = tarpit
         self._nonces = SharedNonces()
 
     def receive(self, raw: socket.socket, peer: str, authenticated: Callable[[], None]) -> None:
@@ -88,7 +88,7 @@ class Reception:
         except (NotOurs, NetworkError) as error:
             log.debug("%s: not ours: %s", peer, error)
             authenticated()
-            self._latecomers.add(accepted, link)
+            self._tarpit.add(accepted, link)
             return
         except NitroSocksError as error:
             log.warning("%s: the handshake failed: %s", peer, error)

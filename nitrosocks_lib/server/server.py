@@ -22,7 +22,7 @@ from ..session.tunnel import Outcome
 from .authorised import Clients
 from .connection import Reception, Settings
 from .registry import Hosted
-from .tarpit import Latecomers
+from .tarpit import Tarpit
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +80,8 @@ class Server:
     """`start` returns when it listens; `drain` and `stop` may be called by any thread, once."""
 
     def __init__(self, key: ServerKey, clients: Clients, settings: Settings) -> None:
-        self._latecomers = Latecomers(schedule.late_seconds(schedule.knock_key(key.public)))
-        self.reception = Reception(key, clients, settings, self._latecomers)
+        self._tarpit = Tarpit(schedule.late_seconds(schedule.knock_key(key.public)))
+        self.reception = Reception(key, clients, settings, self._tarpit)
         self._unauthenticated = Unauthenticated()
         self._clients = clients
         self._looked = now()
@@ -183,7 +183,7 @@ class Server:
         self._stopped = True
         self._wake.set()
         self._unauthenticated.close()
-        self._latecomers.stop()
+        self._tarpit.stop()
         if self._thread is not None:
             self._thread.join()
 

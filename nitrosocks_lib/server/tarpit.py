@@ -13,7 +13,7 @@ from ..net.timers import now
 from ..net.wake import Wake
 
 
-class Latecomers:
+class Tarpit:
     """`add` may be called by any thread; it hands the link over."""
 
     def __init__(self, seconds: int) -> None:
@@ -46,7 +46,7 @@ class Latecomers:
 
     def _start(self) -> bool:
         """False where there is no thread to be had; the next one to come tries again."""
-        thread = threading.Thread(target=self._run, name="latecomers", daemon=True)
+        thread = threading.Thread(target=self._run, name="tarpit", daemon=True)
         try:
             thread.start()
         except RuntimeError:
@@ -88,7 +88,7 @@ class Latecomers:
             self._close(link)
 
     def _close_due(self) -> None:
-        over = max(0, len(self._links) - limits.LATECOMERS)
+        over = max(0, len(self._links) - limits.TARPIT)
         due = [link for at, (end, link) in enumerate(self._links.values()) if at < over or end <= now()]
         for link in due:
             self._close(link)

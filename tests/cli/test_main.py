@@ -1,4 +1,4 @@
-"""cli: every class of error has its exit code and its one line; what docopt does not take is 64."""
+"""main: every class of error has its exit code and its one line; what docopt does not take is 64."""
 
 from __future__ import annotations
 

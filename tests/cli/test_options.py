@@ -1,4 +1,4 @@
-"""specs: what people write behind options, and what they read when it is wrong."""
+"""options: what people write behind options, and what they read when it is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notes: what is printed arrives or is told to be lost, whatever became of stdout and stderr."""
+"""output: what is printed arrives or is told to be lost, whatever became of stdout and stderr."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import program
 import pytest
 from program import NITROSOCKS, Site, expect_no_fault, expect_one_line
 
-from nitrosocks_lib.cli import output as notes
+from nitrosocks_lib.cli import output
 from nitrosocks_lib.facts.errors import CannotCreate
 
 site = program.site
@@ -108,21 +108,21 @@ def test_a_reader_that_is_gone_and_one_that_is_not(
     error: OSError, tells: type | None, hands_over: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone: list[int] = []
-    monkeypatch.setattr(notes, "discard", gone.append)
+    monkeypatch.setattr(output, "discard", gone.append)
     monkeypatch.setattr(sys, "stdout", Closed(error))
     if tells is None:
-        notes.tell("x")
+        output.tell("x")
     else:
         with pytest.raises(tells, match="for a test"):
-            notes.tell("x")
+            output.tell("x")
     with pytest.raises(hands_over):
-        notes.hand_over("x")
+        output.hand_over("x")
     assert gone == [1, 1]
 
 
 def test_what_is_discarded_goes_nowhere(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT)
-    notes.discard(descriptor)
+    output.discard(descriptor)
     os.write(descriptor, b"x")
     os.close(descriptor)
     assert (tmp_path / "file").read_bytes() == b""

@@ -1,11 +1,11 @@
-"""misuse: each line that docopt does not take is told by what is wrong with it."""
+"""usage_errors: each line that docopt does not take is told by what is wrong with it."""
 
 from __future__ import annotations
 
 import pytest
 from docopt import DocoptExit, docopt
 
-from nitrosocks_lib.cli import usage_errors as misuse
+from nitrosocks_lib.cli import usage_errors
 from nitrosocks_lib.cli.usage import USAGE
 
 LINES = {
@@ -49,16 +49,16 @@ LINES = {
 def test_what_is_wrong(line: str, told: str) -> None:
     with pytest.raises(DocoptExit):
         docopt(USAGE, line.split(), default_help=False)
-    assert misuse.explain(line.split()) == told
+    assert usage_errors.explain(line.split()) == told
 
 
 def test_what_it_does_not_understand_is_told_all_the_same() -> None:
-    assert misuse.explain(["connect", "-4q", "a:1"]) == "these are not words that 'connect' takes"
+    assert usage_errors.explain(["connect", "-4q", "a:1"]) == "these are not words that 'connect' takes"
 
 
 def test_a_long_word_is_not_said_again_as_a_whole() -> None:
     for words in (["x" * 1000], ["serve", "x" * 1000], ["serve", "--" + "x" * 1000]):
-        assert len(misuse.explain(words)) < 90
+        assert len(usage_errors.explain(words)) < 90
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,4 @@ def test_a_long_word_is_not_said_again_as_a_whole() -> None:
     ],
 )  # fmt: skip
 def test_help_may_stand_anywhere(line: str, wanted: bool) -> None:
-    assert misuse.wants_help(line.split()) is wanted
+    assert usage_errors.wants_help(line.split()) is wanted

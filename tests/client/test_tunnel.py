@@ -1,4 +1,4 @@
-"""ClientTunnel: what only a client sends and receives; the rest of a session is in test_tunnel.py."""
+"""ClientTunnel: what only a client sends and receives; the rest of a session is in tests/session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are made together or not at all, and what is shown of their faults: more tests of face/keyfiles."""
+"""Files that are made together or not at all, and what is shown of their faults: more tests of keyfiles."""
 
 import os
 from pathlib import Path

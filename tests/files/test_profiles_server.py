@@ -1,4 +1,4 @@
-"""The home directory and the server's files in it: the second part of the tests of face/profiles."""
+"""The home directory and the server's files in it: the second part of the tests of profiles."""
 
 import os
 import ssl

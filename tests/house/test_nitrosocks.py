@@ -52,7 +52,7 @@ def test_a_package_that_lacks_a_part_is_too_old(
 
 
 def test_a_fault_of_our_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_cli(monkeypatch, ModuleNotFoundError(name="nitrosocks_lib.runtime.lnik"))
+    fake_cli(monkeypatch, ModuleNotFoundError(name="nitrosocks_lib.net.lnik"))
     with pytest.raises(ModuleNotFoundError):
         nitrosocks.main()
 

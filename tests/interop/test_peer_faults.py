@@ -282,7 +282,7 @@ def test_rubbish_behind_response_is_a_frame_that_does_not_open(world: World) -> 
 
 @pytest.mark.parametrize("bad", [b"x", b"GET / HTTP/1.1\r\n\r\n", bytes(39), os.urandom(5000)], ids=len)
 def test_what_is_none_of_ours_gets_no_answer(world: World, monkeypatch: pytest.MonkeyPatch, bad: bytes) -> None:
-    monkeypatch.setattr(world.server._latecomers, "_seconds", 0)
+    monkeypatch.setattr(world.server._tarpit, "_seconds", 0)
     with dial(world.port) as sock, contextlib.suppress(OSError):
         sock.sendall(bad)
         assert sock.recv(1) == b""

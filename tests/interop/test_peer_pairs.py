@@ -1,4 +1,4 @@
-"""The second endpoint against itself: a client and a server of tests/peer.py, under the judge and without it."""
+"""The second endpoint against itself: a client and a server of peer.py, under the judge and without it."""
 import json
 import socket
 from contextlib import ExitStack

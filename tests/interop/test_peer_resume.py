@@ -128,7 +128,7 @@ def test_an_old_attempt_gets_no_answer_and_changes_nothing(world: World) -> None
 
 
 def test_a_replayed_attempt_is_none_of_ours(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world.server._latecomers, "_seconds", 0)
+    monkeypatch.setattr(world.server._tarpit, "_seconds", 0)
     visitor = visiting(world)
     target = visitor.opens(Tap(world))
     message = resume_bytes(visitor)
@@ -142,7 +142,7 @@ def test_a_replayed_attempt_is_none_of_ours(world: World, monkeypatch: pytest.Mo
 
 
 def test_a_replayed_greeting_is_none_of_ours(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world.server._latecomers, "_seconds", 0)
+    monkeypatch.setattr(world.server._tarpit, "_seconds", 0)
     visitor, sent = Visitor(world), Feed()
     visitor.sock, live = sent, visitor.sock
     fails(visitor.greet, "the connection ended")

@@ -2,7 +2,7 @@
 
     python tests/long/cuts.py [--bytes N] [--cuts N] [--releases N] [--seed N]
 
-Exits 1 when a byte was lost or doubled. A short run of it is in CI (tests/test_reconnection.py).
+Exits 1 when a byte was lost or doubled. A short run of it is in CI (tests/whole/test_reconnection.py).
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Carriers: dialling every address of a name, accepting slow clients, and what people read when TLS fails."""
+"""connect: dialling every address of a name, accepting slow clients, and what people read when TLS fails."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from nitrosocks_lib.protocol import greet
 from nitrosocks_lib.protocol.greet import Credentials
 from nitrosocks_lib.server import connection as module
 from nitrosocks_lib.server.connection import SharedNonces
-from nitrosocks_lib.server.tarpit import Latecomers
+from nitrosocks_lib.server.tarpit import Tarpit
 
 HELLO_END = wire.KNOCK + wire.HELLO  # behind the first Enc
 
@@ -38,12 +38,12 @@ def world():
 
 def late(world: World, seconds: int) -> Watched:
     """Another time for what is not ours."""
-    world.server._latecomers.stop()
-    world.server._latecomers = world.server.reception._latecomers = Watched(seconds)
-    return world.server._latecomers
+    world.server._tarpit.stop()
+    world.server._tarpit = world.server.reception._tarpit = Watched(seconds)
+    return world.server._tarpit
 
 
-class Watched(Latecomers):
+class Watched(Tarpit):
     """Tells how many have come."""
 
     def __init__(self, seconds: int) -> None:
@@ -106,7 +106,7 @@ def test_probes_are_not_answered() -> None:
 def test_other_protocols_are_read_on_and_not_answered(said: bytes, world: World) -> None:
     link = connect(world)
     link.write_all(said, now() + BOUND)
-    world.server._latecomers.wait(1)
+    world.server._tarpit.wait(1)
     link.write_all(greeting(world), now() + BOUND)  # too late: the first read decided
     assert is_silent(link._sock)
 
@@ -123,7 +123,7 @@ def test_greetings_that_were_changed_are_not_ours(change, world: World) -> None:
     link = connect(world)
     for part in change(greeting(world)):
         link.write_all(part, now() + BOUND)
-        world.server._latecomers.wait(1)
+        world.server._tarpit.wait(1)
     assert is_silent(link._sock)
 
 
@@ -131,7 +131,7 @@ def test_greetings_that_were_changed_are_not_ours(change, world: World) -> None:
 def test_a_greeting_of_another_hour_is_not_ours(hours: int, world: World) -> None:
     link = connect(world)
     link.write_all(greeting(world, int(time.time()) // 3600 + hours), now() + BOUND)
-    world.server._latecomers.wait(1)
+    world.server._tarpit.wait(1)
 
 
 def test_a_replayed_greeting_is_not_ours(world: World) -> None:
@@ -140,7 +140,7 @@ def test_a_replayed_greeting_is_not_ours(world: World) -> None:
         link.write_all(said, now() + BOUND)
         if n == 0:
             assert len(link.read_exactly(wire.SALT, now() + BOUND)) == wire.SALT
-    world.server._latecomers.wait(2)
+    world.server._tarpit.wait(2)
     assert is_silent(links[1]._sock) and is_silent(links[2]._sock)
 
 
@@ -152,7 +152,7 @@ def test_silence_before_the_first_enc_is_not_ours(size: int, world: World, monke
     monkeypatch.setattr(limits, "HANDSHAKE", 0.3)
     link = connect(world)
     link.write_all(greeting(world)[:size], now() + BOUND)
-    world.server._latecomers.wait(1)
+    world.server._tarpit.wait(1)
     assert is_silent(link._sock)
 
 
@@ -161,7 +161,7 @@ def test_silence_behind_it_is_closed(size: int, world: World, monkeypatch: pytes
     monkeypatch.setattr(limits, "HANDSHAKE", 0.3)
     link = connect(world)
     link.write_all(greeting(world)[:size], now() + BOUND)
-    assert unanswered(link) and world.server._latecomers.came == 0
+    assert unanswered(link) and world.server._tarpit.came == 0
 
 
 def test_silence_behind_the_challenge_is_closed_and_gives_its_share_back(
@@ -211,7 +211,7 @@ def test_an_unknown_kind_is_closed_at_once(world: World, caplog: pytest.LogCaptu
         link.write_all(said, now() + BOUND)
         assert unanswered(link)
         assert Opened(world.pool(), world.target(echo)).ask(b"x") == b"x"
-    assert world.server._latecomers.came == 0 and "a fault of our own" not in caplog.text
+    assert world.server._tarpit.came == 0 and "a fault of our own" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -248,8 +248,8 @@ def test_who_is_not_ours_is_worth_a_debug_line(world: World, caplog: pytest.LogC
     with caplog.at_level(logging.DEBUG):
         link = connect(world)
         link.write_all(b"GET / HTTP/1.1\r\n\r\n", now() + BOUND)
-        world.server._latecomers.wait(1)
-    (record,) = [each for each in caplog.records if each.name.endswith("reception")]
+        world.server._tarpit.wait(1)
+    (record,) = [each for each in caplog.records if each.name.endswith("server.connection")]
     assert record.levelno == logging.DEBUG and record.getMessage().endswith(": not ours: fewer bytes than a knock")
 
 

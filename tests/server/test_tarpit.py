@@ -1,4 +1,4 @@
-"""Latecomers: connections that are not ours are read, never answered, and closed at their time, by one thread."""
+"""Tarpit: connections that are not ours are read, never answered, and closed at their time, by one thread."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import NetworkError
 from nitrosocks_lib.net.link import Link
 from nitrosocks_lib.net.timers import now
-from nitrosocks_lib.server.tarpit import Latecomers
+from nitrosocks_lib.server.tarpit import Tarpit
 
 
 @pytest.fixture
-def latecomers():
-    made: list[Latecomers] = []
+def tarpit():
+    made: list[Tarpit] = []
 
-    def make(seconds: int) -> Latecomers:
-        made.append(Latecomers(seconds))
+    def make(seconds: int) -> Tarpit:
+        made.append(Tarpit(seconds))
         return made[-1]
 
     yield make
@@ -36,8 +36,8 @@ def end(link: Link) -> float:
     return now()
 
 
-def test_many_are_closed_at_their_time_by_one_thread(latecomers) -> None:
-    late, before = latecomers(1), threading.active_count()
+def test_many_are_closed_at_their_time_by_one_thread(tarpit) -> None:
+    late, before = tarpit(1), threading.active_count()
     with Pairs() as pairs:
         made = [pairs.make() for _ in range(60)]
         begin = now()
@@ -50,9 +50,9 @@ def test_many_are_closed_at_their_time_by_one_thread(latecomers) -> None:
         assert len(late) == 0
 
 
-def test_a_time_does_not_depend_on_who_else_waits(latecomers) -> None:
+def test_a_time_does_not_depend_on_who_else_waits(tarpit) -> None:
     """One that was accepted earlier may come later: it was silent for the whole time of the handshake."""
-    late = latecomers(30)
+    late = tarpit(30)
     with Pairs() as pairs:
         (_, younger), (silent, older) = pairs.make(), pairs.make()
         late.add(now(), younger)
@@ -61,8 +61,8 @@ def test_a_time_does_not_depend_on_who_else_waits(latecomers) -> None:
         assert len(late) == 1
 
 
-def test_what_comes_is_read_on(latecomers) -> None:
-    late, over = latecomers(1), now() + 0.5
+def test_what_comes_is_read_on(tarpit) -> None:
+    late, over = tarpit(1), now() + 0.5
     with Pairs() as pairs, Threads() as threads:
         made = [pairs.make() for _ in range(3)]
         for _, far in made:
@@ -77,18 +77,18 @@ def test_what_comes_is_read_on(latecomers) -> None:
             threads.start(flood, near)
 
 
-def test_who_ends_is_closed_at_once(latecomers) -> None:
-    late = latecomers(3_600)
+def test_who_ends_is_closed_at_once(tarpit) -> None:
+    late = tarpit(3_600)
     with Pairs() as pairs:
         near, far = pairs.make()
         late.add(now(), far)
         near.close(now() + BOUND)  # returns when the other side has closed, too
 
 
-def test_too_many_make_the_oldest_go(latecomers, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert limits.LATECOMERS == 1024
-    monkeypatch.setattr(limits, "LATECOMERS", 4)
-    late = latecomers(3_600)
+def test_too_many_make_the_oldest_go(tarpit, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert limits.TARPIT == 1024
+    monkeypatch.setattr(limits, "TARPIT", 4)
+    late = tarpit(3_600)
     with Pairs() as pairs:
         made = [pairs.make() for _ in range(6)]
         for _, far in made:
@@ -100,10 +100,10 @@ def test_too_many_make_the_oldest_go(latecomers, monkeypatch: pytest.MonkeyPatch
             assert near.read_some(memoryview(bytearray(1))) == 0
 
 
-def test_stop_closes_all(latecomers) -> None:
-    late = latecomers(3_600)
+def test_stop_closes_all(tarpit) -> None:
+    late = tarpit(3_600)
     late.stop()
-    late = latecomers(3_600)
+    late = tarpit(3_600)
     with Pairs() as pairs:
         made = [pairs.make() for _ in range(5)]
         for _, far in made:
@@ -113,8 +113,8 @@ def test_stop_closes_all(latecomers) -> None:
             end(near)
 
 
-def test_who_comes_after_the_stop_is_closed(latecomers) -> None:
-    late = latecomers(3_600)
+def test_who_comes_after_the_stop_is_closed(tarpit) -> None:
+    late = tarpit(3_600)
     with Pairs() as pairs:
         first, second = pairs.make(), pairs.make()
         late.add(now(), first[1])
@@ -123,11 +123,11 @@ def test_who_comes_after_the_stop_is_closed(latecomers) -> None:
         end(second[0])
 
 
-def test_no_thread_to_watch_them(latecomers) -> None:
-    late = latecomers(1)
+def test_no_thread_to_watch_them(tarpit) -> None:
+    late = tarpit(1)
     with Pairs() as pairs:
         first, second = pairs.make(), pairs.make()
-        with no_threads("latecomers"):
+        with no_threads("tarpit"):
             late.add(now(), first[1])
             end(first[0])
         begin = now()

@@ -1,4 +1,4 @@
-"""One connection of tests/faultproxy.py: how bytes, ends and faults pass. All of it belongs to the proxy's thread."""
+"""One connection of faultproxy.py: how bytes, ends and faults pass. All of it belongs to the proxy's thread."""
 
 import contextlib
 import functools

@@ -1,4 +1,4 @@
-"""Where the product meets tests/peer.py, over TLS on loopback: peers that visit a World, pools that visit a peer."""
+"""Where the product meets peer.py, over TLS on loopback: peers that visit a World, pools that visit a peer."""
 
 from __future__ import annotations
 

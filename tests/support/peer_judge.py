@@ -1,4 +1,4 @@
-"""The peers of tests/peer.py under a judge, who watches what reaches them; written from docs/protocol.md alone, too.
+"""The peers of peer.py under a judge, who watches what reaches them; written from docs/protocol.md alone, too.
 
 Judged is: may this frame come now, is it well formed, does it fit the window; are the terms of a handshake in bounds.
 Whatever fails is a PeerError, and closes the connection.

@@ -1,4 +1,4 @@
-"""protocol/session, which frame may come when: every pair of state and frame, at the server and at the client."""
+"""protocol/receiving, which frame may come when: every pair of state and frame, at the server and at the client."""
 
 import pytest
 

@@ -1,6 +1,6 @@
-"""protocol/session: the recorded conversations on both sides in memory, windows, and what RESET does.
+"""protocol/receiving: the recorded conversations on both sides in memory, windows, and what RESET does.
 
-Which frame may come when is in test_session_states.py.
+Which frame may come when is in test_receiving_states.py.
 """
 
 import json
@@ -26,7 +26,7 @@ ANSWERS = (Frame.OPENED, Frame.REFUSED, Frame.LISTENING, Frame.ACCEPTED)
 
 
 class Side:
-    """One side of a session: its two halves, and of the runtime only what a local socket would do."""
+    """One side of a session: its two halves, and of the rest only what a local socket would do."""
 
     def __init__(self, allowed: frozenset) -> None:
         self.receiving, self.resend = Receiving(WINDOW), ResendQueue()
