@@ -10,19 +10,22 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from docopt import DocoptExit, docopt
 
 from .. import __version__
 from ..crypto.identity import missing_algorithm
-from ..demo import demo
 from ..facts import errors
 from ..facts.errors import NitroSocksError
 from ..facts.wire import Refusal
-from . import operator as commands
-from . import tunnels, usage_errors
+from . import usage_errors
+from .connect import connect
+from .demo import demo
+from .forward import forward
+from .keygen import keygen
+from .options import Options
 from .output import NOTE, discard, tell
+from .serve import serve
 from .usage import USAGE
 
 EXIT_USAGE = 64
@@ -38,12 +41,12 @@ _CODES: tuple[tuple[type[NitroSocksError], int], ...] = (
     (errors.NotAuthorised, 77),
     (errors.ConfigurationError, 78),
 )
-_COMMANDS: dict[str, Callable[[dict[str, Any]], int]] = {
-    "keygen": commands.keygen,
-    "serve": commands.serve,
-    "forward": tunnels.forward,
-    "connect": tunnels.connect,
-    "demo": demo.demo,
+_COMMANDS: dict[str, Callable[[Options], int]] = {
+    "keygen": keygen,
+    "serve": serve,
+    "forward": forward,
+    "connect": connect,
+    "demo": demo,
 }
 log = logging.getLogger("nitrosocks")
 
@@ -69,7 +72,7 @@ def _main(argv: list[str]) -> int:
         return _run(lambda: tell(USAGE))
     words = [_named(word) if word in ("-4", "-6") else word for word in argv]
     try:
-        options: dict[str, Any] = docopt(_named(USAGE), words, default_help=False)
+        options: Options = docopt(_named(USAGE), words, default_help=False)
     except DocoptExit:
         _say(usage_errors.explain(argv), "see: nitrosocks --help")
         return EXIT_USAGE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from ..client.forward import LOOPBACK, Forward
 from ..facts import limits
@@ -13,6 +14,7 @@ from ..facts.wire import EncryptType, Kind
 from ..protocol.frames import Target
 from ..server.tunnel import RefreshPolicy
 
+Options = dict[str, Any]  # what docopt makes of a command line
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _CIPHERS = {"aes-256-gcm": EncryptType.AES_256_GCM, "aes-128-gcm": EncryptType.AES_128_GCM}
 _DIGITS = 18  # more than any bound here, and fewer than int() refuses

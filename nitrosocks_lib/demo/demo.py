@@ -8,16 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
-from typing import Any, Final
+from typing import Final
 
-from ..cli.output import tell
 from ..client import dialler
 from ..client.dialler import Dialler
 from ..client.forward import Forward, Forwarder
@@ -31,13 +30,12 @@ from ..files import profiles
 from ..files.keyfiles import make_directory, write_secret
 from ..net.connect import Context, Route, client_context, server_context
 from ..protocol.frames import Target
+from ..server.authorised import Clients
 from ..server.connection import Settings
 from ..server.server import Server
-from .findings import BOX, NOTICED, PASSWORD, SENTENCES, SIZE, Got, look, table
+from .findings import BOX, NOTICED, PASSWORD, SENTENCES, SIZE, Got, Row, look, table
 from .interceptor import Interceptor
 
-EXIT_FAULT: Final = 70
-EXIT_READABLE: Final = 76
 _LOOPBACK: Final = "127.0.0.1"
 _CUT_AFTER: Final = SIZE // 4  # bytes that the client has when the box cuts
 _HELD_BACK: Final = SIZE // 8  # bytes that the web server sends after the cut only, so that it comes in the middle
@@ -45,25 +43,27 @@ _PIECE: Final = 64 * 1024  # bytes read at once
 _PATIENCE: Final = 30.0  # seconds for one step that should take none
 
 
-def demo(options: dict[str, Any]) -> int:
-    """Downloads with NitroSocks and without, prints what the box saw of both; 0 only when all is as promised.
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The table, whether the box could read anything of NitroSocks, and the folders of the two recordings."""
 
-    76 when the box could read something, 70 when anything else failed. The recordings stay in --keep, everything else
-    is removed. Raises CannotCreate, also where the box could not record.
+    rows: list[Row]
+    readable: bool
+    recordings: tuple[Path, Path]
+
+
+def show(keep: Path | None) -> Shown:
+    """Downloads with NitroSocks and without, and looks at what the box saw of both.
+
+    The recordings stay in `keep`, everything else is removed. Raises CannotCreate, also where the box could not record.
     """
-    keep = options["--keep"]
     with _temporary() as temporary:
         home = Path(temporary)
-        through, control = _folders(home if keep is None else Path(keep))
+        through, control = _folders(home if keep is None else keep)
         with _heard(dialler.log) as lines:
             got = _with_nitrosocks(home, through)
         rows = table(got, NOTICED in lines, seen := look(through), _without_nitrosocks(home, control), look(control))
-    failed = sum(not row.good for row in rows)
-    lines = [*map(str, rows), f"{failed} FAILED" if failed else "everything is as promised"]
-    if keep is not None:
-        lines.append(f"the recordings are in {through} and {control}")
-    tell("".join(f"{line}\n" for line in lines))
-    return EXIT_READABLE if any(seen.found) else EXIT_FAULT if failed else 0
+    return Shown(rows, any(seen.found), (through, control))
 
 
 # -- the two downloads ------------------------------------------------------------------------------------------------
@@ -128,7 +128,8 @@ def _download(connection: HTTPConnection, wanted: bytes, midway: Callable[[], No
 def _server(home: Path) -> tuple[Server, tuple[str, int]]:
     key, crt, private, _ = profiles.ensure_server(home, datetime.now(UTC))
     stated = sha256(certificate.leaf_der(crt.read_bytes())).digest()
-    server = Server(key, profiles.open_clients(home), Settings(server_context(crt, private), stated))
+    clients = Clients(home / profiles.CLIENTS, profiles.load_client)
+    server = Server(key, clients, Settings(server_context(crt, private), stated))
     return server, server.listen(_LOOPBACK, 0)
 
 

@@ -20,9 +20,8 @@ from ..facts import wire
 from ..facts.address import split_host_port
 from ..facts.errors import KeyFileError, ProtocolError, UsageError
 from ..protocol.greet import Credentials
-from ..protocol.permit import Rules
+from ..protocol.permit import Client, Rules
 from ..protocol.welcome import Authorised
-from ..server.authorised import Client, Clients
 from .keyfiles import Table, b32, b64, locked, read_secret, write_secret
 
 SERVER_KEY: Final = "server.key"
@@ -157,11 +156,6 @@ def load_client(path: Path) -> Client:
         public.kem.seal(*_TRIAL)
     authorised = Authorised(name, public, table.base32("token", wire.SECRET))
     return Client(name, authorised, _rules(table, "permit"), _rules(table, "listen"))
-
-
-def open_clients(home: Path) -> Clients:
-    """The live registry of the clients that this server authorises."""
-    return Clients(home / CLIENTS, load_client)
 
 
 # Profiles, at the client

@@ -1,4 +1,4 @@
-"""What a client may reach: the rules `host:port`, `udp:host:port` and `/path` (protocol 7).
+"""An authorised client, and what it may reach: the rules `host:port`, `udp:host:port` and `/path` (protocol 7).
 
 The host that was asked for can be written in many ways (127.1, 0x7f.1, a name that points home), so it only ever counts
 as a name; every rule but a name's looks at the numeric address that the connection is made to.
@@ -16,6 +16,7 @@ from ..facts.address import halves, parse_port
 from ..facts.errors import UsageError
 from ..facts.limits import NAME_MAX
 from ..facts.wire import Kind
+from .welcome import Authorised
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -108,6 +109,16 @@ class Rules:
     def permits_path(self, path: str) -> bool:
         """Whether the unix socket at exactly this path is permitted."""
         return path.startswith("/") and path in self.texts
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One authorised client: what the handshake needs, where it may connect to, where the server may listen for it."""
+
+    name: str
+    authorised: Authorised
+    permit: Rules
+    listen: Rules = Rules()
 
 
 def _is_path(text: str) -> bool:

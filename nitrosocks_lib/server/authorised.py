@@ -5,30 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 from ..facts import wire
 from ..facts.errors import NitroSocksError
-from ..protocol.permit import Rules
-from ..protocol.welcome import Authorised
+from ..protocol.permit import Client
 
 log = logging.getLogger(__name__)
 
 Stamp = tuple[int, ...]
 Twins = tuple[str, tuple[Path, ...]]
 _TWINS_HINT = "remove all but one of them; every client has keys and a Token of its own"
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """One authorised client: what the handshake needs, where it may connect to, where the server may listen for it."""
-
-    name: str
-    authorised: Authorised
-    permit: Rules
-    listen: Rules = Rules()
 
 
 class Clients:

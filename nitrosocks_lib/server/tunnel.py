@@ -18,11 +18,11 @@ from ..facts.wire import Abort, Frame, Reply
 from ..net.timers import TIMERS, now
 from ..net.wake import Wake
 from ..protocol import frames, refresh
+from ..protocol.permit import Client
 from ..protocol.refresh import Started
 from ..protocol.welcome import Welcomed
 from ..session.streams import Stream
 from ..session.tunnel import Attached, Outcome, Tunnel, abort_text
-from .authorised import Client
 from .targets import Unreached, reach
 
 log = logging.getLogger(__name__)

@@ -117,8 +117,11 @@ def test_no_option_has_a_value_by_itself() -> None:
 
 
 def test_every_option_that_the_program_reads_exists() -> None:
-    for path in (ROOT / "nitrosocks_lib" / "face").glob("*.py"):
-        assert set(re.findall(r'options\["(.*?)"\]', path.read_text("utf-8"))) <= set(known(USAGE)), path
+    sources = {path: path.read_text("utf-8") for path in (ROOT / "nitrosocks_lib" / "cli").glob("*.py")}
+    read = {path: set(re.findall(r'options\["(.*?)"\]', source)) for path, source in sources.items()}
+    assert {"--home", "--keep", "-L"} <= set().union(*read.values())
+    for path, options in read.items():
+        assert options <= set(known(USAGE)), path
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nitrosocks_lib.cli import demo as command
 from nitrosocks_lib.cli import main as cli
 from nitrosocks_lib.demo import demo, findings
 from nitrosocks_lib.demo.findings import NOTICED, PASSWORD, SENTENCES
@@ -40,7 +41,7 @@ def small(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(keep: Path | None = None) -> int:
-    return demo.demo({"--keep": None if keep is None else str(keep), "-v": 0})
+    return command.demo({"--keep": None if keep is None else str(keep), "-v": 0})
 
 
 def failures(capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -119,15 +119,6 @@ def test_bad_client_files(tmp_path: Path, changes: dict[str, object], reason: st
     assert str(caught.value) == f"{path}: {reason}" and caught.value.hint
 
 
-def test_the_registry_of_a_home(tmp_path: Path) -> None:
-    clients = profiles.open_clients(tmp_path)
-    assert clients.current() == {}
-    put(profiles.client_path(tmp_path, "alice"), CLIENT)
-    client_id = ClientKey(profiles.Table(put(tmp_path / "x", PROFILE)).base64("secret", 32)).client_id
-    found = clients.lookup(client_id)
-    assert found is not None and found.name == "alice"
-
-
 # Profiles
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from nitrosocks_lib.crypto.identity import ClientKey, ClientPublic
 from nitrosocks_lib.facts.errors import KeyFileError, UsageError
-from nitrosocks_lib.protocol.permit import Rules
+from nitrosocks_lib.protocol.permit import Client, Rules
 from nitrosocks_lib.protocol.welcome import Authorised
-from nitrosocks_lib.server.authorised import Client, Clients
+from nitrosocks_lib.server.authorised import Clients
 
 KEYS = [ClientKey(bytes([i]) * 32) for i in range(4)]
 

@@ -12,7 +12,7 @@ from world import BOUND, SERVER_KEY, Directory, Opened, World, echo, read_all
 from nitrosocks_lib.facts.wire import Reply
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.net.wake import Wake
-from nitrosocks_lib.server.authorised import Client
+from nitrosocks_lib.protocol.permit import Client
 from nitrosocks_lib.server.connection import Settings
 from nitrosocks_lib.server.server import Server
 from nitrosocks_lib.session.tunnel import Outcome

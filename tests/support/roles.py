@@ -11,9 +11,8 @@ from nitrosocks_lib.crypto.identity import ClientKey, ClientPublic, KemPublic, S
 from nitrosocks_lib.facts.wire import EncryptType
 from nitrosocks_lib.protocol.greet import Credentials, Greeted
 from nitrosocks_lib.protocol.handshake import Keys, Terms, draw_ephemeral
-from nitrosocks_lib.protocol.permit import Rules
+from nitrosocks_lib.protocol.permit import Client, Rules
 from nitrosocks_lib.protocol.welcome import Authorised, Welcomed
-from nitrosocks_lib.server.authorised import Client
 from nitrosocks_lib.server.tunnel import RefreshPolicy, ServerTunnel
 
 WINDOW = 1 << 20

@@ -22,9 +22,8 @@ from nitrosocks_lib.crypto.identity import ClientKey, ClientPublic, ServerKey
 from nitrosocks_lib.net.connect import Route, server_context
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.protocol.greet import Credentials
-from nitrosocks_lib.protocol.permit import Rules
+from nitrosocks_lib.protocol.permit import Client, Rules
 from nitrosocks_lib.protocol.welcome import Authorised
-from nitrosocks_lib.server.authorised import Client
 from nitrosocks_lib.server.connection import Settings
 from nitrosocks_lib.server.server import Server
 from nitrosocks_lib.session.streams import Stream

@@ -1,4 +1,4 @@
-"""`keygen` and `serve`: the operator's side. `cli` maps what they raise to exit codes."""
+"""`serve`: the server, until a signal ends it."""
 
 from __future__ import annotations
 
@@ -6,71 +6,27 @@ import os
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from ..crypto.certificate import leaf_der
 from ..crypto.identity import fingerprint
 from ..facts import limits
 from ..facts.address import join_host_port
 from ..files import profiles
-from ..files.keyfiles import check_secret, secrets_written
+from ..files.keyfiles import check_secret
 from ..net.connect import server_context
 from ..net.signals import Stop
 from ..net.timers import now
+from ..server.authorised import Clients
 from ..server.connection import Settings
 from ..server.server import Server
 from . import options as specs
-from .output import hand_over, note, tell
-
-Options = dict[str, Any]
-
-
-def home_of(options: Options) -> Path:
-    """The home directory that this command uses."""
-    return profiles.home(options["--home"], os.environ)
-
-
-# -- keygen -----------------------------------------------------------------------------------------------------------
-
-
-def keygen(options: Options) -> int:
-    """The server's key and certificate where missing, or a client's profile and its authorisation."""
-    home = home_of(options)
-    if options["NAME"]:
-        return _keygen_client(home, options)
-    key, _, _, made = profiles.ensure_server(home, datetime.now(UTC))
-    for path in made:
-        note(f"made {path}")
-    tell(f"{fingerprint(key.public)}\n")
-    return 0
-
-
-def _keygen_client(home: Path, options: Options) -> int:
-    name = profiles.check_name(options["NAME"])
-    authorisation = profiles.client_path(home, name)
-    key, made = profiles.ensure_server_key(home)
-    for path in made:
-        note(f"made {path}")
-    profile, client = profiles.make_client(name, options["--server"], key.public, options["--permit"])
-    target = options["-o"] or f"{name}{profiles.PROFILE}"
-    files = [(authorisation, client)] + ([(Path(target), profile)] if target != "-" else [])
-    with secrets_written(files, options["--force"]):  # without the profile nothing is authorised
-        if target == "-":
-            hand_over(profile)
-    note(f"{name} is authorised in {authorisation}" + ("" if options["--permit"] else ", but nothing is permitted yet"))
-    for rule, better in specs.futile(options["--permit"]):
-        note(f"the rule {rule} permits nothing, since names never reach loopback; write {better}")
-    if target != "-":
-        note(f"give {target} to {name} on a safe way, it is a secret; there: nitrosocks forward -i {target} -L …")
-    return 0
-
-
-# -- serve ------------------------------------------------------------------------------------------------------------
+from .options import Options
+from .output import note
 
 
 def serve(options: Options) -> int:
     """Serves until SIGTERM or SIGINT; exit code 0 then."""
-    home, stop, began = home_of(options), Stop(), now()
+    home, stop, began = profiles.home(options["--home"], os.environ), Stop(), now()
     addresses = [specs.listen(text) for text in options["--listen"]] or [("", 8443)]
     drain = specs.whole("--drain", options["--drain"], limits.DRAIN, 0, 86_400)
     server = _make_server(home, options)
@@ -106,6 +62,11 @@ def _make_server(home: Path, options: Options) -> Server:
         cert, private = Path(options["--cert"]), Path(options["--key"])
     context = server_context(cert, private)
     settings = Settings(context, sha256(leaf_der(cert.read_bytes())).digest(), *words)
-    clients = profiles.open_clients(home)
+    clients = open_clients(home)
     clients.current()  # tells at once of files that are faulty
     return Server(key, clients, settings)
+
+
+def open_clients(home: Path) -> Clients:
+    """The live registry of the clients that this server authorises."""
+    return Clients(home / profiles.CLIENTS, profiles.load_client)

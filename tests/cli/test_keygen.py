@@ -1,16 +1,14 @@
-"""keygen and serve: on failure nothing has changed, and what can be found wrong at once is told at once."""
+"""keygen: on failure nothing has changed, and what can be found wrong at once is told at once."""
 
 from __future__ import annotations
 
 import os
-import signal
 import stat
 import subprocess
 from pathlib import Path
 
 import pytest
-from loopback import pem
-from program import Process, Site, expect_one_line
+from program import Site, expect_one_line
 
 
 @pytest.fixture
@@ -25,9 +23,6 @@ def keygen(site: Site, name: str, *words: object) -> subprocess.CompletedProcess
 
 def files(place: Path) -> dict[str, bytes]:
     return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
-
-
-# Profiles
 
 
 @pytest.mark.parametrize("words", [(), ("--force",)], ids=str)
@@ -71,63 +66,6 @@ def test_a_rule_that_permits_nothing_is_told(site: Site) -> None:
     assert done.returncode == 0
     lines = [line for line in done.stderr.decode().splitlines() if "permits nothing" in line]
     assert len(lines) == 1 and "localhost:22" in lines[0] and lines[0].endswith("write 127.0.0.1:22")
-
-
-# The server
-
-
-@pytest.mark.parametrize(
-    "words",
-    [("--listen", "x"), ("--listen", "8443"), ("--cipher", "x"), ("--drain", "x"), ("--refresh", "x"),
-     ("--window", "1"), ("--resume", "x"), ("--heartbeat", "1")],
-    ids=" ".join,
-)  # fmt: skip
-def test_wrong_options_leave_no_files(site: Site, words: tuple[str, ...]) -> None:
-    done = site.run("serve", "--home", site.home, *words)
-    assert done.returncode == 64 and words[1] in expect_one_line(done.stderr)
-    assert not site.home.exists()
-
-
-def test_a_key_of_ones_own_that_others_may_read(site: Site) -> None:
-    cert, key = pem("server")
-    key.chmod(0o640)
-    done = site.run("serve", "--listen", "127.0.0.1:0", "--home", site.home, "--cert", cert, "--key", key)
-    assert done.returncode == 65
-    assert expect_one_line(done.stderr).endswith(f"{key}: permissions 0640 are too open; run: chmod 600 {key}")
-    key.chmod(0o600)
-    site.serve("--cert", cert, "--key", key)
-
-
-def test_an_encrypted_key_is_told_and_not_asked_for(site: Site) -> None:
-    cert, key = pem("server")
-    locked = site.place / "locked.key"
-    words = ["openssl", "pkey", "-in", key, "-out", locked, "-aes256", "-passout", "pass:word"]
-    subprocess.run(words, check=True)
-    locked.chmod(0o600)
-    done = site.run("serve", "--listen", "127.0.0.1:0", "--home", site.home, "--cert", cert, "--key", locked)
-    line = expect_one_line(done.stderr.splitlines(keepends=True)[-1])
-    assert done.returncode == 78 and "the key is encrypted" in line and "pass phrase" not in done.stderr.decode()
-
-
-def test_faulty_client_files_are_told_at_the_start(site: Site) -> None:
-    assert keygen(site, "bob").returncode == 0
-    path = site.home / "clients.d" / "bob.toml"
-    path.chmod(0o644)
-    assert f"{path}: permissions 0644 are too open" in str(site.serve().err)
-
-
-def status(process: Process) -> str:
-    process.signal(signal.SIGUSR1)
-    return process.err.wait(", up ")
-
-
-def test_a_status_line(site: Site) -> None:
-    server = site.serve()
-    assert status(server).startswith("nitrosocks: 0 sessions, 0 streams, up ")
-    client = site.forward(site.profile("bob", server.port), "0:127.0.0.1:1")
-    assert status(client).startswith("nitrosocks: ") and "sessions made so far, up " in str(client.err)
-    for process in (client, server):
-        assert process.signal().wait() == 0
 
 
 def test_modes(site: Site) -> None:

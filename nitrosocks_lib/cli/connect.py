@@ -1,0 +1,28 @@
+"""`connect`: stdin and stdout as one stream, as a ProxyCommand for ssh."""
+
+from __future__ import annotations
+
+from ..client.stdio import Pipe
+from ..facts import limits
+from ..facts.address import join_host_port
+from ..facts.errors import NetworkError
+from ..net.signals import Stop
+from . import options as specs
+from .opening import first_session, open_pool
+from .options import Options
+
+
+def connect(options: Options) -> int:
+    """Carries stdin and stdout; 0 when the target has ended and all of it is written."""
+    target = specs.destination(options["HOST"], options["PORT"])
+    pool, stop = open_pool(options, 0), Stop(hangup_ends=True)
+    if not first_session(pool, stop, retry=False):
+        return 255
+    pipe = Pipe(pool, stop)
+    try:
+        quiet = pipe.run(target)
+    except NetworkError as error:
+        raise NetworkError(f"{join_host_port(target.host, target.port)}: {error}") from None
+    finally:
+        stop.see_through(lambda: pool.close(1.0 if stop.came else limits.RELEASE))
+    return 255 if quiet else 0

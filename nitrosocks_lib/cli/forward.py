@@ -1,0 +1,37 @@
+"""`forward`: local ports that lead to targets at the server's side, until a signal ends it."""
+
+from __future__ import annotations
+
+from ..client.forward import Forwarder
+from ..facts import limits
+from ..facts.address import join_host_port
+from ..net.signals import Stop
+from ..net.timers import now
+from . import options as specs
+from .opening import first_session, open_pool
+from .options import Options
+from .output import note, tell
+
+
+def forward(options: Options) -> int:
+    """Forwards until SIGTERM or SIGINT; exit code 0 then."""
+    forwards, began = [specs.forward(text) for text in options["-L"]], now()
+    pool = open_pool(options, specs.whole("--warm", options["--warm"], limits.WARM, 0, limits.WARM_MAX))
+    forwarder, stop = Forwarder(pool), Stop()
+    bound = [forwarder.listen(each) for each in forwards]
+    if not first_session(pool, stop, options["--retry"]):
+        return 0
+    forwarder.start()
+    for each, at in zip(forwards, bound, strict=True):
+        target = join_host_port(each.target.host, each.target.port)
+        tell(f"forwarding {join_host_port(*at)} to {target}\n")
+    note("ready")
+    while not stop.wait():
+        if stop.hurry:
+            stop.hurry = False
+            pool.hurry()
+        if stop.take_asked():
+            note(f"{pool.made} sessions made so far, up {now() - began:.0f} s")
+    forwarder.stop()
+    stop.see_through(lambda: pool.close(limits.RELEASE))
+    return 0

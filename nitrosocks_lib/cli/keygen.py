@@ -1,0 +1,46 @@
+"""`keygen`: the server's key and certificate, or a client's profile and its authorisation."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..crypto.identity import fingerprint
+from ..files import profiles
+from ..files.keyfiles import secrets_written
+from . import options as specs
+from .options import Options
+from .output import hand_over, note, tell
+
+
+def keygen(options: Options) -> int:
+    """The server's key and certificate where missing, or a client's profile and its authorisation."""
+    home = profiles.home(options["--home"], os.environ)
+    if options["NAME"]:
+        return _client(home, options)
+    key, _, _, made = profiles.ensure_server(home, datetime.now(UTC))
+    for path in made:
+        note(f"made {path}")
+    tell(f"{fingerprint(key.public)}\n")
+    return 0
+
+
+def _client(home: Path, options: Options) -> int:
+    name = profiles.check_name(options["NAME"])
+    authorisation = profiles.client_path(home, name)
+    key, made = profiles.ensure_server_key(home)
+    for path in made:
+        note(f"made {path}")
+    profile, client = profiles.make_client(name, options["--server"], key.public, options["--permit"])
+    target = options["-o"] or f"{name}{profiles.PROFILE}"
+    files = [(authorisation, client)] + ([(Path(target), profile)] if target != "-" else [])
+    with secrets_written(files, options["--force"]):  # without the profile nothing is authorised
+        if target == "-":
+            hand_over(profile)
+    note(f"{name} is authorised in {authorisation}" + ("" if options["--permit"] else ", but nothing is permitted yet"))
+    for rule, better in specs.futile(options["--permit"]):
+        note(f"the rule {rule} permits nothing, since names never reach loopback; write {better}")
+    if target != "-":
+        note(f"give {target} to {name} on a safe way, it is a secret; there: nitrosocks forward -i {target} -L …")
+    return 0

@@ -1,0 +1,67 @@
+"""How `forward` and `connect` begin: the pool of a profile, and its first session."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from ..client.dialler import Dialler
+from ..client.pool import Pool
+from ..facts import limits
+from ..facts.errors import NitroSocksError
+from ..files import profiles
+from ..net.connect import Route
+from ..net.signals import Stop
+from . import options as specs
+from .options import Options
+from .output import note
+
+
+def open_pool(options: Options, warm: int) -> Pool:
+    """The pool of the profile that the options name or that lies in the home directory; dials nothing yet."""
+    path = Path(options["-i"]) if options["-i"] else _default(options)
+    profile = profiles.load_profile(path)
+    route = Route(options["--tls-verify"], ipv4=not options["-6"], ipv6=not options["-4"])
+    dialler = Dialler(profile.credentials, profile.servers, route, specs.window(options["--window"]))
+    redial = specs.whole("--redial", options["--redial"], 0, 1, 86_400)
+    return Pool(dialler, warm, float(redial) or None)
+
+
+def _default(options: Options) -> Path:
+    return profiles.default_profile(profiles.home(options["--home"], os.environ), os.environ)
+
+
+def first_session(pool: Pool, stop: Stop, retry: bool) -> bool:
+    """Makes the first session; False when a signal came first. Without --retry its error ends the command."""
+    pause = limits.BACKOFF_FIRST
+    while True:
+        failure = _start(pool, stop)
+        if stop.came or failure is None:
+            return not stop.came
+        if not retry:
+            raise failure
+        note(f"{failure}; trying again in {pause:.1f} s")
+        if stop.wait(pause):
+            return False
+        pause = min(pause * 2, limits.BACKOFF_MAX)
+
+
+def _start(pool: Pool, stop: Stop) -> NitroSocksError | None:
+    """Dials in a thread, so that a signal is not kept waiting; returns why there is no session."""
+    failures: list[NitroSocksError] = []
+    made = threading.Event()
+
+    def start() -> None:
+        try:
+            pool.start()
+        except NitroSocksError as error:
+            failures.append(error)
+        finally:
+            made.set()
+            stop.tell()
+
+    threading.Thread(target=start, name="first session", daemon=True).start()
+    while not stop.wait() and not made.is_set():
+        pass
+    return failures[0] if failures else None

@@ -1,0 +1,93 @@
+"""opening: the first session is tried again with --retry only, after pauses that grow, and a signal ends it."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nitrosocks_lib.cli.opening import first_session
+from nitrosocks_lib.facts import limits
+from nitrosocks_lib.facts.errors import NetworkError, NotAuthorised
+
+
+class Stop:
+    """As net.signals has it, but time passes at once; the signal comes in the pause with this number."""
+
+    def __init__(self, ends_in: int | None = None) -> None:
+        self.came = False
+        self.pauses: list[float] = []
+        self._ends_in = ends_in
+        self._told = threading.Event()
+
+    def tell(self) -> None:
+        self._told.set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        if seconds is None:
+            assert self._told.wait(30)
+            self._told.clear()
+        else:
+            self.pauses.append(seconds)
+            self.came = len(self.pauses) == self._ends_in
+        return self.came
+
+
+def pool(*failures: Exception) -> Any:
+    """It cannot be started so often."""
+    left = iter(failures)
+
+    def start() -> None:
+        for failure in left:
+            raise failure
+
+    return SimpleNamespace(start=start)
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_nothing_is_tried_again_when_it_works(retry: bool) -> None:
+    stop: Any = Stop()
+    assert first_session(pool(), stop, retry) and stop.pauses == []
+
+
+def test_without_retry_the_error_ends_the_command() -> None:
+    stop: Any = Stop()
+    with pytest.raises(NotAuthorised, match="told"):
+        first_session(pool(NotAuthorised("told")), stop, retry=False)
+    assert stop.pauses == []
+
+
+def test_the_pauses_of_retry_grow_to_their_bound(caplog: pytest.LogCaptureFixture) -> None:
+    stop: Any = Stop()
+    caplog.set_level("INFO")
+    assert first_session(pool(*[NetworkError("told")] * 8), stop, retry=True)
+    assert stop.pauses == [limits.BACKOFF_FIRST * 2**n for n in range(6)] + [limits.BACKOFF_MAX] * 2
+    assert caplog.messages[0] == "told; trying again in 0.2 s" and len(caplog.messages) == 8
+
+
+def test_a_signal_ends_the_pause() -> None:
+    stop: Any = Stop(ends_in=2)
+    assert not first_session(pool(*[NetworkError("told")] * 8), stop, retry=True)
+    assert len(stop.pauses) == 2
+
+
+def test_a_signal_ends_a_dial_that_does_not() -> None:
+    stop: Any = Stop()
+    dialling, over = threading.Event(), threading.Event()
+
+    def start() -> None:
+        dialling.set()
+        over.wait(30)
+
+    def signal() -> None:
+        assert dialling.wait(30)
+        stop.came = True
+        stop.tell()
+
+    threading.Thread(target=signal).start()
+    try:
+        assert not first_session(SimpleNamespace(start=start), stop, retry=True)  # type: ignore[arg-type]
+    finally:
+        over.set()

@@ -1,0 +1,79 @@
+"""serve: what can be found wrong is told at once, and before files are made; SIGUSR1 asks for a line."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from keys import SERVER, put
+from loopback import pem
+from program import Site, expect_one_line
+
+from nitrosocks_lib.cli.serve import open_clients
+from nitrosocks_lib.crypto.identity import ClientPublic
+from nitrosocks_lib.files import profiles
+
+
+@pytest.fixture
+def site(tmp_path: Path):
+    with Site(tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--listen", "x"), ("--listen", "8443"), ("--cipher", "x"), ("--drain", "x"), ("--refresh", "x"),
+     ("--window", "1"), ("--resume", "x"), ("--heartbeat", "1")],
+    ids=" ".join,
+)  # fmt: skip
+def test_wrong_options_leave_no_files(site: Site, words: tuple[str, ...]) -> None:
+    done = site.run("serve", "--home", site.home, *words)
+    assert done.returncode == 64 and words[1] in expect_one_line(done.stderr)
+    assert not site.home.exists()
+
+
+def test_a_key_of_ones_own_that_others_may_read(site: Site) -> None:
+    cert, key = pem("server")
+    key.chmod(0o640)
+    done = site.run("serve", "--listen", "127.0.0.1:0", "--home", site.home, "--cert", cert, "--key", key)
+    assert done.returncode == 65
+    assert expect_one_line(done.stderr).endswith(f"{key}: permissions 0640 are too open; run: chmod 600 {key}")
+    key.chmod(0o600)
+    site.serve("--cert", cert, "--key", key)
+
+
+def test_an_encrypted_key_is_told_and_not_asked_for(site: Site) -> None:
+    cert, key = pem("server")
+    locked = site.place / "locked.key"
+    words = ["openssl", "pkey", "-in", key, "-out", locked, "-aes256", "-passout", "pass:word"]
+    subprocess.run(words, check=True)
+    locked.chmod(0o600)
+    done = site.run("serve", "--listen", "127.0.0.1:0", "--home", site.home, "--cert", cert, "--key", locked)
+    line = expect_one_line(done.stderr.splitlines(keepends=True)[-1])
+    assert done.returncode == 78 and "the key is encrypted" in line and "pass phrase" not in done.stderr.decode()
+
+
+def test_faulty_client_files_are_told_at_the_start(site: Site) -> None:
+    assert site.run("keygen", "bob", "--server", "a:1", "--home", site.home).returncode == 0
+    path = site.home / "clients.d" / "bob.toml"
+    path.chmod(0o644)
+    assert f"{path}: permissions 0644 are too open" in str(site.serve().err)
+
+
+def test_a_status_line(site: Site) -> None:
+    server = site.serve()
+    server.signal(signal.SIGUSR1)
+    assert server.err.wait(", up ").startswith("nitrosocks: 0 sessions, 0 streams, up ")
+    assert server.signal().wait() == 0
+
+
+def test_the_clients_of_a_home(tmp_path: Path) -> None:
+    clients = open_clients(tmp_path)
+    assert clients.current() == {}
+    _, text = profiles.make_client("alice", ["tunnel.example:443"], SERVER.public, [])
+    path = put(profiles.client_path(tmp_path, "alice"), text)
+    public = ClientPublic(profiles.Table(path).base64("public", 3200))
+    found = clients.lookup(public.client_id)
+    assert found is not None and found.name == "alice"
