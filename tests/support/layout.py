@@ -1,39 +1,27 @@
 """The rules of the house as functions from source text to faults; test_layout.py applies and tries them.
 
-A module is named by its path under nitrosocks_lib without ".py": "runtime/link".
+Who may import whom is in rooms.py. A module is named by its path under nitrosocks_lib without ".py": "net/link".
 """
 
 import ast
 from collections.abc import Iterator
-from fnmatch import fnmatch
 
-LIBRARY = "nitrosocks_lib"
-FLOORS = ("facts", "crypto", "protocol", "runtime", "face")  # bottom to top
+from rooms import ROOMS, imports, matches
+
 FILE_LINES = 300
 FUNCTION_LINES = 40
 
-# Who alone may import it. fnmatch patterns on module names.
-ONLY_HERE: dict[str, tuple[str, ...]] = {
-    "ssl": ("runtime/link", "runtime/carriers", "runtime/interceptor"),
-    "socket": ("runtime/*",),
-    "select": ("runtime/*",),
-    "selectors": ("runtime/*",),
-    "threading": ("runtime/*", "face/cli", "face/demo", "face/tunnels"),
-    "signal": ("runtime/*", "face/cli"),
-    "time": ("runtime/*", "face/cli", "face/demo"),
-    "cryptography": ("crypto/*",),
-    "pyotp": ("crypto/*",),
-    "docopt": ("face/*",),
-    "tomllib": ("face/*",),
-    "tomli_w": ("face/*",),
-}
-
-# What the floors without a world outside never import: `now` and entropy are arguments there.
-PURE = ("facts/*", "crypto/*", "protocol/*")
-NEVER_IN_PURE = ("socket", "ssl", "select", "threading", "time", "logging", "pathlib", "os")
-
-SPEAKS = ("face/*",)  # where print is called, and the process ended
+SPEAKS = ("cli/*",)  # where print is called, and the process ended
 EXITS = ("print", "exit", "quit", "sys.exit", "SystemExit")
+
+# What tests/ has beside a folder for each room.
+FOLDERS = (
+    "whole",  # the program as its users see it
+    "interop",  # the product and a peer that is independent of it
+    "house",  # these rules
+    "support",  # what tests share
+    "long",  # scripts that run for minutes
+)
 
 # Package registries; the labels stand apart so that this file passes its own rule.
 REGISTRIES = tuple(
@@ -52,65 +40,8 @@ REGISTRIES = tuple(
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def matches(module: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch(module, pattern) for pattern in patterns)
-
-
-def floor(module: str) -> str:
-    return module.partition("/")[0]
-
-
-def imports(module: str, source: str) -> Iterator[tuple[int, str]]:
-    """Line and absolute dotted name of everything imported, wherever in the file, relative and by function too."""
-    package = [LIBRARY, *module.split("/")[:-1]]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            for name in node.names:
-                yield node.lineno, name.name
-        elif isinstance(node, ast.ImportFrom):
-            up = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*up, *([node.module] if node.module else [])])
-            for name in node.names:
-                yield node.lineno, f"{base}.{name.name}"
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("__import__", "import_module")):
-            yield node.lineno, str(node.args[0].value) if isinstance(node.args[0], ast.Constant) else "?"
-
-
-def upward_imports(module: str, source: str) -> list[str]:
-    """Imports go down only; a module that stands on no floor is a fault, too."""
-    if module == "__init__":
-        return [f"line {line}: imports {name}" for line, name in imports(module, source)]
-    if floor(module) not in FLOORS:
-        return ["stands on no floor"]
-    above = FLOORS[FLOORS.index(floor(module)) + 1 :]
-    faults = []
-    for line, name in imports(module, source):
-        parts = name.split(".")
-        upward = parts[0] == LIBRARY and len(parts) > 1 and parts[1] in above
-        if upward or parts[0] == "nitrosocks" or name in ("?", f"{LIBRARY}.*"):
-            faults.append(f"line {line}: imports {name}")
-    return faults
-
-
-def misplaced_imports(module: str, source: str) -> list[str]:
-    """What may be imported in some places only, and what a pure floor never imports."""
-    faults = []
-    for line, name in imports(module, source):
-        top = name.partition(".")[0]
-        elsewhere = top in ONLY_HERE and not matches(module, ONLY_HERE[top])
-        if elsewhere or (top in NEVER_IN_PURE and matches(module, PURE)):
-            faults.append(f"line {line}: imports {name}")
-    return faults
-
-
-def not_independent(source: str, siblings: set[str]) -> list[str]:
-    """Imports of the product and of other files of tests/, in a file that is written without them."""
-    others = {LIBRARY, "nitrosocks", "?"} | siblings
-    return [f"line {line}: imports {name}" for line, name in imports("", source) if name.partition(".")[0] in others]
-
-
 def misplaced_exits(module: str, source: str) -> list[str]:
-    """Only the face prints, and only the face ends the process."""
+    """Only cli prints, and only cli ends the process."""
     if matches(module, SPEAKS):
         return []
     faults = [f"line {line}: imports {name}" for line, name in imports(module, source) if name == "sys.exit"]
@@ -166,11 +97,22 @@ def registry_hosts(text: str) -> list[str]:
 
 
 def untested(modules: list[str], tests: set[str], tested_by: dict[str, str]) -> list[str]:
-    """Modules without their test module, and rows of the mapping `tested_by` that name what is not there."""
+    """Modules without their test module, and rows of the mapping `tested_by` that nobody needs (any more).
+
+    Tests are named by their path under tests/, "net/test_link.py", those in the mapping too.
+    """
     faults = [f"the mapping names {module}, which does not exist" for module in tested_by if module not in modules]
     for module in modules:
-        name = module.rpartition("/")[2]
-        test = tested_by.get(module, f"test_{name}.py")
-        if name != "__init__" and test not in tests:
-            faults.append(f"{module} has no tests/{test}")
+        room, _, name = module.rpartition("/")
+        own = f"{room}/test_{name}.py"
+        if module in tested_by and own in tests:
+            faults.append(f"the mapping names {module}, which has {own}")
+        if name != "__init__" and tested_by.get(module, own) not in tests:
+            faults.append(f"{module} has no tests/{tested_by.get(module, own)}")
     return faults
+
+
+def homeless(tests: set[str]) -> list[str]:
+    """Tests that are in no folder, or in one that is neither a room's nor among FOLDERS."""
+    folders = {*ROOMS, *FOLDERS}
+    return [name for name in sorted(tests) if name.rpartition("/")[0] not in folders and name != "conftest.py"]
