@@ -44,14 +44,14 @@ def codes(text: str) -> set[str]:
 
 
 def mapped(text: str) -> set[str]:
-    """The modules in the map, as "floor/module"."""
+    """The modules in the map, as "room/module"."""
     lines = text.partition("\nnitrosocks_lib/\n")[2].partition("\n```")[0].splitlines()
-    found, floor = set(), ""
+    found, room = set(), ""
     for line in lines:
         if match := re.match(r"  (\w+)/ ", line):
-            floor = match[1]
+            room = match[1]
         elif match := re.match(r"    (\w+) ", line):
-            found.add(f"{floor}/{match[1]}")
+            found.add(f"{room}/{match[1]}")
     return found
 
 
