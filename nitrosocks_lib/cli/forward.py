@@ -16,7 +16,7 @@ from .output import note, tell
 def forward(options: Options) -> int:
     """Forwards until SIGTERM or SIGINT; exit code 0 then."""
     forwards, began = [specs.forward(text) for text in options["-L"]], now()
-    pool = open_pool(options, specs.whole("--warm", options["--warm"], limits.WARM, 0, limits.WARM_MAX))
+    pool = open_pool(options, limits.SESSIONS)
     forwarder, stop = Forwarder(pool), Stop()
     bound = [forwarder.listen(each) for each in forwards]
     if not first_session(pool, stop, options["--retry"]):
@@ -31,7 +31,9 @@ def forward(options: Options) -> int:
             stop.hurry = False
             pool.hurry()
         if stop.take_asked():
-            note(f"{pool.made} sessions made so far, up {now() - began:.0f} s")
+            live = pool.sessions
+            streams = sum(session.tunnel.load for session in live)
+            note(f"{len(live)} sessions, {streams} streams, {pool.made} sessions made so far, up {now() - began:.0f} s")
     forwarder.stop()
     stop.see_through(lambda: pool.close(limits.RELEASE))
     return 0

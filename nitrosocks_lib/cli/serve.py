@@ -36,9 +36,9 @@ def serve(options: Options) -> int:
     note(f"ready, with key {fingerprint(profiles.ensure_server_key(home)[0].public)}")
     while not stop.wait():  # SIGHUP: clients.d is looked at anew at every use anyway
         if stop.take_asked():
-            hosted = server.reception.registry.all()
-            streams = sum(each.tunnel.stream is not None for each in hosted)
-            note(f"{len(hosted)} sessions, {streams} streams, up {now() - began:.0f} s")
+            entries = server.reception.registry.all()
+            streams = sum(each.tunnel.load for each in entries)
+            note(f"{len(entries)} sessions, {streams} streams, up {now() - began:.0f} s")
     note(f"stopping; running streams have {drain} s")
     stop.see_through(lambda: server.drain(drain))
     return 0

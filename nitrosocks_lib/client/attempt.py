@@ -11,14 +11,14 @@ from ..crypto import schedule
 from ..crypto.seal import Sealer
 from ..facts import limits, wire
 from ..facts.errors import NetworkError, NitroSocksError
-from ..facts.wire import Abort, EncryptType, Frame
+from ..facts.wire import Abort, EncryptType
 from ..net.link import Link
 from ..net.timers import now
 from ..protocol import frames
 from ..protocol.greet import Recovered
 from ..protocol.handshake import Keys, Terms
-from ..session.streams import Ticket
 from .dialler import Dialler
+from .ticket import Ticket
 
 log = logging.getLogger(__name__)
 
@@ -89,5 +89,5 @@ def abort_first(link: Link, keys: Keys, encrypt_type: EncryptType, reason: Abort
     """Sends ABORT as the first frame behind RECOVERED; raises NetworkError."""
     sealer = Sealer(schedule.frame_keys(keys.root, schedule.CLIENT_TO_SERVER, encrypt_type))
     out = bytearray(wire.FRAME_OVERHEAD + limits.TEXT_MAX)
-    size = sealer.seal(frames.reason(Frame.ABORT, reason), memoryview(out))
+    size = sealer.seal(frames.abort(reason), memoryview(out))
     link.write_all(bytes(out[:size]), now() + limits.RELEASE)

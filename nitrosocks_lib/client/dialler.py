@@ -41,6 +41,7 @@ class Greeting:
     link: Link
     greeted: Greeted
     server: tuple[str, int]
+    round_trip: float  # seconds
 
 
 class Dialler:
@@ -103,10 +104,11 @@ class Dialler:
     def _greet_in(self, server: tuple[str, int], hour: int) -> Greeting:
         link = self.connect(server)
         try:
-            greeted = self._converse(link, greet.greet(self.credentials, hour, self.window, os.urandom), server)
+            talk = Conversation(link, now() + limits.DIAL)
+            greeted = self._converse(talk, greet.greet(self.credentials, hour, self.window, os.urandom), server)
             self._look_at_certificate(link, greeted.certificate_hash)
             self._look_at_clock(greeted.server_ms)
-            return Greeting(link, greeted, _where_to_resume(greeted.terms, server))
+            return Greeting(link, greeted, _where_to_resume(greeted.terms, server), talk.round_trip)
         except BaseException:
             link.close()
             raise
@@ -115,7 +117,7 @@ class Dialler:
         """RESUME and RECOVERED on a link that `connect` made; the link stays the caller's (protocol 3.5)."""
         dialogue = greet.resume(self.credentials, terms, attempt, received, self._hour(), os.urandom)
         try:
-            recovered = self._converse(link, dialogue, server)
+            recovered = self._converse(Conversation(link, now() + limits.DIAL), dialogue, server)
         except DecoyAnswer as answer:  # a clock was set meanwhile: the next attempt takes the hour told here
             if (told := _hour_of(answer.head)) is not None:
                 self._learn(told)
@@ -123,9 +125,9 @@ class Dialler:
         self._look_at_certificate(link, recovered.certificate_hash)
         return recovered
 
-    def _converse(self, link: Link, dialogue: Dialogue[T], server: tuple[str, int]) -> T:
+    def _converse(self, talk: Conversation, dialogue: Dialogue[T], server: tuple[str, int]) -> T:
         try:
-            return Conversation(link, now() + limits.DIAL).run(dialogue)
+            return talk.run(dialogue)
         except Interrupted as error:
             if error.parts == 0:
                 raise self._unanswered(server) from None
@@ -134,7 +136,7 @@ class Dialler:
                 "bytes were changed on the way, or the server's clock is off; its log says which check failed",
             ) from None
         except DecoyAnswer as answer:
-            answer.head += _rest_of_head(link)
+            answer.head += _rest_of_head(talk.link)
             raise
 
     def _unanswered(self, server: tuple[str, int]) -> Unanswered:

@@ -11,11 +11,11 @@ from typing import Final
 
 from ..facts.address import join_host_port
 from ..facts.errors import CannotCreate
-from ..net.connect import tune
 from ..net.listener import PAUSE, bind_all, is_taken
+from ..net.race import tune
 from ..net.wake import Wake
 from ..protocol.frames import Target
-from ..session.streams import Stream
+from ..session.streams import Ending, Stream
 from .pool import Pool
 from .session import OWN_END
 
@@ -103,16 +103,11 @@ class Forwarder:
 
 
 def _report(stream: Stream) -> None:
-    """Says why a connection did not end well; well-ended ones are no news."""
+    """Says why a connection did not end well; well-ended ones are no news, nor what the local side did itself."""
     where = join_host_port(stream.target.host, stream.target.port)
-    if stream.lost == OWN_END:
-        return
-    if stream.refused is None and (stream.failed or stream.reset_out is not None):  # the rest may follow from it
-        log.info("%s: connection reset: the local side broke it", where)
-    elif stream.lost:
-        log.warning("%s: connection reset: %s", where, stream.lost)
-    elif stream.refused is not None:
-        log.warning("%s: refused by the server: %s", where, stream.refused.text or f"reason {stream.refused.code}")
-    elif stream.reset_in is not None:
-        text = stream.reset_in.text or "the target's side broke it"
-        log.info("%s: connection reset: %s", where, text)
+    if stream.ending is Ending.REFUSED:
+        log.warning("%s: refused by the server: %s", where, stream.reason)
+    elif stream.ending is Ending.LOST and stream.reason != OWN_END:
+        log.warning("%s: connection reset: %s", where, stream.reason)
+    elif stream.ending in (Ending.RESET_HERE, Ending.RESET_THERE):
+        log.info("%s: connection reset: %s", where, stream.reason)

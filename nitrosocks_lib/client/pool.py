@@ -1,10 +1,11 @@
-"""Warm and reused sessions of one profile: an idle one carries the next stream without a handshake."""
+"""The few sessions of one profile: which stream goes where, and when there is to be one more or one less."""
 
 from __future__ import annotations
 
 import logging
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -12,43 +13,53 @@ from ..facts import limits
 from ..facts.errors import CutShort, NetworkError, NitroSocksError, Unanswered
 from ..net.timers import TIMERS, jittered, now
 from ..protocol.frames import Target
-from ..session.streams import Stream
+from ..session.streams import Ending, Stream
 from .dialler import Dialler
-from .session import ClientSession, Outage
+from .outage import Outage
+from .session import OWN_END, ClientSession
 
 log = logging.getLogger(__name__)
 
 
 class Pool:
-    """Any thread may call it; the lock is held for list work and for `open`, which only posts."""
+    """Any thread may call it; the lock is held for list work and for `open` of a session, which only posts."""
 
-    def __init__(self, dialler: Dialler, warm: int = 0, redial: float | None = None) -> None:
-        """`warm` idle sessions are kept ready; `redial` in seconds as in ClientSession."""
-        self._dialler, self._warm, self._redial = dialler, warm, redial
+    def __init__(self, dialler: Dialler, sessions: int = 1, redial: float | None = None) -> None:
+        """At most `sessions` at a time; `redial` in seconds as in ClientSession."""
+        self._dialler, self._most, self._redial = dialler, sessions, redial
         self._lock = threading.Lock()
-        self._idle: list[ClientSession] = []
-        self._alive: set[ClientSession] = set()
-        self._making = 0  # warm sessions on their way
+        self._alive: list[ClientSession] = []
+        self._waiting: deque[Stream] = deque()  # for the session that is being made
+        self._making = 0
         self._made = 0
-        self._pause = limits.BACKOFF_FIRST  # before the next warm session, when they cannot be made or do not last
+        self._pause = limits.BACKOFF_FIRST  # before one more is made ahead of need, when that failed
         self._resting = False  # that pause is under way
         self._closed = False
         self._empty = threading.Condition(self._lock)
+        self._moved: dict[ClientSession, int] = {}  # what each had moved at the last look
         self.outage = Outage()
-        TIMERS.after(limits.IDLE / 4, self._trim)
+        TIMERS.after(limits.BULK_LOOK, self._look)
 
     @property
     def made(self) -> int:
         """How many sessions were made so far."""
         return self._made
 
+    @property
+    def sessions(self) -> list[ClientSession]:
+        """Those that live, a snapshot."""
+        with self._lock:
+            return list(self._alive)
+
     def start(self) -> None:
-        """Makes the first session and keeps it idle; raises NitroSocksError, mostly what the greeting raised."""
+        """Makes the first session; raises NitroSocksError, mostly what the greeting raised."""
         made: Future[None] = Future()
         try:
             _spawn(self._add_first, made)
             made.result()
-        except (OSError, RuntimeError) as error:
+        except NitroSocksError:
+            raise
+        except Exception as error:
             raise NitroSocksError(_reason(error)) from error
 
     def open(self, target: Target, local: socket.socket, finished: Callable[[Stream], None]) -> None:
@@ -56,41 +67,69 @@ class Pool:
         local.setblocking(False)
         self.carry(Stream(target, local, finished))
 
-    def carry(self, stream: Stream, new: bool = False) -> None:
-        """Opens a stream on an idle session, else, or if `new`, on a new one, which a thread makes.
+    def carry(self, stream: Stream) -> None:
+        """Opens a stream on the session that suits it best, or on the one that is made next.
 
         Where that fails, the stream is lost; nothing is raised.
         """
         with self._lock:
-            idle = bool(self._idle) and not new
-            if idle:
-                self._idle.pop().open(stream)  # the one used last: it was heard from last
-            full = len(self._alive) >= limits.SESSIONS_PER_CLIENT
-        if not idle and full:
-            _lose(stream, f"{limits.SESSIONS_PER_CLIENT} sessions are in use")
-        elif not idle:
-            try:
-                _spawn(self._add_for, stream)
-            except Exception as error:
-                _lose(stream, _reason(error))
-        self._keep_warm()
+            session = None if self._closed else self._choose(stream.target)
+            if session is not None:
+                session.open(stream)
+            elif not self._closed:
+                self._waiting.append(stream)
+            make = bool(self._waiting) and not self._making
+            self._making += make
+            closed = self._closed
+        if closed:
+            _lose(stream, OWN_END)
+        elif make:
+            self._make_or_lose()
+        else:
+            self._make_ahead()
 
-    # -- making sessions --------------------------------------------------------------------------------------------
+    def _choose(self, target: Target) -> ClientSession | None:
+        """Where OPENs to this target must keep their order, that session; else the one that carries least.
 
-    def _add_for(self, stream: Stream) -> None:
+        What moves bulk is the last choice, and before it what has no connection at the moment.
+        """
+        usable = [session for session in self._alive if session.usable]
+        for session in usable:
+            if session.owes_answer(target):
+                return session
+        return min(usable, key=lambda s: (s.bulk, not s.tunnel.connected, s.tunnel.load), default=None)
+
+    # -- making sessions -----------------------------------------------------------------------------------------------
+
+    def _make_or_lose(self) -> None:
         try:
-            session = self._make_for(stream)
+            _spawn(self._add_for_waiting)
         except Exception as error:
+            self._none_made(error)
+
+    def _none_made(self, error: Exception) -> None:
+        """No session could be made: what waits for one is lost."""
+        with self._lock:
+            self._making -= 1
+            lost, self._waiting = self._waiting, deque()
+            self._empty.notify_all()
+        for stream in lost:
             _lose(stream, _reason(error))
+
+    def _add_for_waiting(self) -> None:
+        try:
+            session = self._make_again()
+        except Exception as error:
+            self._none_made(error)
             return
         session.serve()
 
-    def _make_for(self, stream: Stream) -> ClientSession:
+    def _make_again(self) -> ClientSession:
         """Where sessions were made before, a greeting that is cut is made again: streams outlive that, too."""
         until, pause = now() + limits.GREET_AGAIN, limits.BACKOFF_FIRST
         while True:
             try:
-                return self._make(stream)
+                return self._make()
             except (NetworkError, Unanswered, CutShort) as error:
                 if not self._made or now() + pause > until:
                     raise
@@ -102,14 +141,19 @@ class Pool:
 
     def _add_first(self, made: Future[None]) -> None:
         try:
-            session = self._make(None)
+            with self._lock:
+                self._making += 1
+            session = self._make()
         except BaseException as error:
+            with self._lock:
+                self._making -= 1
             made.set_exception(error)
             return
         made.set_result(None)
         session.serve()
 
-    def _make(self, stream: Stream | None) -> ClientSession:
+    def _make(self) -> ClientSession:
+        """Greets; the new session carries what waits. The caller has counted it in `_making`."""
         greeting = self._dialler.greet()
         try:
             session = ClientSession(self._dialler, greeting, self, self._redial)
@@ -118,140 +162,116 @@ class Pool:
             raise
         with self._lock:
             self._made += 1
-            self._alive.add(session)
-            if stream is not None:
-                session.open(stream, first=True)
-            else:
-                self._idle.insert(0, session)
+            self._making -= 1
+            self._alive.append(session)
+            while self._waiting:
+                session.open(self._waiting.popleft())
             closed = self._closed
         if closed:
             session.release()
         return session
 
-    def _keep_warm(self) -> None:
+    def _make_ahead(self) -> None:
+        """One more, where all that live move bulk or carry many streams: made before it is needed."""
         with self._lock:
-            wanted = self._warm - len(self._idle) - self._making
-            wanted = 0 if self._closed or self._resting else min(wanted, limits.SESSIONS_PER_CLIENT - len(self._alive))
-            self._making += max(wanted, 0)
-        for _ in range(wanted):
+            free = any(s.usable and not s.bulk and s.tunnel.load < limits.STREAMS_EACH for s in self._alive)
+            wanted = bool(self._alive) and not (free or self._making or self._closed or self._resting)
+            wanted = wanted and len(self._alive) < self._most
+            self._making += wanted
+        if wanted:
             try:
-                _spawn(self._add_warm)
+                _spawn(self._add_ahead)
             except Exception as error:
-                self._no_warm(error)
+                self._no_more(error)
 
-    def _add_warm(self) -> None:
+    def _add_ahead(self) -> None:
         try:
-            session = self._make(None)
+            session = self._make()
         except Exception as error:
-            self._no_warm(error)
+            self._no_more(error)
             return
-        with self._lock:
-            self._making -= 1
         session.serve()
 
-    def _no_warm(self, error: Exception) -> None:
-        log.info("no warm session: %s", _reason(error))
+    def _no_more(self, error: Exception) -> None:
+        """One more cannot be made now: not before a pause, the next one of which grows. What waits gets its own try."""
+        log.info("no further session: %s", _reason(error))
         with self._lock:
             self._making -= 1
-        self._rest()
-
-    def _rest(self) -> None:
-        """Warm sessions cannot be made, or do not last: no more of them before a pause, the next one of which grows."""
-        with self._lock:
-            if self._resting or self._closed:
-                return
             self._resting = True
             pause, self._pause = self._pause, min(self._pause * 2, limits.BACKOFF_MAX)
+            make = bool(self._waiting) and not self._making
+            self._making += make
         TIMERS.after(pause, self._rested)
+        if make:
+            self._make_or_lose()
 
     def _rested(self, _: float) -> None:
         self._resting = False
-        self._keep_warm()
 
-    # -- what sessions report ---------------------------------------------------------------------------------------
+    # -- what sessions report ------------------------------------------------------------------------------------------
 
-    def idle(self, session: ClientSession) -> None:
-        """A session's stream is over, or the server drains: it carries the next one, or is released."""
-        with self._lock:
-            if session.tunnel.stream is not None:
-                return  # somebody was quicker, and the next stream is under way
-            leave = self._closed or session.tunnel.draining
-            if session in self._idle:
-                self._idle.remove(session)
-            if not leave and session in self._alive:
-                self._idle.append(session)
-        if leave:
+    def changed(self, session: ClientSession) -> None:
+        """As in session.Owner."""
+        if session.tunnel.load == 0 and (self._closed or session.tunnel.draining):
             session.release()
 
-    def drop_if_idle(self, session: ClientSession) -> bool:
-        """A session lost its connection: True when it was idle, and is not worth resuming."""
+    def worth_resuming(self, session: ClientSession) -> bool:
+        """As in session.Owner: one with streams is, and so is the last one, for the next stream."""
         with self._lock:
-            if session not in self._idle:
-                return session.tunnel.stream is None
-            self._idle.remove(session)
-            return True
+            return not self._closed and (session.tunnel.load > 0 or len(self._alive) == 1)
 
-    def withdraw(self, session: ClientSession) -> None:
-        """A session is about to be over: no stream is opened on it any more."""
+    def gone(self, session: ClientSession, moved: list[Stream]) -> None:
+        """As in session.Owner."""
         with self._lock:
-            if session in self._idle:
-                self._idle.remove(session)
-
-    def gone(self, session: ClientSession, moved: Stream | None = None) -> None:
-        """A session is over. `moved` goes to a new one: what else waited may be as dead."""
-        with self._lock:
-            self._alive.discard(session)
-            if session in self._idle:
-                self._idle.remove(session)
+            self._alive.remove(session)
+            self._moved.pop(session, None)
             self._empty.notify_all()
-            lasted = now() - session.made_at >= limits.BACKOFF_MAX
-            if lasted:
-                self._pause = limits.BACKOFF_FIRST
-        if not lasted and session.tunnel.stream is None:
-            self._rest()
-        if moved is not None:
-            self.carry(moved, new=True)
-        else:
-            self._keep_warm()
+        for stream in moved:
+            self.carry(stream)
 
     def hurry(self) -> None:
         """Ends the pauses of all sessions that reconnect: the network is there again."""
-        with self._lock:
-            sessions = list(self._alive)
-        for session in sessions:
+        for session in self.sessions:
             session.hurry()
 
-    # -- shrinking and the end --------------------------------------------------------------------------------------
+    def doubt(self, reason: str) -> None:
+        """The network changed: no connection is to be trusted to be alive."""
+        for session in self.sessions:
+            session.doubt(reason)
 
-    def _trim(self, at: float) -> float | None:
-        """A timer: releases what has been idle for long, the oldest first, down to the warm ones."""
+    def _look(self, at: float) -> float | None:
+        """A timer: which sessions move bulk, and which are idle for too long."""
         with self._lock:
-            old = [s for s in self._idle if at - s.tunnel.idle_since > limits.IDLE]
-            surplus = old[: max(0, len(self._idle) - self._warm)]
-            stale = [s for s in old if at - s.tunnel.idle_since > limits.WARM_AGE and s not in surplus]
-            for session in surplus + stale:
-                self._idle.remove(session)
-        for session in surplus + stale:
+            for session in self._alive:
+                moved = session.tunnel.moved
+                session.bulk = moved - self._moved.get(session, moved) >= limits.BULK * limits.BULK_LOOK
+                self._moved[session] = moved
+            idle = [s for s in self._alive if s.tunnel.load == 0 and at - s.idle_since > limits.IDLE and s.usable]
+            surplus = idle[: max(0, len(idle) - (len(idle) == len(self._alive)))]
+            closed = self._closed
+        for session in surplus:
             session.release()
-        return None if self._closed else at + limits.IDLE / 4
+        self._make_ahead()
+        return None if closed else at + limits.BULK_LOOK
+
+    # -- the end -------------------------------------------------------------------------------------------------------
 
     def close(self, seconds: float) -> None:
         """Releases all sessions, and waits that long at most until they are over, and a moment for their ABORT 4."""
         with self._lock:
             self._closed = True
             sessions = list(self._alive)
-            self._idle.clear()
+            lost, self._waiting = self._waiting, deque()
             self._empty.notify_all()
+        for stream in lost:
+            _lose(stream, OWN_END)
         for session in sessions:
             session.release()
         left = self._wait_empty(seconds)
         for session in left:
             session.tunnel.say_no_answer()
-        if any(session.tunnel.releasing for session in left):
-            left = self._wait_empty(limits.FAREWELL)
-        for session in left:  # the process may end now, and a cut stream must not look like a complete one
-            if session.tunnel.stream is not None:
-                session.tunnel.stream.close_local(abruptly=True)
+        if any(session.tunnel.state.releasing for session in left):
+            self._wait_empty(limits.FAREWELL)
 
     def _wait_empty(self, seconds: float) -> list[ClientSession]:
         """Waits until no session is left; returns those that are all the same."""
@@ -274,6 +294,6 @@ def _reason(error: Exception) -> str:
 
 
 def _lose(stream: Stream, reason: str) -> None:
-    stream.lost = reason
-    stream.close_local(abruptly=True)
+    stream.end(Ending.LOST, reason)
+    stream.close_local()
     stream.report()

@@ -16,7 +16,7 @@ from ..facts.errors import CannotCreate, NetworkError
 from ..net.signals import Stop
 from ..net.wake import wait
 from ..protocol.frames import Target
-from ..session.streams import Stream
+from ..session.streams import Ending, Stream
 from .pool import Pool
 
 _CHUNK = 64 * 1024
@@ -107,9 +107,9 @@ class Pipe:
 
 
 def _check(stream: Stream) -> None:
-    if stream.refused is not None:
-        raise NetworkError(f"refused by the server: {stream.refused.text or f'reason {stream.refused.code}'}")
-    if stream.lost:
-        raise NetworkError(stream.lost)
-    if stream.reset_in is not None:
-        raise NetworkError(f"connection reset: {stream.reset_in.text or 'by the target'}")
+    if stream.ending is Ending.REFUSED:
+        raise NetworkError(f"refused by the server: {stream.reason}")
+    if stream.ending is Ending.LOST:
+        raise NetworkError(stream.reason)
+    if stream.ending in (Ending.RESET_HERE, Ending.RESET_THERE):
+        raise NetworkError(f"connection reset: {stream.reason}")

@@ -14,8 +14,11 @@ from ..facts.wire import Abort, Frame
 from ..net.timers import TIMERS, now
 from ..protocol import frames, refresh
 from ..protocol.greet import Credentials, Greeted
-from ..session.streams import Stream, Ticket
-from ..session.tunnel import Attached, Outcome, Tunnel
+from ..session.inbound import Handler
+from ..session.state import Attached, Outcome
+from ..session.streams import Stream
+from ..session.tunnel import Tunnel
+from .ticket import Ticket
 
 log = logging.getLogger(__name__)
 
@@ -27,40 +30,36 @@ class ClientTunnel(Tunnel):
     sends = schedule.CLIENT_TO_SERVER
     receives = schedule.SERVER_TO_CLIENT
 
-    def __init__(self, credentials: Credentials, greeted: Greeted, window: int, idle: Callable[[], None]) -> None:
-        """`idle()` is called by outbound when a stream is over, and by inbound when the server says GOAWAY."""
+    def __init__(self, credentials: Credentials, greeted: Greeted, window: int, changed: Callable[[], None]) -> None:
+        """`window` in bytes is what streams begin with; `changed()` is called by inbound when a stream is over, or the
+        server says GOAWAY."""
         attached = Attached(greeted.keys, greeted.ephemeral)
-        super().__init__(attached, greeted.terms, window, min(greeted.terms.window, max(window, limits.WINDOW)))
+        super().__init__(attached, greeted.terms, (window, greeted.terms.window))
         self._credentials = credentials
-        self._idle = idle
+        self._changed = changed
+        self.waits: Callable[[], None] = lambda: None  # outbound calls it when the first unanswered frame is out
         self.draining = False  # GOAWAY came: no new streams
-        self.stream: Stream | None = None  # the one under way; None while idle
-        self.idle_since = now()
         self._release = Ticket()
 
-    # -- streams ----------------------------------------------------------------------------------------------------
-
-    def open(self, stream: Stream) -> None:
-        """Opens a stream on this idle session. While it is idle, its state belongs to whoever took it from the pool."""
-        assert self.stream is None, "a session carries one stream at a time"
-        stream.early = now() - self.inbound.last_heard < limits.FRESH
-        self.stream = self.inbound.stream = stream
-        self.inbound.receiving.opening()
-        self.outbound.mail.stream = stream
-        self.outbound.mail.wake.set()
+    # -- streams -------------------------------------------------------------------------------------------------------
 
     def stream_over(self, stream: Stream) -> None:
-        """outbound: the stream is over, and the session idle again."""
-        self.stream = None
-        self.idle_since = now()
+        """As in Role."""
         stream.report()
-        self._idle()
+        self._changed()
 
-    def role_handlers(self) -> dict[int, Callable[[bytes], None]]:
+    def wrote(self, count: int) -> None:
+        """As in Role: what is not answered soon makes the client doubt its connection."""
+        if self.state.doubt.wrote(count, now()):
+            self.waits()
+
+    def role_handlers(self) -> dict[int, Handler]:
         """What only a client receives."""
         return {
             Frame.OPENED: self._on_opened,
             Frame.REFUSED: self._on_refused,
+            Frame.LISTENING: self._on_listener,
+            Frame.ACCEPTED: self._on_listener,
             Frame.REFRESH: self._on_refresh,
             Frame.SWITCH: self._on_switch,
             Frame.DISCONNECT_ACK: self._on_disconnect_ack,
@@ -68,44 +67,47 @@ class ClientTunnel(Tunnel):
         }
 
     def _on_opened(self, payload: bytes) -> None:
-        frames.parse_address(payload)
-        if self.inbound.receiving.answer(Frame.OPENED) and self.stream is not None:
-            self.stream.answered = True
-        self.inbound.post_consumed()
+        number, _ = frames.parse_address(payload, Frame.OPENED)
+        stream = self.inbound.stream(number, Frame.OPENED)
+        if stream is not None:
+            stream.answered = True
 
     def _on_refused(self, payload: bytes) -> None:
-        reason = frames.parse_reason(payload)
-        self.inbound.receiving.answer(Frame.REFUSED)
-        if self.stream is not None:
-            self.stream.refused = reason
-            self.stream.peer_over = True
-        self.inbound.post_consumed()
+        number, reason = frames.parse_refusal(payload, Frame.REFUSED)
+        stream = self.inbound.stream(number, Frame.REFUSED)
+        if stream is not None:
+            self.inbound.delivery.refused(stream, reason)
+
+    def _on_listener(self, payload: bytes) -> None:
+        raise Violation("a listener that was never asked for")
 
     # -- refresh (protocol 5) ---------------------------------------------------------------------------------------
 
     def _on_refresh(self, payload: bytes) -> None:
-        if self.releasing:
+        state = self.state
+        if state.releasing:
             return  # the release goes on under the old keys
-        if self.refreshing is not None:
+        if state.refreshing is not None:
             raise Violation("REFRESH while one runs")
-        assert isinstance(self.ephemeral, KemPrivate)
+        assert isinstance(state.ephemeral, KemPrivate)
         who = self._credentials
-        refreshed, self.keys, self.ephemeral = refresh.answer(
-            self.keys, payload, self.ephemeral, who.key, who.server_public, os.urandom
+        refreshed, state.keys, state.ephemeral = refresh.answer(
+            state.keys, payload, state.ephemeral, who.key, who.server_public, os.urandom
         )
-        self.refresh_since, self.refreshing = now(), schedule.switch_value(self.keys.root)  # timers look at both
-        self.outbound.mail.refreshed = (bytes([Frame.REFRESHED]) + refreshed, self.keys)
-        self.outbound.mail.wake.set()
+        state.refresh_since = now()  # in this order: timers look at both
+        state.refreshing = schedule.switch_value(state.keys.root)
+        self.outbox.refreshed = (bytes([Frame.REFRESHED]) + refreshed, state.keys)
+        self.outbox.waiter.set()
 
     def _on_switch(self, payload: bytes) -> None:
-        expected, self.refreshing = self.refreshing, None
+        expected, self.state.refreshing = self.state.refreshing, None
         if not isinstance(expected, bytes):
             raise Violation("SWITCH that nobody asked for")
         if not schedule.equal(payload, expected):
             raise ProtocolError("SWITCH is wrong")
-        self.rekey_inbound(self.keys)
-        self.outbound.mail.switched = True
-        self.outbound.mail.wake.set()
+        self.rekey_inbound(self.state.keys)
+        self.outbox.switched = True
+        self.outbox.waiter.set()
 
     # -- release (protocol 5) ---------------------------------------------------------------------------------------
 
@@ -113,34 +115,31 @@ class ClientTunnel(Tunnel):
         """Begins the release of an idle, connected session, once; any thread, returns at once."""
         if not self._release.take():
             return
-        self.releasing = now()
-        self.outbound.mail.release = bytes([Frame.DISCONNECT])
-        self.outbound.mail.wake.set()
+        self.state.releasing = now()
+        self.outbox.post(release=bytes([Frame.DISCONNECT]))
         TIMERS.after(limits.RELEASE, self.unanswered)
 
     def unanswered(self, at: float) -> float | None:
         """A timer: a release got no answer for 5 s, or an ABORT did not leave. The session ends, after ABORT 4."""
         if self.say_no_answer():
             return at + limits.FAREWELL
-        self.end(Outcome.OVER, "no answer to the release")
+        self.state.end(Outcome.OVER, "no answer to the release")
         return None
 
     def say_no_answer(self) -> bool:
         """ABORT 4 where a release waits for its answer; any thread. False where nothing is to be said, or it was."""
-        waits = self.releasing > 0 and self.outcome is None and self.outbound.mail.farewell is None
+        waits = self.state.releasing > 0 and self.state.outcome is None and self.outbox.farewell is None
         if waits:
             self.post_abort(Abort.NO_ANSWER, "no answer to the release")
         return waits
 
     def _on_disconnect_ack(self, payload: bytes) -> None:
         frames.sized(payload, wire.HASH, wire.HASH, Frame.DISCONNECT_ACK)
-        if not self.releasing:
+        if not self.state.releasing:
             raise Violation("DISCONNECT_ACK that nobody asked for")
-        self.outbound.mail.farewell = bytes([Frame.DISCONNECT_DONE]) + schedule.hash256(payload)
-        self.outbound.mail.wake.set()
+        self.outbox.post(farewell=bytes([Frame.DISCONNECT_DONE]) + schedule.hash256(payload))
 
     def _on_goaway(self, payload: bytes) -> None:
         log.info("the server is about to stop, in %d s at most", frames.parse_goaway(payload))
         self.draining = True
-        if self.stream is None:
-            self._idle()
+        self._changed()

@@ -10,7 +10,7 @@ from . import wire
 PAD_MAX: Final = 1024
 WINDOW_MIN: Final = 64 * 1024
 WINDOW_MAX: Final = 64 * 1024 * 1024
-WINDOW: Final = 4 * 1024 * 1024  # fills 320 Mbit/s at 100 ms; Teleport keeps 16 MiB, ssh 2 MiB
+WINDOW: Final = 256 * 1024  # what a stream begins with; it grows with use
 RESUME_MAX: Final = 86_400
 RESUME: Final = 120
 HEARTBEAT_MIN: Final = 5
@@ -40,40 +40,76 @@ REFRESH_BYTES: Final = 4 << 30
 REFRESH_FRAMES: Final = 1 << 20
 REFRESH_ANSWER: Final = 60.0
 
-# Streams and acknowledgements (protocol 5).
-DATA_FRAMES: Final = 1024
-ACK_BYTES: Final = 256 * 1024
+# Streams and acknowledgements (protocol 5). Bounds are of this side's own choice; behind each what happens at it.
+STREAMS: Final = 1024  # of one session, over ones with a backlog too: an OPEN beyond is answered REFUSED 1
+KEPT_BYTES: Final = 16 << 20  # numbered frames kept until acknowledged: then no local socket is read
+KEPT_FRAMES: Final = 65_536  # the same, counted; a peer that makes us keep twice as much gets ABORT 5
+WINDOW_GROWN: Final = 16 << 20  # a window that is used up in two round trips doubles up to this: 160 MB/s at 100 ms
+PROMISES: Final = 64 << 20  # by so much the windows of a session grow together: then they grow no more
+HELD: Final = 2 << 30  # bytes that all sessions of a server hold: then one of the client that holds most gets ABORT 5
+HELD_LOOK: Final = 0.5  # how often that is looked at
+ACK_BYTES: Final = 1 << 20
 ACK_FRAMES: Final = 64
 ACK_DELAY: Final = 0.1
-DIAL_TARGET: Final = 10.0  # per target, all its addresses together
-NAME_MAX: Final = 255  # bytes of a host name or path in OPEN
-TEXT_MAX: Final = 512  # bytes of a text for people
+ACK_ROWS: Final = 5_000  # limits in one ACK; it must fit a frame
+DIAL_TARGET: Final = 10.0  # per target, all its addresses together: then REFUSED 6
+NAME_MAX: Final = 255  # bytes of a host name in OPEN
+PATH_MAX: Final = 107  # bytes of a path in OPEN: what a unix address takes
+TEXT_MAX: Final = 1024  # bytes of a text for people
+ROUND_TRIP: Final = 0.02  # seconds that one takes until it was measured, and at least for the growth of windows
+LINGER: Final = 60.0  # what a stream that is over still has to deliver makes no progress: then its socket is reset
+LINGER_MOST: Final = 3600.0  # and what makes progress is delivered for so long behind the end of its session
+
+# Fairness (protocol 5): on a slow line frames are small, and little waits unsent in the kernel.
+PACE_FIRST: Final = 16 * 1024  # before anything was measured; TCP begins with as much
+PACE_LEAST: Final = 1024
+PACE_MOST: Final = 64 << 20  # more is no bound: nothing is so long unsent
 
 # Liveness and release (protocol 5).
 HEARTBEAT_JITTER: Final = 0.3
 SILENT_PERIODS: Final = 3
+FRAME_TIME: Final = 120.0  # that one frame may take: a line of 4.4 kbit/s moves the largest so
 RELEASE: Final = 5.0
 FAREWELL: Final = 0.5  # behind RELEASE: an ABORT 4 has that long to leave
 DRAIN: Final = 30
 BACKOFF_FIRST: Final = 0.2
 BACKOFF_MAX: Final = 10.0
 
-# Sessions (one program).
-SESSIONS_PER_CLIENT: Final = 256
-BUDGET: Final = 4 << 30  # bytes that all sessions of a server may hold together, both directions
-BUDGET_SHARE: Final = 256  # a session gets at most this part of what is left: 256 full windows, 1,300 sessions in all
-REVOKED: Final = 5.0  # how often a server looks for sessions of clients that are authorised no more
-WARM: Final = 1
-WARM_MAX: Final = 64
-IDLE: Final = 60.0  # an idle session beyond the warm ones is released after this
-WARM_AGE: Final = 900.0  # a warm one is replaced after this, so that it is not found dead when it is needed
-OPEN_HEARD: Final = 2.0  # OPEN is acknowledged at once: a pooled session silent for that long behind it is dead
-GREET_AGAIN: Final = 5.0  # a new local connection waits that long for greetings that are cut, a few attempts
-FRESH: Final = 1.0  # a pooled session heard from within this may carry data right behind OPEN
+# Doubt (protocol 5): D lies between these; a frame that is under way for longer than the latter is none on a slow line.
+DOUBT_LEAST: Final = 1.0
+DOUBT_MOST: Final = 120.0
+DOUBT_MARKS: Final = 256
 
-# Buffers. 65,516 bytes of payload make a frame of 65,536: four full TLS records, no fifth one of 20 bytes.
+# Sessions (one program).
+SESSIONS_PER_CLIENT: Final = 64  # at the server: beyond it the longest without a connection ends; with none, refusal 3
+SESSIONS: Final = 4  # of one client program, unless --sessions says otherwise
+SESSIONS_MAX: Final = 16
+STREAMS_EACH: Final = 128  # a session that carries as many has the next one made, ahead of need
+BULK: Final = 1 << 20  # bytes a second from which on a session moves bulk: others get the new streams
+BULK_LOOK: Final = 1.0  # how often that is looked at
+REVOKED: Final = 5.0  # how often a server looks for sessions of clients that are authorised no more
+IDLE: Final = 300.0  # all sessions without a stream for so long but one are released
+GREET_AGAIN: Final = 5.0  # a new local connection waits that long for greetings that are cut, a few attempts
+
+# Buffers. 65,512 bytes of DATA make a frame of 65,536: four full TLS records, no fifth one of 20 bytes.
 SLOT: Final = wire.PLAIN_MAX
-DATA_SIZE: Final = 65_536 - wire.FRAME_OVERHEAD - 1
-COPY_BELOW: Final = 16 * 1024  # smaller payloads are kept as copies of their size: 1,024 of them cost 16 MiB
-SLOTS_IDLE: Final = 32  # free buffers kept for reuse in one process: 2 MiB
+FRAME_FULL: Final = 65_536
+DATA_SIZE: Final = FRAME_FULL - wire.FRAME_OVERHEAD - wire.DATA_HEAD
+CONTROL_ROOM: Final = 4096  # in front of a turn's full frames
+BATCH: Final = 4  # full frames that one turn of a loop seals or opens; eight are no faster
+COPY_BELOW: Final = 16 * 1024  # smaller payloads are kept as copies of their size
+SLOTS_IDLE: Final = 64  # free buffers kept for reuse in one process: 4 MiB
 DRAIN_BYTES: Final = 4 << 20  # read at most before a close, so that the kernel sends FIN and not RST
+
+# Dialling, at the client and at the server (RFC 8305).
+STAGGER: Final = 0.25  # an address without an answer for that long gets company by the next one (RFC 8305, section 5)
+STAGGER_TLS: Final = 2.0  # the same for an address that connected and whose TLS is not done: slow lines need a second
+RACING: Final = 8  # attempts of one dial under way at once; the oldest, which had 2 s by then, gives way to the next
+REMEMBERED: Final = 1024  # names whose working address is remembered; the one not used for longest is forgotten
+REMEMBERED_AGE: Final = 600.0  # after that the first address of a name gets its chance again
+BUSY_AGAIN: Final = 0.05  # a unix socket whose backlog is full is tried again after that, until DIAL_TARGET
+RESOLVERS: Final = 8  # threads that look names up, of a whole server; further names wait for one
+RESOLVERS_SHARE: Final = 4  # of these at most for one session: one that asks for dead names delays no other's
+RESOLVERS_IDLE: Final = 10.0  # such a thread without a name to look up ends after that
+LOOKUPS: Final = 1024  # names being looked up or waiting for it, of a whole server; beyond it REFUSED 1
+LOOKUPS_PER_SESSION: Final = 64  # the same of one session: a browser asks for a dozen at once; beyond it REFUSED 1

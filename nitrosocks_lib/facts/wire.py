@@ -61,7 +61,9 @@ FRAME_MAX: Final = FRAME_OVERHEAD + PLAIN_MAX
 
 # What frames say (protocol 5); heads stand behind the type, in front of what has no fixed size.
 STREAM: Final = Struct(">I")  # DATA and END: stream; UNLISTEN: listener
-DATA_MAX: Final = PLAIN_MAX - 1 - STREAM.size
+DATA_HEAD: Final = 1 + STREAM.size  # type, stream
+DATA_HEADER: Final = Struct(">BI")  # type, stream
+DATA_MAX: Final = PLAIN_MAX - DATA_HEAD
 OPEN_HEAD: Final = Struct(">IBH")  # OPEN: stream, kind, port; LISTEN: listener, kind, port
 OPENED_HEAD: Final = Struct(">IH")  # stream, port
 REASON_HEAD: Final = Struct(">IB")  # REFUSED and RESET: stream, reason; LISTENING: listener, reply

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from ..facts import limits, wire
 
-RECEIVE = 2 * wire.FRAME_MAX
-
 
 class BufferPool:
     """A free list of equal buffers. Any thread: list append and pop are atomic."""
@@ -31,5 +29,5 @@ class BufferPool:
 
 
 SLOTS = BufferPool(limits.SLOT, limits.SLOTS_IDLE)  # type ‖ payload of one frame
-FRAMES = BufferPool(wire.FRAME_MAX, 8)  # one sealed frame, or several small ones
-RECEIVED = BufferPool(RECEIVE, 8)  # what came from the link: a frame and the beginning of the next
+FRAMES = BufferPool(limits.BATCH * limits.FRAME_FULL + limits.CONTROL_ROOM, 4)  # sealed frames of one turn
+RECEIVED = BufferPool(limits.BATCH * limits.FRAME_FULL + wire.FRAME_MAX, 4)  # what one turn read from the link

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import select
+import selectors
 import socket
 import ssl
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..facts import limits
 from ..facts.address import join_host_port
 from ..facts.errors import ConfigurationError, NetworkError
 from .link import Link
+from .race import Connected, Place, Race, Remembered, find, tune
 from .timers import now
-from .wake import Wake, wait
+from .wake import Waiter, wait
 
 Context = ssl.SSLContext
-KEEPALIVE_IDLE = 60  # seconds; our own heartbeat is quicker, this one frees sockets whose process hangs
+REMEMBERED = Remembered()  # of all servers that this program dials
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +87,42 @@ def client_context(verify: bool) -> ssl.SSLContext:
     return context
 
 
-def dial(server: tuple[str, int], context: ssl.SSLContext, family: int, seconds: float) -> Link:
-    """Connects to one server, trying all addresses of its name in their order, each within `seconds`.
+def dial(
+    server: tuple[str, int], context: ssl.SSLContext, family: int, seconds: float, remembered: Remembered = REMEMBERED
+) -> Link:
+    """TCP and TLS to one server, at whichever address of its name is first to have both (RFC 8305). Blocks.
 
-    Raises NetworkError with the reason of every address.
+    TCP may take `seconds` at all addresses together, TLS as long at each that connected, side by side. The address
+    that worked is tried first next time. Raises NetworkError with the reason of every address.
     """
     host, port = server
-    where = join_host_port(host, port)
+    places = remembered.order(host, port, _find(host, port, family), now())
     try:
-        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
+        with closing(_Dial(places, host, context, seconds)) as dialling:
+            place, link = dialling.run() or (None, None)
+            failed = dialling.failed
+    except OSError as error:  # not even a descriptor to wait with
+        raise NetworkError(f"cannot reach {join_host_port(host, port)} ({_reason(error)})") from None
+    if place is None or link is None:
+        raise _unreached(join_host_port(host, port), {place: failed[place] for place in places})
+    remembered.worked(host, port, places, place, now())
+    return link
+
+
+def _find(host: str, port: int, family: int) -> list[Place]:
+    try:
+        return find(host, port, family)
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
         raise NetworkError(f"cannot find {host}: {reason}", "check the name of the server in the profile") from None
-    failures, hint = [], "is 'nitrosocks serve' running there?"
-    for kind, _, _, _, address in found:
-        try:
-            return _dial_address(kind, address, host, context, now() + seconds)
-        except (OSError, NetworkError) as error:
-            failures.append(f"{address[0]}: {_reason(error)}")
-            if isinstance(error, ssl.SSLCertVerificationError):
-                hint = "the tunnel does not need it to: leave --tls-verify away, or set SSL_CERT_FILE to its authority"
-    raise NetworkError(f"cannot reach {where} ({'; '.join(failures)})", hint)
+
+
+def _unreached(where: str, failed: dict[Place, Exception]) -> NetworkError:
+    hint = "is 'nitrosocks serve' running there?"
+    if any(isinstance(error, ssl.SSLCertVerificationError) for error in failed.values()):
+        hint = "the tunnel does not need it to: leave --tls-verify away, or set SSL_CERT_FILE to its authority"
+    reasons = "; ".join(f"{address[0]!s}: {_reason(error)}" for (_, address), error in failed.items())
+    return NetworkError(f"cannot reach {where} ({reasons})", hint)
 
 
 def _reason(error: Exception) -> str:
@@ -117,49 +133,99 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def connect(
-    family: int, address: tuple[object, ...], deadline: float, given_up: Wake | None = None
-) -> socket.socket:
-    """A tuned, non-blocking TCP connection to one address; raises OSError, as TimeoutError at the deadline.
+class _Dial:
+    """One dial: a race for TCP, and TLS on each socket that connects. One thread's, which waits here alone."""
 
-    Another thread may end it before by setting `given_up`.
-    """
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        with suppress(BlockingIOError):
-            sock.connect(address)
-        waiting = wait if given_up is None else given_up.wait
-        if not waiting({sock.fileno(): select.POLLOUT}, max(0.0, deadline - now())):
-            raise TimeoutError(errno.ETIMEDOUT, "no answer in time")
-        if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise OSError(code, os.strerror(code))
-        tune(sock)
-        return sock
-    except BaseException:
+    def __init__(self, places: list[Place], host: str, context: ssl.SSLContext, seconds: float) -> None:
+        self._waiter = Waiter()
+        self._host, self._context, self._seconds = host, context, seconds
+        self._race = Race(places, now() + seconds, self._watch, lambda sock: self._waiter.forget(sock.fileno()))
+        self._handshakes: dict[ssl.SSLSocket, tuple[Place, float]] = {}  # each with its deadline
+        self._failed: dict[Place, Exception] = {}  # those whose TCP did connect
+
+    @property
+    def failed(self) -> dict[Place, Exception]:
+        """Why each place failed; of all of them once `run` returned None."""
+        return {**self._race.failed, **self._failed}
+
+    def run(self) -> tuple[Place, Link] | None:
+        """Blocks until one place has TCP and TLS, which it returns, or none is left."""
+        while True:
+            at = now()
+            while (connected := self._race.advance(at)) is not None:
+                self._begin_tls(connected, at)
+            for sock, (place, _) in list(self._handshakes.items()):
+                if self._is_done(sock, at):
+                    return place, Link(sock)
+            if self._race.over and not self._handshakes:
+                return None
+            until = [end for _, end in self._handshakes.values()]
+            if not self._race.over:
+                until.append(self._race.next_at)
+            self._waiter.select(max(0.0, min(until) - now()))
+
+    def _begin_tls(self, connected: Connected, at: float) -> None:
+        self._race.hold(at + limits.STAGGER_TLS)
+        try:
+            sock = _wrap(connected.sock, self._context, self._host)
+        except OSError as error:
+            self._fail(connected.place, error)
+        else:
+            self._handshakes[sock] = connected.place, at + self._seconds
+
+    def _is_done(self, sock: ssl.SSLSocket, at: float) -> bool:
+        """Goes on with one handshake; one that is done, or failed, is none any more."""
+        place, deadline = self._handshakes[sock]
+        try:
+            if events := _go_on(sock):
+                self._waiter.watch(sock.fileno(), events, sock)
+                if at < deadline:
+                    return False
+                raise NetworkError("no TLS handshake in time")
+        except (OSError, NetworkError) as error:
+            self._drop(sock)
+            self._fail(place, error)
+            return False
+        self._waiter.forget(sock.fileno())
+        del self._handshakes[sock]
+        return True
+
+    def _fail(self, place: Place, error: Exception) -> None:
+        self._failed[place] = error
+        self._race.hurry()
+
+    def _watch(self, sock: socket.socket) -> None:
+        self._waiter.watch(sock.fileno(), selectors.EVENT_WRITE, sock)
+
+    def _drop(self, sock: ssl.SSLSocket) -> None:
+        self._waiter.forget(sock.fileno())
+        del self._handshakes[sock]
         sock.close()
-        raise
 
-
-def _dial_address(
-    family: int, address: tuple[object, ...], host: str, context: ssl.SSLContext, deadline: float
-) -> Link:
-    raw = connect(family, address, deadline)
-    try:
-        raw.getpeername()  # whoever is gone already fails here, and not half-way through wrap_socket
-        return Link(_handshake(context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False), deadline))
-    except BaseException:
-        raw.close()
-        raise
+    def close(self) -> None:
+        """Gives up what did not win."""
+        self._race.close()
+        for sock in list(self._handshakes):
+            self._drop(sock)
+        self._waiter.close()
 
 
 def accept(raw: socket.socket, context: ssl.SSLContext, deadline: float) -> Link:
     """The server's side of TLS on an accepted socket; raises OSError or NetworkError, and has closed it then."""
     try:
         raw.setblocking(False)
-        raw.getpeername()  # whoever is gone already fails here, and not half-way through wrap_socket
         tune(raw)
-        return Link(_handshake(context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False), deadline))
+        return Link(_handshake(_wrap(raw, context), deadline))
+    except BaseException:
+        raw.close()
+        raise
+
+
+def _wrap(raw: socket.socket, context: ssl.SSLContext, host: str | None = None) -> ssl.SSLSocket:
+    """TLS on a connection, to `host`, or accepted without one; nothing of it is done yet. Closes it when it raises."""
+    try:
+        raw.getpeername()  # whoever is gone already fails here, and not half-way through wrap_socket
+        return context.wrap_socket(raw, host is None, do_handshake_on_connect=False, server_hostname=host)
     except BaseException:
         raw.close()
         raise
@@ -168,25 +234,22 @@ def accept(raw: socket.socket, context: ssl.SSLContext, deadline: float) -> Link
 def _handshake(sock: ssl.SSLSocket, deadline: float) -> ssl.SSLSocket:
     """TLS within a total deadline: a peer that sends a byte at a time does not extend it."""
     try:
-        while True:
-            try:
-                sock.do_handshake()
-                return sock
-            except ssl.SSLWantReadError:
-                events = select.POLLIN
-            except ssl.SSLWantWriteError:
-                events = select.POLLOUT
-            if (left := deadline - now()) <= 0 or not wait({sock.fileno(): events}, left):
+        while events := _go_on(sock):
+            interest = select.POLLIN if events == selectors.EVENT_READ else select.POLLOUT
+            if (left := deadline - now()) <= 0 or not wait({sock.fileno(): interest}, left):
                 raise NetworkError("no TLS handshake in time")
+        return sock
     except BaseException:
         sock.close()
         raise
 
 
-def tune(sock: socket.socket) -> None:
-    """Small frames leave at once, and the kernel notices a dead peer in the end. Unix sockets have no such options."""
-    with suppress(OSError):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if hasattr(socket, "TCP_KEEPIDLE"):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+def _go_on(sock: ssl.SSLSocket) -> int:
+    """One step of a TLS handshake; returns the event that it waits for, as in `selectors`, or 0 when it is done."""
+    try:
+        sock.do_handshake()
+    except ssl.SSLWantReadError:
+        return selectors.EVENT_READ
+    except ssl.SSLWantWriteError:
+        return selectors.EVENT_WRITE
+    return 0

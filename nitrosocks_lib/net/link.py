@@ -10,9 +10,11 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from fcntl import ioctl
 from hashlib import sha256
 from typing import cast
 
@@ -21,11 +23,16 @@ from ..facts.errors import NetworkError
 from .timers import now
 from .wake import wait
 
+_LINUX = sys.platform == "linux"
+_RECORD = 16_384  # bytes of the largest TLS record
+_SIOCOUTQNSD = 0x894B  # Linux: bytes that the kernel has not sent yet
+_SIOCOUTQ = 0x5411  # Linux: bytes that the other side's kernel has not acknowledged
+
 
 class Link:
     """`read_some` belongs to one thread, `write_some` to one at a time; `close` to the owner, after joining both."""
 
-    __slots__ = ("_lock", "_read", "_sock", "fd", "read_wants", "write_wants")
+    __slots__ = ("_lock", "_read", "_sock", "dry", "fd", "read_wants", "write_wants")
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         """Takes over a socket whose TLS handshake is done."""
@@ -34,26 +41,32 @@ class Link:
         self._read = cast(Callable[[int, memoryview], int], sock.read)  # its stub leaves the buffer form out
         self._lock = threading.Lock()
         self.fd = sock.fileno()
-        self.read_wants = select.POLLIN  # what to poll for after read_some returned 0
+        self.read_wants = select.POLLIN  # what to poll for when `dry`
+        self.dry = True  # the last read took all that there was: poll before the next
         self.write_wants = select.POLLOUT
 
     def read_some(self, buffer: memoryview, enough: int = 1) -> int:
         """Reads until `enough` bytes are there or no more come now; 0 when there are none yet.
 
-        One OpenSSL call brings one TLS record at most. Raises NetworkError at the end of the connection.
+        One OpenSSL call brings one TLS record at most. Behind a short one there is mostly nothing more, and poll sees
+        what there is: OpenSSL holds no part of a record back that fitted the buffer. So that ends the reading, too.
+        Raises NetworkError at the end of the connection.
         """
-        got = 0
+        got, size, self.dry = 0, len(buffer), False
         try:
             while got < enough:
                 with self._lock:
-                    n = self._read(len(buffer) - got, buffer[got:])
+                    n = self._read(size - got, buffer[got:])
                 if not n:
                     raise NetworkError("the connection ended")
                 got += n
+                if n < _RECORD and got < size:
+                    self.dry, self.read_wants = True, select.POLLIN
+                    break
         except ssl.SSLWantReadError:
-            self.read_wants = select.POLLIN
+            self.dry, self.read_wants = True, select.POLLIN
         except ssl.SSLWantWriteError:
-            self.read_wants = select.POLLOUT
+            self.dry, self.read_wants = True, select.POLLOUT
         except (OSError, ValueError) as error:
             raise _broken(error) from None
         return got
@@ -76,6 +89,22 @@ class Link:
             raise _broken(error) from None
         return sent
 
+    def unsent(self) -> int:
+        """Bytes that wait in the kernel and were not sent once; 0 where the system does not tell."""
+        return self._queued(_SIOCOUTQNSD)
+
+    def unacknowledged(self) -> int:
+        """Bytes that the kernel next on the way has not acknowledged; 0 where the system does not tell."""
+        return self._queued(_SIOCOUTQ)
+
+    def _queued(self, request: int) -> int:
+        if not _LINUX:
+            return 0
+        try:
+            return int.from_bytes(ioctl(self.fd, request, bytes(4)), sys.byteorder)
+        except OSError:  # it is closed
+            return 0
+
     def certificate_hash(self) -> bytes:
         """SHA-256 of the leaf certificate that the peer presented, DER; zeros when it presented none."""
         certificate = self.certificate()
@@ -93,13 +122,14 @@ class Link:
         buffer = bytearray(size)
         view, got = memoryview(buffer), 0
         while (got := got + self.read_some(view[got:], size - got)) < size:
-            self._wait(self.read_wants, deadline)
+            if self.dry:
+                self._wait(self.read_wants, deadline)
         return bytes(buffer)
 
     def read_first(self, deadline: float) -> bytes:
         """The first read: what one TLS record brings (protocol 3.6)."""
         buffer = memoryview(bytearray(limits.FIRST_READ))
-        while not (n := self.read_some(buffer)):
+        while not (n := self.read_some(buffer)):  # dry then
             self._wait(self.read_wants, deadline)
         return bytes(buffer[:n])
 

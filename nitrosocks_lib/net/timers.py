@@ -38,10 +38,11 @@ def sooner(seconds: float) -> float:
 class Timer:
     """One entry; `cancel` may be called by any thread, and again."""
 
-    __slots__ = ("action", "cancelled")
+    __slots__ = ("action", "cancelled", "made")
 
     def __init__(self, action: Callable[[float], float | None]) -> None:
         self.action = action
+        self.made = now()
         self.cancelled = False
 
     def cancel(self) -> None:

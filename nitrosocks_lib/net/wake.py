@@ -7,7 +7,7 @@ import select
 import selectors
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -137,6 +137,42 @@ class Waiter(Wake):
         """Gives the descriptors back; the owner's last call."""
         self._selector.close()
         super().close()
+
+
+class Edges:
+    """Tells when more arrives at descriptors that nobody reads, as a keystroke does in an outage; where epoll is.
+
+    One thread. Elsewhere it tells nothing.
+    """
+
+    def __init__(self, descriptors: Iterable[int]) -> None:
+        self._left = set(descriptors)
+        self._some = bool(self._left)
+        self._epoll = select.epoll() if hasattr(select, "epoll") else None
+        self.interest: dict[int, int] = {}  # to be given to `Wake.wait`
+        if self._epoll is not None:
+            self.interest = {self._epoll.fileno(): select.POLLIN}
+            for fd in self._left:
+                self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
+            self.take()  # what was there before is no news
+
+    def __enter__(self) -> Edges:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._epoll is not None:
+            self._epoll.close()
+
+    def take(self) -> bool:
+        """Whether something arrived, or a descriptor broke, since the last call."""
+        events = self._epoll.poll(0, max(1, len(self._left))) if self._epoll is not None else []
+        self._left -= {fd for fd, event in events if event & select.EPOLLERR}
+        return bool(events)
+
+    @property
+    def all_broken(self) -> bool:
+        """Whether the other ends of all of them are gone with an error."""
+        return self._some and not self._left
 
 
 def wait(interest: dict[int, int], timeout: float | None) -> dict[int, int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..facts import limits
 from ..facts.errors import Violation
-from ..facts.wire import U16, U32, U64, Abort, Frame, Reply, Reset
+from ..facts.wire import ACK_LIMIT, STREAM, U16, U32, U64, Abort, Frame, Kind, Reply, Reset
 
 
 class Target(NamedTuple):
@@ -31,7 +32,12 @@ class Reason(NamedTuple):
     text: str
 
 
-def _text(payload: bytes, what: str) -> str:
+Limit = tuple[int, int]  # stream, the most bytes of DATA that may be sent on it in all
+
+
+def _text(payload: bytes, what: str, most: int) -> str:
+    if len(payload) > most:
+        raise Violation(f"{what} is too long")
     try:
         return payload.decode()
     except UnicodeDecodeError:
@@ -39,58 +45,102 @@ def _text(payload: bytes, what: str) -> str:
 
 
 def _clip(text: str) -> bytes:
-    return text.encode()[: limits.TEXT_MAX].decode(errors="ignore").encode()
+    return text.encode(errors="replace")[: limits.TEXT_MAX].decode(errors="ignore").encode()
 
 
-def open_(target: Target, frame: Frame = Frame.OPEN) -> bytes:
+def number_of(payload: bytes, frame: Frame) -> tuple[int, bytes]:
+    """The stream or listener that a payload begins with, and what follows."""
+    if len(payload) < STREAM.size:
+        raise Violation(f"{frame.name} has a wrong size")
+    return int(STREAM.unpack_from(payload)[0]), payload[STREAM.size :]
+
+
+# -- streams and listeners ---------------------------------------------------------------------------------------------
+
+
+def open_(number: int, target: Target, frame: Frame = Frame.OPEN) -> bytes:
     """OPEN, or LISTEN."""
-    return bytes([frame, target.kind]) + U16.pack(target.port) + target.host.encode()
+    return bytes([frame]) + STREAM.pack(number) + bytes([target.kind]) + U16.pack(target.port) + target.host.encode()
 
 
-def parse_target(payload: bytes) -> Target:
-    """The target of OPEN or LISTEN; a kind that we do not know, or a host too long or empty, is for REFUSED."""
-    if len(payload) < 3:
-        raise Violation("OPEN or LISTEN has a wrong size")
-    (port,) = U16.unpack(payload[1:3])
-    return Target(payload[0], _text(payload[3:], "a target"), port)
+def parse_target(payload: bytes, frame: Frame) -> tuple[int, Target]:
+    """The number and the target of OPEN or LISTEN. What is merely empty, or port 0, is for the answer to refuse."""
+    number, rest = number_of(payload, frame)
+    if len(rest) < 3:
+        raise Violation(f"{frame.name} has a wrong size")
+    kind, (port,) = rest[0], U16.unpack_from(rest, 1)
+    if kind not in list(Kind):
+        raise Violation(f"{frame.name} names a kind that does not exist")
+    if kind == Kind.UNIX and port:
+        raise Violation(f"{frame.name} names a port of a path")
+    most = limits.PATH_MAX if kind == Kind.UNIX else limits.NAME_MAX
+    return number, Target(kind, _text(rest[3:], "a target", most), port)
 
 
-def address(frame: Frame, at: Address) -> bytes:
-    """OPENED, LISTENING or ACCEPTED."""
-    return bytes([frame]) + U16.pack(at.port) + at.host.encode()
+def address(frame: Frame, number: int, at: Address) -> bytes:
+    """OPENED."""
+    return bytes([frame]) + STREAM.pack(number) + U16.pack(at.port) + at.host.encode()[: limits.NAME_MAX]
 
 
-def parse_address(payload: bytes) -> Address:
-    """The payload of OPENED, LISTENING or ACCEPTED."""
-    if not 2 <= len(payload) <= 2 + limits.NAME_MAX:
-        raise Violation("an address has a wrong size")
-    (port,) = U16.unpack(payload[:2])
-    return Address(_text(payload[2:], "an address"), port)
+def parse_address(payload: bytes, frame: Frame) -> tuple[int, Address]:
+    """The number and the address of OPENED."""
+    number, rest = number_of(payload, frame)
+    if len(rest) < U16.size:
+        raise Violation(f"{frame.name} has a wrong size")
+    (port,) = U16.unpack_from(rest)
+    return number, Address(_text(rest[U16.size :], "an address", limits.NAME_MAX), port)
 
 
-def reason(frame: Frame, code: Reply | Reset | Abort, text: str = "") -> bytes:
-    """REFUSED, RESET or ABORT."""
-    return bytes([frame, code]) + _clip(text)
+def refusal(frame: Frame, number: int, code: Reply | Reset, text: str = "") -> bytes:
+    """REFUSED, RESET, or a LISTENING that refuses."""
+    return bytes([frame]) + STREAM.pack(number) + bytes([code]) + _clip(text)
+
+
+def parse_refusal(payload: bytes, frame: Frame) -> tuple[int, Reason]:
+    """The number, the code and the text of REFUSED or RESET."""
+    number, rest = number_of(payload, frame)
+    return number, parse_reason(rest)
+
+
+def end(number: int) -> bytes:
+    """END."""
+    return bytes([Frame.END]) + STREAM.pack(number)
+
+
+def parse_bare(payload: bytes, frame: Frame) -> int:
+    """The number in END or UNLISTEN, which carry nothing else."""
+    number, rest = number_of(payload, frame)
+    if rest:
+        raise Violation(f"{frame.name} has a wrong size")
+    return number
+
+
+# -- frames that are not numbered --------------------------------------------------------------------------------------
+
+
+def abort(code: Abort, text: str = "") -> bytes:
+    """ABORT."""
+    return bytes([Frame.ABORT, code]) + _clip(text)
 
 
 def parse_reason(payload: bytes) -> Reason:
-    """The payload of REFUSED, RESET or ABORT. The text comes from the peer: nothing unprintable passes."""
+    """Code and text, as ABORT has them. The text comes from the peer: nothing unprintable passes."""
     if not payload:
         raise Violation("a reason is missing")
-    text = "".join(c for c in _text(payload[1:], "a reason")[: limits.TEXT_MAX] if c.isprintable())
+    text = "".join(c for c in _text(payload[1:], "a reason", limits.TEXT_MAX) if c.isprintable())
     return Reason(payload[0], text)
 
 
-def ack(consumed: int) -> bytes:
-    """ACK."""
-    return bytes([Frame.ACK]) + U64.pack(consumed)
+def ack(received: int, rows: Iterable[Limit] = ()) -> bytes:
+    """ACK; `rows` state limits, `limits.ACK_ROWS` of them at most."""
+    return bytes([Frame.ACK]) + U64.pack(received) + b"".join(ACK_LIMIT.pack(*row) for row in rows)
 
 
-def parse_ack(payload: bytes) -> int:
-    """The count in ACK."""
-    if len(payload) != U64.size:
+def parse_ack(payload: bytes) -> tuple[int, list[Limit]]:
+    """How many numbered frames the peer has received, and the limits that it states."""
+    if len(payload) < U64.size or (len(payload) - U64.size) % ACK_LIMIT.size:
         raise Violation("ACK has a wrong size")
-    return int(U64.unpack(payload)[0])
+    return int(U64.unpack_from(payload)[0]), [(n, limit) for n, limit in ACK_LIMIT.iter_unpack(payload[U64.size :])]
 
 
 def goaway(seconds: int) -> bytes:

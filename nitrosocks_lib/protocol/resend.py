@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
 from ..facts import limits
 
-
-class Kept(NamedTuple):
-    """One numbered frame: type ‖ payload, its DATA bytes (0 for other types), and what to give back with it."""
-
-    plain: bytes | memoryview
-    volume: int
-    is_data: bool
-    slot: bytearray | None
-    ack_before: int | None  # of a RESET: the highest ACK that may go out before it
+Plain = bytes | memoryview
 
 
 class ResendQueue:
@@ -24,15 +15,17 @@ class ResendQueue:
     acked ≤ cursor ≤ total: [acked, cursor) are under way, [cursor, total) wait to be sealed on this connection.
     """
 
-    __slots__ = ("_kept", "acked", "cursor", "data_bytes", "data_frames", "resets")
+    __slots__ = ("_kept", "acked", "cursor", "kept_bytes", "sent")
 
     def __init__(self) -> None:
-        self._kept: deque[Kept] = deque()
+        self._kept: deque[tuple[Plain, bytearray | None]] = deque()  # type ‖ payload, and the slot that holds it
         self.acked = 0
         self.cursor = 0
-        self.data_bytes = 0  # of DATA not yet acknowledged
-        self.data_frames = 0
-        self.resets = 0  # RESETs kept; nearly always 0, so ACKs are rarely looked at closer
+        self.sent = 0  # how many have been sealed on any connection: the most that a peer can have received
+        self.kept_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
     @property
     def total(self) -> int:
@@ -40,61 +33,52 @@ class ResendQueue:
         return self.acked + len(self._kept)
 
     @property
-    def all_sealed(self) -> bool:
-        """Whether nothing waits to be sealed on this connection."""
-        return self.cursor == self.acked + len(self._kept)
+    def waits(self) -> bool:
+        """Whether something waits to be sealed on this connection."""
+        return self.cursor < self.acked + len(self._kept)
 
-    def append_data(self, plain: bytes | memoryview, slot: bytearray | None) -> None:
-        """Keeps a DATA frame; `slot` comes back from `acknowledge`."""
-        volume = len(plain) - 1
-        self._kept.append(Kept(plain, volume, True, slot, None))
-        self.data_bytes += volume
-        self.data_frames += 1
+    @property
+    def full(self) -> bool:
+        """Whether so much is kept that no local socket is to be read."""
+        return self.kept_bytes >= limits.KEPT_BYTES or len(self._kept) >= limits.KEPT_FRAMES
 
-    def append(self, plain: bytes, ack_before: int | None = None) -> None:
-        """Keeps another numbered frame; RESET comes with `ack_before` (see `ack_limit`)."""
-        self._kept.append(Kept(plain, 0, False, None, ack_before))
-        self.resets += ack_before is not None
+    @property
+    def overfull(self) -> bool:
+        """Whether the peer makes us keep what it never acknowledges: ABORT 5 (protocol 5, "ACK, received")."""
+        return self.kept_bytes > 2 * limits.KEPT_BYTES or len(self._kept) > 2 * limits.KEPT_FRAMES
 
-    def next(self) -> bytes | memoryview | None:
+    def append(self, plain: Plain, slot: bytearray | None = None) -> None:
+        """Keeps one more frame; `slot` comes back when it is acknowledged."""
+        self._kept.append((plain, slot))
+        self.kept_bytes += len(plain)
+
+    def next(self) -> Plain | None:
         """The next frame to seal, if one waits; `sealed` then passes over it."""
         at = self.cursor - self.acked
-        return self._kept[at].plain if at < len(self._kept) else None
+        return self._kept[at][0] if at < len(self._kept) else None
 
-    def sealed(self) -> None:
-        """The frame that `next` gave is about to be written."""
-        self.cursor += 1
+    def sealed(self, count: int = 1) -> None:
+        """The frames that `next` gave, or that were appended last, are about to be written."""
+        self.cursor += count
+        if self.cursor > self.sent:
+            self.sent = self.cursor
 
-    def acknowledge(self, consumed: int) -> list[bytearray]:
-        """Forgets what the peer has consumed; returns the slots that are free now. The caller checked the bounds."""
-        assert self.acked <= consumed <= self.cursor, "inbound checks every ACK"
+    def acknowledge(self, received: int) -> list[bytearray]:
+        """Forgets what the peer has received; returns the slots that are free now. The caller checked the bounds."""
+        assert received <= self.sent, "inbound checks every ACK"
         free = []
-        while self.acked < consumed:
-            kept = self._kept.popleft()
+        while self.acked < received:
+            plain, slot = self._kept.popleft()
             self.acked += 1
-            self.resets -= kept.ack_before is not None
-            if kept.is_data:
-                self.data_bytes -= kept.volume
-                self.data_frames -= 1
-            if kept.slot is not None:
-                free.append(kept.slot)
+            self.kept_bytes -= len(plain)
+            if slot is not None:
+                free.append(slot)
+        self.cursor = max(self.cursor, self.acked)
         return free
 
-    def rewind(self, received: int) -> None:
-        """After a reconnection: the peer has received that many, all others are sent again."""
-        assert self.acked <= received <= self.total, "checked by whoever attaches the link"
-        self.cursor = received
-
-    def ack_limit(self, consumed: int) -> int:
-        """The highest ACK that may go out now: RESET goes out before any ACK of what it drops (protocol 5)."""
-        if not self.resets:
-            return consumed
-        waiting = list(self._kept)[self.cursor - self.acked :]
-        return min([consumed] + [kept.ack_before for kept in waiting if kept.ack_before is not None])
-
-    def room(self, window: int) -> int:
-        """Payload bytes that the next DATA frame may have; 0 while the window is closed or nearly so."""
-        if self.data_frames >= limits.DATA_FRAMES:
-            return 0
-        room = min(window - self.data_bytes, limits.DATA_SIZE)
-        return room if room >= min(limits.DATA_SIZE, window // 2) else 0
+    def rewind(self, received: int) -> list[bytearray]:
+        """After a reconnection: the peer has received that many, all others are sent again; returns free slots."""
+        assert self.acked <= received <= self.sent, "checked by whoever attaches the link"
+        free = self.acknowledge(received)
+        self.cursor = self.acked
+        return free

@@ -24,9 +24,10 @@ from ..protocol.handshake import Keys, Terms
 from ..protocol.welcome import Authorised, Challenge, Hello, Welcomed
 from ..session.conversation import Conversation
 from ..session.liveness import Liveness
-from ..session.tunnel import Attached, Outcome
+from ..session.state import Attached, Outcome
 from .authorised import Clients
-from .registry import Hosted, Registry
+from .dials import Dials, Reach
+from .registry import Entry, Registry
 from .tarpit import Tarpit
 from .tunnel import RefreshPolicy, ServerTunnel
 
@@ -73,6 +74,7 @@ class Reception:
         self._key, self._clients, self._settings = key, clients, settings
         self._tarpit = tarpit
         self._nonces = SharedNonces()
+        self._reach = Reach()
 
     def receive(self, raw: socket.socket, peer: str, authenticated: Callable[[], None]) -> None:
         """The body of a connection's thread, to the end of its session; `authenticated()` frees its place."""
@@ -122,25 +124,26 @@ class Reception:
         if not hello.fresh:
             raise Refused(Refusal.FULL)
         if hello.kind == wire.KIND_GREETING:
-            hosted = self._welcome(talk, hello, peer)
+            entry = self._welcome(talk, hello, peer)
             first, opener = b"", None
         else:
-            hosted, first, opener = self._resume(talk, hello, peer)
+            entry, first, opener = self._resume(talk, hello, peer)
         authenticated()
         if self.draining:  # looked at after the session is in the registry, so that none is left without
-            hosted.tunnel.outbound.mail.goaway = frames.goaway(max(0, int(self.draining - now())))
+            entry.tunnel.outbox.post(goaway=frames.goaway(max(0, int(self.draining - now()))))
         outcome = Outcome.LOST
         try:
-            outcome = hosted.tunnel.run(talk.link, first, opener)
+            outcome = entry.tunnel.run(talk.link, first, opener)
         finally:
-            log.info("%s: %s: connection ended: %s", peer, hosted.name, hosted.tunnel.reason or "released")
-            self.registry.leave(hosted, outcome)
+            log.info("%s: %s: connection ended: %s", peer, entry.name, entry.tunnel.state.reason or "released")
+            self.registry.leave(entry, outcome)
 
     # -- GREETING ---------------------------------------------------------------------------------------------------
 
-    def _welcome(self, talk: Conversation, hello: Hello, peer: str) -> Hosted:
+    def _welcome(self, talk: Conversation, hello: Hello, peer: str) -> Entry:
         settings, known = self._settings, []
-        terms = Terms(settings.encrypt_type, os.urandom(wire.SESSION_ID), b"", 0, settings.resume, settings.heartbeat)
+        session_id, times = os.urandom(wire.SESSION_ID), (settings.resume, settings.heartbeat)
+        terms = Terms(settings.encrypt_type, session_id, b"", settings.window, *times)
 
         def lookup(client_id: bytes) -> Authorised | None:
             client = self._clients.lookup(client_id)
@@ -148,50 +151,52 @@ class Reception:
                 return None
             if self.draining:
                 raise Refused(Refusal.DRAINING)
-            terms.window = self.registry.reserve(client_id, settings.window)
+            self.registry.reserve(client_id)
             known.append(client.authorised)
             return client.authorised
 
         challenge = Challenge(settings.certificate_hash, lambda: time.time_ns() // 1_000_000)
         try:
             welcomed = talk.run(welcome.welcome(hello, lookup, challenge, terms, os.urandom))
-            hosted = self._host(welcomed)
-            self.registry.add(hosted, talk.link)  # before SESSION leaves: the client may resume as soon as it has it
+            entry = self._host(welcomed)
+            entry.tunnel.state.round_trip = max(talk.round_trip, limits.ROUND_TRIP)
+            self.registry.add(entry, talk.link)  # before SESSION leaves: the client may resume as soon as it has it
         except BaseException as error:
             for client in known:
-                self.registry.give_back(client.public.client_id, terms.window)
+                self.registry.give_back(client.public.client_id)
                 if isinstance(error, NetworkError | ProtocolError):
                     raise NotAuthorised(_blame(client.name, error, now() >= talk.deadline)) from None
             raise
         try:
             talk.link.write_all(welcomed.session, talk.deadline)
         except NetworkError:
-            self.registry.leave(hosted, Outcome.LOST)
+            self.registry.leave(entry, Outcome.LOST)
             raise
-        log.info("%s: %s: session begins", peer, hosted.name)
-        return hosted
+        log.info("%s: %s: session begins", peer, entry.name)
+        return entry
 
-    def _host(self, welcomed: Welcomed) -> Hosted:
+    def _host(self, welcomed: Welcomed) -> Entry:
         client_id, policy = welcomed.client.public.client_id, self._settings.refresh
-        tunnel = ServerTunnel(self._key, welcomed, lambda: self._clients.lookup(client_id), policy)
+        name, lookup = welcomed.client.name, lambda: self._clients.lookup(client_id)
+        tunnel = ServerTunnel(self._key, welcomed, lambda waiter: Dials(name, lookup, self._reach, waiter), policy)
         try:
-            return Hosted(tunnel, Liveness(tunnel, policy.every), welcomed.terms.window)
+            return Entry(tunnel, Liveness(tunnel.state, policy.every))
         except BaseException:
             tunnel.dispose("it could not begin")
             raise
 
     # -- RESUME -----------------------------------------------------------------------------------------------------
 
-    def _resume(self, talk: Conversation, hello: Hello, peer: str) -> tuple[Hosted, bytes, Opener]:
-        found: list[Hosted] = []
+    def _resume(self, talk: Conversation, hello: Hello, peer: str) -> tuple[Entry, bytes, Opener]:
+        found: list[Entry] = []
 
         def lookup(session_id: bytes) -> tuple[Authorised | None, bytes, int] | None:
-            hosted = self.registry.find(session_id)
-            if hosted is None:
+            entry = self.registry.find(session_id)
+            if entry is None:
                 return None
-            found.append(hosted)
-            client = self._clients.standing().get(hosted.tunnel.client.public.client_id)
-            return client.authorised if client else None, hosted.tunnel.terms.resume_secret, hosted.attempt
+            found.append(entry)
+            client = self._clients.standing().get(entry.tunnel.client.public.client_id)
+            return client.authorised if client else None, entry.tunnel.state.terms.resume_secret, entry.attempt
 
         try:
             _, attempt, request = talk.run(welcome.read_resume(hello, lookup))
@@ -199,20 +204,20 @@ class Reception:
             if error.reason is Refusal.UNKNOWN_CLIENT and found:
                 self.registry.forget(found[0], "the client was revoked")
             raise
-        hosted = found[0]
-        self.registry.claim(hosted, attempt, talk.link)
+        entry = found[0]
+        self.registry.claim(entry, attempt, talk.link)
         try:
-            keys, first, opener = self._recover(talk, hosted.tunnel, request)
+            keys, first, opener = self._recover(talk, entry.tunnel, request)
         except Refused:
-            self.registry.leave(hosted, Outcome.OVER)
+            self.registry.leave(entry, Outcome.OVER)
             raise
         except BaseException:
-            self.registry.leave(hosted, Outcome.LOST)
+            self.registry.leave(entry, Outcome.LOST)
             raise
-        hosted.tunnel.attach(Attached(keys, request.ephemeral), request.received)
-        self.registry.moved(hosted)
-        log.info("%s: %s: session goes on", peer, hosted.name)
-        return hosted, first, opener
+        entry.tunnel.attach(Attached(keys, request.ephemeral), request.received)
+        self.registry.moved(entry)
+        log.info("%s: %s: session goes on", peer, entry.name)
+        return entry, first, opener
 
     def _recover(
         self, talk: Conversation, tunnel: ServerTunnel, request: welcome.Resume
@@ -220,7 +225,7 @@ class Reception:
         """RECOVERED, and the first frame behind it, which moves the session (protocol 3.5)."""
         if not tunnel.may_have_received(request.received):
             raise Refused(Refusal.UNKNOWN_SESSION)
-        received = tunnel.inbound.receiving.received
+        received = tunnel.inbound.received
         dialogue = welcome.recover(request, tunnel.client, received, self._settings.certificate_hash, os.urandom)
         keys, link = talk.run(dialogue), talk.link
         opener, late = tunnel.opener(keys), now() + limits.FIRST_FRAME

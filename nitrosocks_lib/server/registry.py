@@ -9,191 +9,221 @@ from collections.abc import Callable
 
 from ..facts import limits
 from ..facts.errors import ProtocolError, Refused
-from ..facts.wire import Refusal
+from ..facts.wire import Abort, Refusal
 from ..net.link import Link
 from ..net.timers import TIMERS, Timer
 from ..session.liveness import Liveness
-from ..session.tunnel import Outcome
+from ..session.state import Outcome
 from .tunnel import ServerTunnel
 
 log = logging.getLogger(__name__)
 _AGAIN = 1.0  # seconds until an expiry for which there was no thread is tried again
 
 
-class Hosted:
+class Entry:
     """One session in the registry. `owner` is the thread that attached the last link, or tries to."""
 
-    __slots__ = ("attempt", "expiry", "link", "liveness", "name", "owner", "reserved", "tunnel")
+    __slots__ = ("attempt", "expiry", "link", "liveness", "name", "owner", "tunnel")
 
-    def __init__(self, tunnel: ServerTunnel, liveness: Liveness, reserved: int) -> None:
+    def __init__(self, tunnel: ServerTunnel, liveness: Liveness) -> None:
         self.tunnel = tunnel
         self.name = tunnel.client.name
         self.liveness = liveness
-        self.reserved = reserved
         self.attempt = 0  # the last j accepted
         self.owner: threading.Thread | None = None
         self.link: Link | None = None
         self.expiry: Timer | None = None
 
+    @property
+    def client_id(self) -> bytes:
+        """Whose session it is."""
+        return self.tunnel.client.public.client_id
+
 
 class Registry:
     """Any thread may call it. The lock covers work on dictionaries and timers only; threads are joined outside it."""
 
-    def __init__(self, budget: int = limits.BUDGET) -> None:
-        """`budget` in bytes bounds what all sessions may hold together, both directions."""
+    def __init__(self, held_most: int = limits.HELD) -> None:
+        """`held_most` in bytes bounds what all sessions hold together."""
         self._lock = threading.Lock()
-        self._sessions: dict[bytes, Hosted] = {}
+        self._sessions: dict[bytes, Entry] = {}
         self._per_client: Counter[bytes] = Counter()
-        self._budget = budget
+        self._held_most = held_most
         self._changed = threading.Condition(self._lock)
         self.closing = False  # the server stops: nothing is kept for a RESUME any more
+        self._watch: Timer | None = None
 
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def reserve(self, client_id: bytes, window: int) -> int:
-        """A new session's share of the budget: the window it may have, in bytes. Raises Refused when there is none.
+    def reserve(self, client_id: bytes) -> None:
+        """A place for a new session. Raises Refused when there is none.
 
-        Where this client has its full number of sessions, its oldest detached one without a stream makes room.
+        Where this client has its full number of sessions, the one that is longest without a connection makes room.
         """
         with self._lock:
-            affordable = self._share(window) >= limits.WINDOW_MIN
-            victim = self._oldest_idle(client_id) if affordable and self._full(client_id) else None
+            victim = self._longest_detached(client_id) if self._full(client_id) else None
         if victim is not None:
             self.forget(victim, "it made room for a newer session")
         with self._lock:
-            share = self._share(window)
-            if self._full(client_id) or share < limits.WINDOW_MIN:
+            if self._full(client_id):
                 raise Refused(Refusal.FULL)
             self._per_client[client_id] += 1
-            self._budget -= 2 * share
-            return share
-
-    def _share(self, window: int) -> int:
-        return min(window, self._budget // limits.BUDGET_SHARE // 2)
 
     def _full(self, client_id: bytes) -> bool:
         return self._per_client[client_id] >= limits.SESSIONS_PER_CLIENT
 
-    def _oldest_idle(self, client_id: bytes) -> Hosted | None:
-        for hosted in self._sessions.values():
-            stream = hosted.tunnel.stream
-            idle = stream is None or (stream.own_ended and stream.peer_over)
-            if hosted.tunnel.client.public.client_id == client_id and hosted.expiry is not None and idle:
-                return hosted
-        return None
+    def _longest_detached(self, client_id: bytes) -> Entry | None:
+        detached = [e for e in self._sessions.values() if e.client_id == client_id and e.expiry is not None]
+        return min(detached, key=lambda e: e.expiry.made if e.expiry else 0.0, default=None)
 
-    def give_back(self, client_id: bytes, share: int) -> None:
+    def give_back(self, client_id: bytes) -> None:
         """A reservation whose session did not come about, or is over."""
         with self._lock:
             self._per_client[client_id] -= 1
             if not self._per_client[client_id]:
                 del self._per_client[client_id]
-            self._budget += 2 * share
 
-    def add(self, hosted: Hosted, link: Link) -> None:
+    def add(self, entry: Entry, link: Link) -> None:
         """A new session, on the link of the calling thread, which becomes its owner."""
         with self._lock:
-            hosted.owner, hosted.link = threading.current_thread(), link
-            self._sessions[hosted.tunnel.terms.session_id] = hosted
+            entry.owner, entry.link = threading.current_thread(), link
+            self._sessions[entry.tunnel.state.terms.session_id] = entry
+            if self._watch is None:
+                self._watch = TIMERS.after(limits.HELD_LOOK, self._look_at_held)
 
-    def find(self, session_id: bytes) -> Hosted | None:
+    def find(self, session_id: bytes) -> Entry | None:
         """The session, connected or detached."""
         return self._sessions.get(session_id)
 
-    def claim(self, hosted: Hosted, attempt: int, link: Link) -> None:
+    # -- what all hold -------------------------------------------------------------------------------------------------
+
+    def _look_at_held(self, at: float) -> float | None:
+        """A timer: beyond the bound the client that holds most loses its largest session (protocol 5)."""
+        entries = self.all()
+        held: Counter[bytes] = Counter()
+        for entry in entries:
+            held[entry.client_id] += entry.tunnel.held
+        if held.total() > self._held_most:
+            client_id = held.most_common(1)[0][0]
+            largest = max((e for e in entries if e.client_id == client_id), key=lambda e: e.tunnel.held)
+            log.warning("%s: all sessions together hold too much; its largest ends", largest.name)
+            self.abort(largest, Abort.LIMIT, "the server holds too much for this client")
+        with self._lock:
+            if self._sessions:
+                return at + limits.HELD_LOOK
+            self._watch = None
+        return None
+
+    def abort(self, entry: Entry, reason: Abort, text: str) -> None:
+        """Ends a session with ABORT, connected or not; it must not block, so a thread forgets a detached one."""
+        if entry.tunnel.connected:
+            entry.tunnel.post_abort(reason, text)
+        else:
+            _in_thread(lambda: self.forget(entry, text))
+
+    # -- from connection to connection ---------------------------------------------------------------------------------
+
+    def claim(self, entry: Entry, attempt: int, link: Link) -> None:
         """A RESUME with this j verified: the calling thread owns the session from here on (protocol 3.5).
 
         The old connection and every attempt with a smaller j are ended and joined. Raises ProtocolError when a
         greater j was quicker, Refused when the session is over.
         """
+        state = entry.tunnel.state
         with self._lock:
-            if self._sessions.get(hosted.tunnel.terms.session_id) is not hosted:
+            if self._sessions.get(state.terms.session_id) is not entry:
                 raise Refused(Refusal.UNKNOWN_SESSION)  # forgotten while its RESUME was read
-            if attempt <= hosted.attempt:
+            if attempt <= entry.attempt:
                 raise ProtocolError("a RESUME is older than the last one accepted")
-            hosted.attempt = attempt
-            previous, old_link = hosted.owner, hosted.link
-            hosted.owner, hosted.link = threading.current_thread(), link
-        hosted.tunnel.end(Outcome.LOST, "the client reconnects")
+            entry.attempt = attempt
+            previous, old_link = entry.owner, entry.link
+            entry.owner, entry.link = threading.current_thread(), link
+        state.end(Outcome.LOST, "the client reconnects")
         if old_link is not None:
             old_link.abort()
         if previous is not None:
             previous.join()
-        if hosted.tunnel.outcome is Outcome.OVER:
-            self.leave(hosted, Outcome.OVER)
+        if state.outcome is Outcome.OVER:
+            self.leave(entry, Outcome.OVER)
             raise Refused(Refusal.UNKNOWN_SESSION)
         with self._lock:
-            if hosted.owner is threading.current_thread():  # else a greater j sees to it
-                self._detach(hosted)
+            if entry.owner is threading.current_thread():  # else a greater j sees to it
+                self._detach(entry)
 
-    def moved(self, hosted: Hosted) -> None:
+    def moved(self, entry: Entry) -> None:
         """The first frame on the new link opened: the session is attached again."""
         with self._lock:
-            timer, hosted.expiry = hosted.expiry, None
+            timer, entry.expiry = entry.expiry, None
         if timer is not None:
             timer.cancel()
 
-    def leave(self, hosted: Hosted, outcome: Outcome) -> None:
+    def leave(self, entry: Entry, outcome: Outcome) -> None:
         """The owner's link has ended: the session is over, or detached until a RESUME; a successor sees to that."""
         with self._lock:
-            if hosted.owner is not threading.current_thread():
+            if entry.owner is not threading.current_thread():
                 return
-            hosted.owner = hosted.link = None
+            entry.owner = entry.link = None
             over = outcome is Outcome.OVER or self.closing
             if not over:  # in this same block: once it has no owner, a RESUME may claim and move it
-                self._detach(hosted)
+                self._detach(entry)
         if over:
-            self.forget(hosted, hosted.tunnel.reason)
+            self.forget(entry, entry.tunnel.state.reason)
 
-    def _detach(self, hosted: Hosted) -> None:
+    def _detach(self, entry: Entry) -> None:
         """`resume seconds` run from the first moment without a connection; a further RESUME does not restart them.
 
         The caller holds the lock, and has seen that it owns the session.
         """
-        if hosted.expiry is None and hosted.tunnel.terms.session_id in self._sessions:
-            hosted.expiry = TIMERS.after(hosted.tunnel.terms.resume, lambda at: self._expire(hosted, at))
+        terms = entry.tunnel.state.terms
+        if entry.expiry is None and terms.session_id in self._sessions:
+            entry.expiry = TIMERS.after(terms.resume, lambda at: self._expire(entry, at))
         self._changed.notify_all()
 
-    def _expire(self, hosted: Hosted, at: float) -> float | None:
+    def _expire(self, entry: Entry, at: float) -> float | None:
         """A timer; joining an attempt that is under way may take a moment, so a thread does it."""
-        try:
-            threading.Thread(target=self._expired, args=(hosted,), name="expiry", daemon=True).start()
-        except RuntimeError:  # no more threads just now
-            return at + _AGAIN
-        return None
+        return None if _in_thread(lambda: self._expired(entry)) else at + _AGAIN
 
-    def _expired(self, hosted: Hosted) -> None:
+    def _expired(self, entry: Entry) -> None:
         with self._lock:
-            if hosted.expiry is None:
+            if entry.expiry is None:
                 return  # it moved before this thread began
-        log.info("%s: a session was not resumed in time", hosted.name)
-        self.forget(hosted, "the session was not resumed in time")
+        log.info("%s: a session was not resumed in time", entry.name)
+        self.forget(entry, "the session was not resumed in time")
 
-    def forget(self, hosted: Hosted, reason: str) -> None:
-        """Ends a session for good; its local socket is reset. Whoever is not its owner waits for the owner first."""
+    def forget(self, entry: Entry, reason: str) -> None:
+        """Ends a session for good; its local sockets are reset. Whoever is not its owner waits for the owner first."""
         with self._lock:
-            if self._sessions.pop(hosted.tunnel.terms.session_id, None) is None:
+            if self._sessions.pop(entry.tunnel.state.terms.session_id, None) is None:
                 return
-            owner, link = hosted.owner, hosted.link
+            owner, link = entry.owner, entry.link
         if owner is not None and owner is not threading.current_thread():
-            hosted.tunnel.end(Outcome.OVER, reason)
+            entry.tunnel.state.end(Outcome.OVER, reason)
             if link is not None:
                 link.abort()
             owner.join()
-        self.moved(hosted)
-        hosted.liveness.stop()
-        hosted.tunnel.dispose(reason)
-        self.give_back(hosted.tunnel.client.public.client_id, hosted.reserved)
+        self.moved(entry)
+        entry.liveness.stop()
+        entry.tunnel.dispose(reason)
+        self.give_back(entry.client_id)
         with self._lock:
             self._changed.notify_all()
 
-    def all(self) -> list[Hosted]:
+    def all(self) -> list[Entry]:
         """A snapshot."""
         with self._lock:
             return list(self._sessions.values())
 
-    def wait_empty(self, busy: Callable[[Hosted], bool], seconds: float) -> bool:
+    def wait_empty(self, busy: Callable[[Entry], bool], seconds: float) -> bool:
         """Waits until no session is busy; False when time is over first."""
         with self._lock:
             return self._changed.wait_for(lambda: not any(map(busy, self._sessions.values())), seconds)
+
+
+def _in_thread(work: Callable[[], None]) -> bool:
+    """Starts a short thread; False when there is none just now."""
+    try:
+        threading.Thread(target=work, name="expiry", daemon=True).start()
+    except RuntimeError:
+        return False
+    return True

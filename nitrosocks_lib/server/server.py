@@ -18,10 +18,10 @@ from ..net.listener import PAUSE, bind_all
 from ..net.timers import now
 from ..net.wake import Wake
 from ..protocol import frames
-from ..session.tunnel import Outcome
+from ..session.state import Outcome
 from .authorised import Clients
 from .connection import Reception, Settings
-from .registry import Hosted
+from .registry import Entry
 from .tarpit import Tarpit
 
 log = logging.getLogger(__name__)
@@ -118,18 +118,18 @@ class Server:
             return
         self._looked = now()
         registry, standing = self.reception.registry, self._clients.standing()
-        for hosted in registry.all():
-            tunnel = hosted.tunnel
+        for entry in registry.all():
+            tunnel = entry.tunnel
             if tunnel.client.public.client_id in standing:
                 continue
-            if tunnel.outcome is Outcome.LOST:
-                registry.forget(hosted, "the client was revoked")
-            elif tunnel.outbound.mail.farewell is None:
+            if tunnel.state.outcome is Outcome.LOST:
+                registry.forget(entry, "the client was revoked")
+            elif tunnel.outbox.farewell is None:
                 tunnel.post_abort(Abort.REVOKED, "")
             else:  # told already, but it does not read
-                tunnel.end(Outcome.OVER, "the client was revoked")
+                tunnel.state.end(Outcome.OVER, "the client was revoked")
                 continue
-            log.warning("%s was revoked: its session ends", hosted.name)
+            log.warning("%s was revoked: its session ends", entry.name)
 
     def _accept_one(self, listener: socket.socket) -> None:
         raw = None
@@ -164,9 +164,8 @@ class Server:
         """No new sessions; running streams may end within `seconds`, then they are aborted. Waits for the end."""
         reception = self.reception
         reception.draining = now() + seconds
-        for hosted in reception.registry.all():
-            hosted.tunnel.outbound.mail.goaway = frames.goaway(int(seconds))
-            hosted.tunnel.outbound.mail.wake.set()
+        for entry in reception.registry.all():
+            entry.tunnel.outbox.post(goaway=frames.goaway(int(seconds)))
         reception.registry.wait_empty(_busy, seconds)
         self.stop()
 
@@ -175,10 +174,10 @@ class Server:
         registry = self.reception.registry
         registry.closing = True
         self.reception.draining = self.reception.draining or now()
-        for hosted in registry.all():
-            hosted.tunnel.post_abort(Abort.SERVER_STOPS, "")
-            if hosted.tunnel.outcome is not None:
-                registry.forget(hosted, "the server stops")
+        for entry in registry.all():
+            entry.tunnel.post_abort(Abort.SERVER_STOPS, "")
+            if entry.tunnel.state.outcome is not None:
+                registry.forget(entry, "the server stops")
         registry.wait_empty(lambda _: True, limits.RELEASE)
         self._stopped = True
         self._wake.set()
@@ -188,7 +187,6 @@ class Server:
             self._thread.join()
 
 
-def _busy(hosted: Hosted) -> bool:
+def _busy(entry: Entry) -> bool:
     """Whether a session is connected or carries a stream."""
-    stream = hosted.tunnel.stream
-    return hosted.tunnel.outcome is None or (stream is not None and not (stream.own_ended and stream.peer_over))
+    return entry.tunnel.connected or entry.tunnel.load > 0

@@ -1,103 +1,92 @@
-"""The server's way to a target: resolve, judge the resolved address, connect to that very one (protocol 5, OPEN)."""
+"""What a client may reach, and what it is told of it (protocol 5, OPEN): the resolved address is judged, and then used.
+
+Nothing here waits but `resolve`.
+"""
 
 from __future__ import annotations
 
 import errno
-import logging
 import socket
-import struct
+from collections.abc import Callable, Iterable
 
 from ..facts import limits
 from ..facts.address import join_host_port
-from ..facts.wire import Frame, Kind, Reply
-from ..net.connect import connect
-from ..net.timers import now
-from ..net.wake import Wake
-from ..protocol import frames
+from ..facts.wire import Kind, Reply
+from ..net.race import Place, find
 from ..protocol.frames import Address, Target
 from ..protocol.permit import Rules
+from ..session.dialling import Unreached
 
-log = logging.getLogger(__name__)
-
-
-class Unreached(Exception):
-    """Why a target was not reached: a reply code of RFC 1928, and a text for the client's user."""
-
-    def __init__(self, reply: Reply, text: str) -> None:
-        super().__init__(text)
-        self.reply = reply
-
-    def answer(self) -> bytes:
-        """REFUSED."""
-        return frames.reason(Frame.REFUSED, self.reply, str(self))
+Found = list[Place] | Unreached
+Resolve = Callable[[str, int], list[Place]]
+resolve: Resolve = find
 
 
-def reach(target: Target, permit: Rules, given_up: Wake) -> tuple[socket.socket, bytes]:
-    """Connects to a target within 10 s; returns the non-blocking socket and OPENED. Blocks; raises Unreached.
+def name_of(target: Target) -> str:
+    """As people write it."""
+    return target.host if target.kind == Kind.UNIX else join_host_port(target.host, target.port)
 
-    Whoever does not want it any more sets `given_up`; that ends the wait for TCP, not the one for the name.
 
-    A name that no rule could permit is not resolved: the answer does not tell whether it exists.
+def place(target: Target, permit: Rules) -> Found | None:
+    """Where an address or a path leads, as far as it is permitted; None where a name is to be looked up for it.
+
+    What no rule could permit is not looked up, so the answer does not tell whether it exists.
     """
     if target.kind == Kind.UNIX:
-        return _reach_path(target.host, permit)
+        return [(socket.AF_UNIX, target.host.encode())] if permit.permits_path(target.host) else _forbidden(target)
     if target.kind != Kind.TCP:
-        raise Unreached(Reply.COMMAND, "this server does not carry that kind of stream")
-    where = join_host_port(target.host, target.port)
+        return Unreached(Reply.COMMAND, "this server does not carry that kind of stream")
     if not 0 < len(target.host) <= limits.NAME_MAX or not target.port:
-        raise Unreached(Reply.GENERAL, "not a host and port")
-    found = _resolve(target) if permit.may_permit(target.host, target.port, Kind.TCP) else []
-    permitted = [a for a in found if permit.permits(target.host, str(a[1][0]), target.port, Kind.TCP)]
-    if not permitted:
-        raise Unreached(Reply.NOT_PERMITTED, f"{where} is not permitted for this client")
-    deadline, failure = now() + limits.DIAL_TARGET, Unreached(Reply.GENERAL, "no address")
-    for family, address in permitted:
-        try:
-            sock = connect(family, address, deadline, given_up)
-        except OSError as error:
-            failure = _unreached(where, error)
-            if given_up.pending:
-                break
-            continue
-        return sock, frames.address(Frame.OPENED, Address(str(address[0]), target.port))
-    raise failure
-
-
-def _resolve(target: Target) -> list[tuple[int, tuple[str | int, ...]]]:
+        return Unreached(Reply.GENERAL, "not a host and port")
+    if not permit.may_permit(target.host, target.port, Kind.TCP):
+        return _forbidden(target)
     try:
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a host name"
-        raise Unreached(Reply.HOST_UNREACHABLE, f"cannot find {target.host}: {reason}") from None
-    return [(int(family), (str(address[0]), *address[1:])) for family, _, _, _, address in found]
+        return permitted(target, permit, find(target.host, target.port, flags=socket.AI_NUMERICHOST))
+    except socket.gaierror:
+        return None
+    except (OSError, ValueError) as error:
+        return unfound(target.host, error)
 
 
-def _unreached(where: str, error: OSError) -> Unreached:
-    reply, text = _REPLIES.get(error.errno or 0, (Reply.GENERAL, "cannot be reached"))
-    return Unreached(reply, f"{where}: {text}")
+def permitted(target: Target, permit: Rules, found: Iterable[Place]) -> Found:
+    """Those places of a name that this client may connect to."""
+    allowed = [each for each in found if permit.permits(target.host, str(each[1][0]), target.port, Kind.TCP)]
+    return allowed or _forbidden(target)
 
 
-_REPLIES = {
+def address(target: Target, reached: Place) -> Address:
+    """What OPENED reports."""
+    return Address(target.host, 0) if target.kind == Kind.UNIX else Address(str(reached[1][0]), target.port)
+
+
+# -- what the client is told ------------------------------------------------------------------------------------------
+
+
+def _forbidden(target: Target) -> Unreached:
+    return Unreached(Reply.NOT_PERMITTED, f"{name_of(target)} is not permitted for this client")
+
+
+def unfound(host: str, error: Exception) -> Unreached:
+    """A name has no address."""
+    reason = getattr(error, "strerror", None) or "not a host name"
+    return Unreached(Reply.HOST_UNREACHABLE, f"cannot find {host}: {reason}")
+
+
+def unreached(target: Target, failed: Iterable[OSError]) -> Unreached:
+    """No place of it could be connected to: the reason of the one that came nearest."""
+    codes = {error.errno for error in failed}
+    reply, text = next((told for code, told in _REPLIES.items() if code in codes), _OTHERWISE)
+    return Unreached(reply, f"{name_of(target)}: {text}")
+
+
+_OTHERWISE = (Reply.GENERAL, "cannot be reached")
+_REPLIES = {  # the most telling first
     errno.ECONNREFUSED: (Reply.CONNECTION_REFUSED, "connection refused"),
-    errno.ENETUNREACH: (Reply.NETWORK_UNREACHABLE, "network unreachable"),
-    errno.EHOSTUNREACH: (Reply.HOST_UNREACHABLE, "host unreachable"),
-    errno.ETIMEDOUT: (Reply.EXPIRED, "no answer in time"),
-    errno.EAGAIN: (Reply.EXPIRED, "no answer in time"),
-    errno.ENOENT: (Reply.HOST_UNREACHABLE, "no such socket"),
     errno.EACCES: (Reply.GENERAL, "the server may not open it"),
+    errno.ENOENT: (Reply.HOST_UNREACHABLE, "no such socket"),
+    errno.EMFILE: (Reply.GENERAL, "the server is short of descriptors"),
+    errno.ENFILE: (Reply.GENERAL, "the server is short of descriptors"),
+    errno.ETIMEDOUT: (Reply.EXPIRED, "no answer in time"),
+    errno.EHOSTUNREACH: (Reply.HOST_UNREACHABLE, "host unreachable"),
+    errno.ENETUNREACH: (Reply.NETWORK_UNREACHABLE, "network unreachable"),
 }
-
-
-def _reach_path(path: str, permit: Rules) -> tuple[socket.socket, bytes]:
-    if not permit.permits_path(path):
-        raise Unreached(Reply.NOT_PERMITTED, f"{path} is not permitted for this client")
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        # A full backlog is waited for; without blocking, connect would say EAGAIN at once.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(limits.DIAL_TARGET), 0))
-        sock.connect(path)
-        sock.setblocking(False)
-    except OSError as error:
-        sock.close()
-        raise _unreached(path, error) from None
-    return sock, frames.address(Frame.OPENED, Address(path, 0))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,16 +13,17 @@ from ..facts import limits, wire
 from ..facts.errors import Violation
 from ..facts.wire import Abort, Frame, Reply
 from ..net.timers import TIMERS, now
-from ..net.wake import Wake
+from ..net.wake import Waiter
 from ..protocol import frames, refresh
-from ..protocol.permit import Client
+from ..protocol.receiving import Peer
 from ..protocol.refresh import Started
 from ..protocol.welcome import Welcomed
-from ..session.streams import Stream
-from ..session.tunnel import Attached, Outcome, Tunnel, abort_text
-from .targets import Unreached, reach
+from ..session.dialling import Dialling
+from ..session.inbound import Handler
+from ..session.state import Attached, Outcome
+from ..session.streams import Sending, Stream
+from ..session.tunnel import Tunnel, abort_text
 
-log = logging.getLogger(__name__)
 _LAST_WORDS: Final = 1.0  # seconds that ABORT may take to be written
 
 
@@ -46,134 +44,67 @@ class ServerTunnel(Tunnel):
     receives = schedule.CLIENT_TO_SERVER
 
     def __init__(
-        self, key: ServerKey, welcomed: Welcomed, lookup: Callable[[], Client | None], policy: RefreshPolicy
+        self, key: ServerKey, welcomed: Welcomed, dialling: Callable[[Waiter], Dialling], policy: RefreshPolicy
     ) -> None:
-        """`lookup` finds the client as it is authorised now; it is asked at every OPEN."""
+        """`dialling` makes what reaches this client's targets; it is given the place where inbound waits."""
         terms = welcomed.terms
-        super().__init__(
-            Attached(welcomed.keys, welcomed.ephemeral), terms, terms.window, min(welcomed.peer_window, terms.window)
-        )
+        super().__init__(Attached(welcomed.keys, welcomed.ephemeral), terms, (terms.window, welcomed.peer_window))
         self.client = welcomed.client
-        self._key, self._lookup, self._policy = key, lookup, policy
+        self._key, self._policy = key, policy
         self._r2 = b""
-        self._dial_lock = threading.Lock()  # around the next two
-        self._dialling = False  # there is a dial thread
-        self._to_dial: Stream | None = None  # what it takes up next
-        self._given_up: Wake | None = None  # ends the wait of the dial under way
-        self.stream: Stream | None = None
         self.refreshes = 0  # completed ones
+        self.inbound.dialling = dialling(self.state.inbox.waiter)
 
-    def role_handlers(self) -> dict[int, Callable[[bytes], None]]:
+    def role_handlers(self) -> dict[int, Handler]:
         """What only a server receives."""
         return {
             Frame.OPEN: self._on_open,
+            Frame.OPENED: self._on_answer,
+            Frame.REFUSED: self._on_answer,
             Frame.LISTEN: self._on_listen,
             Frame.REFRESHED: self._on_refreshed,
             Frame.DISCONNECT: self._on_disconnect,
             Frame.DISCONNECT_DONE: self._on_disconnect_done,
         }
 
-    # -- streams ----------------------------------------------------------------------------------------------------
+    # -- streams -------------------------------------------------------------------------------------------------------
 
     def _on_open(self, payload: bytes) -> None:
-        stream = self._begin(payload, Frame.OPEN)
-        with self._dial_lock:
-            self._to_dial, running, self._dialling = stream, self._dialling, True
-        if not running:
-            self._start_dialling(stream)
+        number, target = frames.parse_target(payload, Frame.OPEN)
+        state, inbound = self.state, self.inbound
+        self._not_released(Frame.OPEN)
+        state.streams.theirs.expect(number, Frame.OPEN)
+        if len(state.streams) + inbound.dialling.left >= limits.STREAMS:
+            self.outbox.frames.append(_refused(number, f"{limits.STREAMS} streams are open"))
+            self.outbox.waiter.set()
+            return
+        stream = Stream(target, None)
+        stream.sending, stream.peer = Sending.WAITING, Peer.FLOWING
+        stream.limit, stream.credit = state.send_window, state.credit()
+        state.streams.add(stream, number)
+        if not target.host or not (target.port or target.kind == wire.Kind.UNIX):
+            inbound.delivery.refuse(stream, Reply.GENERAL, "not a host and port")
+            return
+        inbound.dialling.begin(number, target)
+        for answered, result in inbound.dialling.take():
+            inbound.delivery.answer(answered, result)
 
-    def _start_dialling(self, stream: Stream) -> None:
-        try:
-            threading.Thread(target=self._dial_all, name="dial", daemon=True).start()
-        except RuntimeError:  # no more of them just now
-            with self._dial_lock:
-                self._to_dial, self._dialling = None, False
-            self._answer(stream, frames.reason(Frame.REFUSED, Reply.GENERAL, "the server is short of threads"))
+    def _on_answer(self, payload: bytes) -> None:
+        """This server opens no streams, so no answer is owed: a violation, or of a stream that is over."""
+        number, _ = frames.number_of(payload, Frame.OPENED)
+        self.inbound.stream(number, Frame.OPENED)
 
     def _on_listen(self, payload: bytes) -> None:
-        stream = self._begin(payload, Frame.LISTEN)
+        listener, _ = frames.parse_target(payload, Frame.LISTEN)
+        self._not_released(Frame.LISTEN)
+        self.state.streams.listeners.expect(listener, Frame.LISTEN)
         text = "this server does not listen for clients"
-        self._answer(stream, frames.reason(Frame.REFUSED, Reply.COMMAND, text))
+        self.outbox.frames.append(frames.refusal(Frame.LISTENING, listener, Reply.COMMAND, text))
+        self.outbox.waiter.set()
 
-    def _begin(self, payload: bytes, frame: Frame) -> Stream:
-        if self.releasing:
+    def _not_released(self, frame: Frame) -> None:
+        if self.state.releasing:
             raise Violation(f"{frame.name} after DISCONNECT")
-        target = frames.parse_target(payload)
-        self.inbound.look_at_stream()  # our own REFUSED may have got there before we noticed it here
-        self.inbound.receiving.open(self.stream is None or self.stream.own_ended, frame)
-        stream = Stream(target, None)
-        self.stream = self.inbound.stream = stream
-        self.outbound.mail.stream = stream  # no wake: there is nothing to send before the answer
-        self.inbound.acknowledge()
-        return stream
-
-    def _dial_all(self) -> None:
-        """A short-lived thread. There is one at most: after a RESET it may look up a name for a while, and the next
-        OPEN waits. Else a client that opens and resets could have as many as it likes.
-        """
-        while (stream := self._next_to_dial()) is not None:
-            answer = self._dial(stream)
-            if stream.dial.take():
-                with self._dial_lock:
-                    self._dialling = False  # first: the client opens the next stream as soon as it has the answer
-                self._post_answer(stream, answer)
-                return
-            if stream.local is not None:
-                stream.local.close()  # RESET came first, and was answered, or the session is over
-
-    def _next_to_dial(self) -> Stream | None:
-        with self._dial_lock:
-            stream, self._to_dial = self._to_dial, None
-            self._dialling = stream is not None
-        return stream
-
-    def _dial(self, stream: Stream) -> bytes:
-        """Reaches the target as the client is permitted to now; the answer to OPEN."""
-        try:
-            with closing(Wake()) as self._given_up:
-                if stream.answer is not None:
-                    return stream.answer  # a RESET came meanwhile
-                client = self._lookup()
-                if client is None:
-                    raise Unreached(Reply.NOT_PERMITTED, "this client is not authorised at present")
-                stream.local, answer = reach(stream.target, client.permit, self._given_up)
-        except Unreached as error:
-            log.info("%s: refused: %s", self.client.name, error)
-            return error.answer()
-        except Exception:
-            log.exception("a fault of our own while dialling")
-            return frames.reason(Frame.REFUSED, Reply.GENERAL, "an internal error")
-        return answer
-
-    def _answer(self, stream: Stream, answer: bytes) -> None:
-        if stream.dial.take():
-            self._post_answer(stream, answer)
-
-    def _post_answer(self, stream: Stream, answer: bytes) -> None:
-        stream.answer = answer
-        self.outbound.mail.wake.set()  # first: the answer goes out before an ACK of what REFUSED drops
-        self.inbound.wake.set()
-
-    def stop_dial(self, stream: Stream) -> None:
-        """inbound: RESET before the answer (protocol 5). The dial under way is this stream's, or given up already."""
-        if stream.dial.take():
-            self._post_answer(stream, frames.reason(Frame.REFUSED, Reply.GENERAL, "reset by the client"))
-            self._give_up_dialling()
-
-    def _give_up_dialling(self) -> None:
-        if self._given_up is not None:
-            self._given_up.set()
-
-    def stream_over(self, stream: Stream) -> None:
-        """outbound: the stream is over; the next OPEN begins another."""
-
-    def dispose(self, reason: str) -> None:
-        """Also stops a dial that still runs, or waits."""
-        with self._dial_lock:
-            self._to_dial = None
-        if self.stream is not None and self.stream.dial.take():
-            self._give_up_dialling()
-        super().dispose(reason)
 
     # -- refresh (protocol 5) ---------------------------------------------------------------------------------------
 
@@ -190,56 +121,55 @@ class ServerTunnel(Tunnel):
 
     def start_refresh(self) -> bytes | None:
         """outbound: REFRESH, unless the session is being released."""
-        if self.releasing:
+        if self.state.releasing:
             return None
-        assert isinstance(self.ephemeral, KemPublic)
-        started = refresh.start(self.keys, self.ephemeral, self.client.public.kem, os.urandom)
-        self.refresh_since, self.refreshing = now(), started  # in this order: the timer thread looks at both
+        assert isinstance(self.state.ephemeral, KemPublic)
+        started = refresh.start(self.state.keys, self.state.ephemeral, self.client.public.kem, os.urandom)
+        self.state.refresh_since = now()  # in this order: the timer thread looks at both
+        self.state.refreshing = started
         return bytes([Frame.REFRESH]) + started.payload
 
     def _on_refreshed(self, payload: bytes) -> None:
-        started = self.refreshing
-        if not isinstance(started, Started) or self.outbound.mail.switch is not None:
+        started = self.state.refreshing
+        if not isinstance(started, Started) or self.outbox.switch is not None:
             raise Violation("REFRESHED that nobody asked for")
-        self.keys, self.ephemeral = refresh.finish(self.keys, started, payload, self._key)
-        self.rekey_inbound(self.keys)
-        self.outbound.mail.switch = (bytes([Frame.SWITCH]) + schedule.switch_value(self.keys.root), self.keys)
-        self.outbound.mail.wake.set()
+        self.state.keys, self.state.ephemeral = refresh.finish(self.state.keys, started, payload, self._key)
+        self.rekey_inbound(self.state.keys)
+        self.outbox.switch = (bytes([Frame.SWITCH]) + schedule.switch_value(self.state.keys.root), self.state.keys)
+        self.outbox.waiter.set()
 
     def refreshed(self) -> None:
         """outbound: SWITCH is sealed, and the next refresh may begin."""
-        self.refreshing = None
+        self.state.refreshing = None
         self.refreshes += 1
 
     # -- release (protocol 5) ---------------------------------------------------------------------------------------
 
     def _on_disconnect(self, payload: bytes) -> None:
         frames.sized(payload, 0, 0, Frame.DISCONNECT)
-        if self.releasing:
+        if self.state.releasing:
             return  # the release under way goes on: another R2 would make its DISCONNECT_DONE wrong
-        self.inbound.look_at_stream()
-        if not self.inbound.receiving.idle(self.stream is None or self.stream.own_ended):
-            raise Violation("DISCONNECT before the stream was over")
-        self.releasing = now()
+        if any(not stream.over for stream in self.state.streams.all()):
+            raise Violation("DISCONNECT before all streams were over")
+        self.state.releasing = now()
         self._r2 = os.urandom(wire.SECRET)
-        self.outbound.mail.release = bytes([Frame.DISCONNECT_ACK]) + self._r2
-        self.outbound.mail.wake.set()
+        self.outbox.post(release=bytes([Frame.DISCONNECT_ACK]) + self._r2)
         TIMERS.after(limits.RELEASE, self._unanswered)
 
     def _unanswered(self, at: float) -> float | None:
         """A timer: there was no DISCONNECT_DONE for 5 s. ABORT says so, as far as the client still reads."""
-        if self.outcome is not None:
+        if self.state.outcome is not None:
             return None
-        self.reason = self.reason or "the release was not finished"
-        if self.outbound.mail.farewell is None:
+        self.state.reason = self.state.reason or "the release was not finished"
+        if self.outbox.farewell is None:
             self.post_abort(Abort.NO_ANSWER, "")
             return at + _LAST_WORDS
-        self.end(Outcome.OVER, self.reason)
+        self.state.end(Outcome.OVER, self.state.reason)
         return None
 
     def post_abort(self, reason: Abort, text: str) -> None:
         """As in Tunnel; the log tells the reason, too."""
-        self.reason = self.reason or abort_text(reason)
+        self.state.reason = self.state.reason or abort_text(reason)
         super().post_abort(reason, text)
 
     def _on_disconnect_done(self, payload: bytes) -> None:
@@ -247,4 +177,8 @@ class ServerTunnel(Tunnel):
             raise Violation("DISCONNECT_DONE before DISCONNECT")
         if not schedule.equal(payload, schedule.hash256(self._r2)):
             raise Violation("DISCONNECT_DONE is wrong")
-        self.end(Outcome.OVER, "released")
+        self.state.end(Outcome.OVER, "released")
+
+
+def _refused(number: int, text: str) -> bytes:
+    return frames.refusal(Frame.REFUSED, number, Reply.GENERAL, text)

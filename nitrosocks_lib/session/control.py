@@ -3,80 +3,99 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
-from ..facts import wire
+from ..facts import limits, wire
 from ..facts.wire import Frame
 from ..protocol import frames
+from ..protocol.frames import Limit
 from ..protocol.handshake import Keys
 from ..protocol.resend import ResendQueue
-from .mailbox import OutboundMail
-
-if TYPE_CHECKING:
-    from .tunnel import Tunnel
+from .state import Role, State
 
 _R3 = 16
-CONTROL_MAX = wire.FRAME_OVERHEAD + 1 + wire.REFRESHED_SIZE  # bytes of the largest one, sealed
+CONTROL_MAX = wire.FRAME_OVERHEAD + 1 + wire.REFRESHED_SIZE  # bytes of the largest one, sealed, but for ACK
+_ACK_BARE = wire.FRAME_OVERHEAD + 1 + wire.U64.size
 
 
 class Control:
-    """Part of outbound: it belongs to whoever has its seat. Outlives a connection; `begin` starts one."""
+    """Part of outbound, and of its thread. Outlives a connection; `begin` starts one."""
 
-    def __init__(self, tunnel: Tunnel, mail: OutboundMail, resend: ResendQueue) -> None:
-        self._tunnel, self._mail, self._resend = tunnel, mail, resend
-        self.acknowledged = 0  # the last ACK sent
-        self.consumed = 0  # what may be acknowledged
-        self.must_ack = False  # the first frame on a resumed connection
+    def __init__(self, state: State, role: Role, resend: ResendQueue) -> None:
+        self._state, self._role, self._resend = state, role, resend
+        self._outbox = state.outbox
+        self._acknowledged = 0  # what the last ACK said
+        self._must_ack = False  # the first frame on a resumed connection
+        self._restate: list[Limit] = []
         self.begin()
 
     def begin(self) -> None:
         """A new connection: what was under way on the last one is forgotten."""
         self.numbered_held = False  # client, between REFRESHED and SWITCH
         self.rekey: Keys | None = None  # take these behind the frame that was chosen last
+        self.released = False  # client: DISCONNECT is chosen; only the farewell may follow
         self.last = False  # the farewell is chosen
 
-    def next(self) -> bytes | None:
-        """The next frame that is not numbered; ACK first, since it opens the peer's window."""
-        mail, ack = self._mail, self.ack()
+    def resume(self, rows: list[Limit]) -> None:
+        """The next connection begins with ACK, which restates these limits: the last ones may be lost."""
+        self._must_ack, self._restate = True, rows
+
+    def next(self, space: int) -> bytes | None:
+        """The next frame that is not numbered, of `space` bytes sealed at most; ACK first."""
+        outbox = self._outbox
+        if self.last or (self.released and outbox.farewell is None):
+            return None
+        ack = None if self.released else self._ack(space)
         if ack is not None:
             return ack
-        if mail.farewell is not None:
+        if outbox.farewell is not None:
             self.last = True
-            return mail.farewell
-        if mail.pong is not None:
-            pong, mail.pong = mail.pong, None
+            return outbox.farewell
+        if outbox.pong is not None:
+            pong, outbox.pong = outbox.pong, None
             return pong
-        if mail.ping:
-            mail.ping = False
+        if outbox.ping:
+            outbox.ping = False
             return bytes([Frame.PING]) + os.urandom(_R3)
-        if mail.goaway is not None:
-            goaway, mail.goaway = mail.goaway, None
+        if outbox.goaway is not None:
+            goaway, outbox.goaway = outbox.goaway, None
             return goaway
         return self._refreshing() or self._releasing()
 
-    def ack(self) -> bytes | None:
-        """ACK, when there is more to acknowledge, or the connection must begin with one."""
-        consumed = self._resend.ack_limit(self.consumed)
-        if not self.must_ack and consumed <= self.acknowledged:
+    def _ack(self, space: int) -> bytes | None:
+        """ACK, when there is more to acknowledge or a limit to state, or the connection must begin with one."""
+        outbox = self._outbox
+        received = outbox.received
+        if received == self._acknowledged and not (self._must_ack or outbox.limits or self._restate):
             return None
-        self.must_ack, self.acknowledged = False, consumed
-        return frames.ack(consumed)
+        most = min(limits.ACK_ROWS, (space - _ACK_BARE) // wire.ACK_LIMIT.size)
+        rows, self._restate = self._restate[:most], self._restate[most:]
+        rows += outbox.next_limits(most - len(rows))
+        self._must_ack, self._acknowledged = False, received
+        return frames.ack(received, rows)
 
     def _releasing(self) -> bytes | None:
-        release, self._mail.release = self._mail.release, None
+        """DISCONNECT leaves behind every numbered frame, and not amid a refresh; DISCONNECT_ACK at once."""
+        release = self._outbox.release
+        if release is None:
+            return None
+        if release[0] == Frame.DISCONNECT:
+            if self._resend.waits or self.numbered_held or self._outbox.opening:
+                return None
+            self.released = True
+        self._outbox.release = None
         return release
 
     def _refreshing(self) -> bytes | None:
         """REFRESH, REFRESHED or SWITCH; the latter two are the last frames under the old keys."""
-        mail, tunnel = self._mail, self._tunnel
-        if tunnel.refreshing is None and (mail.refresh or tunnel.refresh_due()):
-            mail.refresh = False
-            return tunnel.start_refresh()
-        if mail.switch is not None:
-            (plain, self.rekey), mail.switch = mail.switch, None
+        outbox = self._outbox
+        if self._state.refreshing is None and (outbox.refresh or self._role.refresh_due()):
+            outbox.refresh = False
+            return self._role.start_refresh()
+        if outbox.switch is not None:
+            (plain, self.rekey), outbox.switch = outbox.switch, None
             return plain
-        if mail.refreshed is not None:
-            (plain, self.rekey), mail.refreshed = mail.refreshed, None
+        if outbox.refreshed is not None:
+            (plain, self.rekey), outbox.refreshed = outbox.refreshed, None
             self.numbered_held = True
             return plain
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..facts.errors import NetworkError
 from ..net.link import Link
+from ..net.timers import now
 from ..protocol.handshake import Dialogue, T
 
 
@@ -23,6 +24,8 @@ class Conversation:
         self.link = link
         self.deadline = deadline
         self._rest = rest
+        self.round_trip = 0.0  # seconds from the last write to the part behind it
+        self._asked = 0.0
 
     def run(self, dialogue: Dialogue[T]) -> T:
         """Runs a dialogue to its end and returns its outcome; another may follow on the same link.
@@ -35,10 +38,13 @@ class Conversation:
             while True:
                 if isinstance(wanted, bytes):
                     self.link.write_all(wanted, self.deadline)
+                    self._asked = now()
                     wanted = dialogue.send(b"")
                 else:
                     part = self._read(wanted)
                     parts += 1
+                    if self._asked:
+                        self.round_trip, self._asked = now() - self._asked, 0.0
                     wanted = dialogue.send(part)
         except StopIteration as done:
             outcome: T = done.value

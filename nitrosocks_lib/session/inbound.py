@@ -1,55 +1,60 @@
-"""The inbound half of a session: link → Opener → local socket. One thread; it owns Opener and backlog."""
+"""The inbound half of a session: link → Opener → local sockets. One thread for all streams.
+
+    _take_mail → _receive: reads the link, opens frames, DATA to the local sockets, all else to its handler → _wait
+"""
 
 from __future__ import annotations
 
-import select
-import socket
-from collections import deque
-from contextlib import suppress
-from typing import TYPE_CHECKING
+import selectors
+from collections.abc import Callable, Mapping
 
 from ..crypto.seal import Opener
 from ..facts import limits, wire
 from ..facts.errors import Violation
-from ..facts.wire import Frame, Reset
+from ..facts.wire import Frame
 from ..net.buffers import RECEIVED, SLOTS
 from ..net.link import Link
 from ..net.timers import now
-from ..net.wake import Wake
 from ..protocol import frames
 from ..protocol.acks import AckDue
-from ..protocol.receiving import FROM_CLIENT, FROM_SERVER, Peer, Receiving
+from ..protocol.receiving import FROM_CLIENT, FROM_SERVER, Peer, following
+from ..protocol.resend import ResendQueue
+from .delivery import Delivery
+from .dialling import Dialling, NoDialling
+from .state import Role, State
 from .streams import Stream
 
-if TYPE_CHECKING:
-    from .tunnel import Tunnel
+_HEAD = wire.DATA_HEAD
+_LINK = "link"  # what the selector says of the link
+Handler = Callable[[bytes], None]
 
 
 class Inbound:
-    """State that outlives a connection; `run` serves one. All of it belongs to the running thread.
+    """State that outlives a connection; `run` serves one. All of it belongs to the running thread."""
 
-    Its mail is the wake alone: what it takes stands in the current stream (`local`, `answer`, `failed`).
-    """
-
-    def __init__(self, tunnel: Tunnel, window: int) -> None:
-        self.tunnel = tunnel
-        self.wake = Wake()
+    def __init__(self, state: State, role: Role, resend: ResendQueue, handlers: Mapping[int, Handler]) -> None:
+        """`resend` is outbound's, of which `sent` is looked at; `handlers` take the frames of the role and of all."""
+        self._state = state
+        self._resend = resend
+        self._inbox, self._outbox, self._waiter = state.inbox, state.outbox, state.inbox.waiter
+        self.delivery = Delivery(state, role)
+        self.dialling: Dialling = NoDialling()
         self.opener: Opener  # of the connection; set by `Tunnel.run`
-        self.receiving = Receiving(window)
-        self.stream: Stream | None = None
-        self.last_heard = now()  # when a frame last opened
-        self.peer_acked = 0  # the highest `consumed` that the peer has acknowledged
-        self._backlog: deque[tuple[memoryview, int, bytearray | None]] = deque()  # rest, size of the DATA, slot
-        self._end_waits = False  # END stands behind the backlog
-        self._ack = AckDue(window)
-        self._handlers = tunnel.handlers | {
+        self.received = 0  # numbered frames, over the life of the session
+        self.peer_acked = 0  # the highest `received` that the peer has acknowledged
+        self.bytes_in = 0  # plaintext bytes of all connections
+        self._due = AckDue()
+        self._handlers = {
             Frame.END: self._on_end,
             Frame.RESET: self._on_reset,
             Frame.ACK: self._on_ack,
+            **handlers,
         }
-        self._allowed = FROM_CLIENT if tunnel.serving else FROM_SERVER
+        self._allowed = FROM_CLIENT if state.serving else FROM_SERVER
+        self._streams = state.streams.by_number
+        self.wants_acks: Callable[[], bool] = lambda: False  # whether outbound waits for an ACK
 
-    # -- one connection ---------------------------------------------------------------------------------------------
+    # -- one connection ------------------------------------------------------------------------------------------------
 
     def run(self, link: Link, first: bytes = b"") -> None:
         """Serves this link, with the `opener` that was set; `first` is a frame opened already, type ‖ payload.
@@ -58,237 +63,192 @@ class Inbound:
         """
         self._buffer: bytearray | None = None
         self._start = self._end = 0
-        self._wanted = 1  # bytes until the next frame is whole, as far as we know
         self._slot = bytearray()
-        self.wake.pending = True
-        self.last_heard = now()
+        self._state.partial_since = 0.0
+        self._waiter.pending = True
+        self._waiter.watch(link.fd, selectors.EVENT_READ, _LINK)
         try:
             if first:
                 if first[0] not in (Frame.ACK, Frame.ABORT):
                     raise Violation("the first frame behind RECOVERED is no ACK")
                 self._on_frame(memoryview(first), len(first))
-            while self.tunnel.outcome is None:
-                self._take_mail()
-                if self._backlog or self._end_waits:
-                    self._flush()
-                if not self._receive(link):
-                    self._wait(link)
+            self._serve(link)
         finally:
+            self._waiter.forget(link.fd)
             self._slot = bytearray()
 
+    def _serve(self, link: Link) -> None:
+        while self._state.outcome is None:
+            if self._waiter.pending:
+                self._take_mail()
+            if self.delivery.watching or len(self.dialling):
+                self._look(link, 0.0)
+            if not self._receive(link) or link.dry:
+                self._wait(link)
+
     def _receive(self, link: Link) -> bool:
-        """Reads once and handles what is whole; False when nothing was there."""
+        """Reads what is there, a batch at most, and handles what is whole; False when nothing was there."""
         if self._buffer is None:
             self._buffer = RECEIVED.take()
         view = memoryview(self._buffer)
-        if not (n := link.read_some(view[self._end :], self._wanted)):
+        space = view[self._end :]
+        if not (n := link.read_some(space, len(space))):
             if self._start == self._end:
                 RECEIVED.give_back(self._buffer)
                 self._buffer, self._start, self._end = None, 0, 0
             return False
         self._end += n
-        self._open_frames(view)
+        self._state.last_heard = at = now()
+        count, size = self.received, self.bytes_in
+        self._open_frames(view, at)
+        self.bytes_in += n
+        count = self.received - count
+        if count and self._due.received(count, self.bytes_in - size, at):
+            self._acknowledge()
         return True
 
-    def _open_frames(self, view: memoryview) -> None:
-        start, end, self._wanted = self._start, self._end, 1
+    def _open_frames(self, view: memoryview, at: float) -> None:
+        start, end, opener = self._start, self._end, self.opener
         while end - start >= wire.LENGTH:
-            size = self.opener.frame_size(view[start : start + wire.LENGTH])
+            size = opener.frame_size(view[start : start + wire.LENGTH])
             if end - start < size:
-                self._wanted = size - (end - start)
                 break
             slot = self._slot = self._slot or SLOTS.take()
             out = memoryview(slot)
-            n = self.opener.open(view[start : start + size], out)
+            n = opener.open(view[start : start + size], out)
             start += size
-            self.last_heard = now()
-            self._on_frame(out, n)
+            self._state.partial_since = 0.0
+            if out[0] == Frame.DATA:
+                self._on_data(out, n, at)
+            else:
+                self._on_frame(out, n)
         if start == end:
             start = end = 0
-        elif start + wire.FRAME_MAX + limits.FIRST_READ > len(view):  # no room for the rest of a frame: move it down
-            view[: end - start] = bytes(view[start:end])
-            start, end = 0, end - start
+        else:
+            self._state.partial_since = self._state.partial_since or at
+            if start:  # the rest of a frame goes to the front: what follows must fit
+                view[: end - start] = bytes(view[start:end])
+                start, end = 0, end - start
         self._start, self._end = start, end
 
     def _wait(self, link: Link) -> None:
         if self._slot:
             SLOTS.give_back(self._slot)
             self._slot = bytearray()
-        interest = {link.fd: link.read_wants}
-        if self._backlog and (stream := self.stream) is not None and stream.local is not None:
-            interest[stream.local.fileno()] = select.POLLOUT
-        self.wake.wait(interest, self._ack.at - now() if self._ack.at else None)
-        if self._ack.at and now() >= self._ack.at:
-            self.acknowledge()
+        at = now()
+        due = [t for t in (self._due.at, self.dialling.due(at), self.delivery.due(at)) if t]
+        self._take_dials()
+        self._look(link, max(0.0, min(due) - at) if due else None)
+        if self._due.at and now() >= self._due.at:
+            self._acknowledge()
+
+    def _look(self, link: Link, timeout: float | None) -> None:
+        """Waits, and serves the local sockets and dials that are ready."""
+        for what, _ in self._waiter.select(timeout):
+            if what is _LINK:
+                link.dry = False
+            elif isinstance(what, Stream):
+                self.delivery.flush(what)
+            else:
+                self.dialling.fired(what[1], now())
+        self._take_dials()
 
     def rest(self, deadline: float) -> None:
         """Waits for a wake without reading any more: the session is over, and outbound says so."""
-        self.wake.clear()
-        if self.tunnel.outcome is None:
-            self.wake.wait({}, deadline - now())
+        self._waiter.clear()
+        if self._state.outcome is None:
+            self._waiter.wait({}, deadline - now())
 
     def _take_mail(self) -> None:
-        if self.wake.pending:
-            self.wake.clear()
-            self.look_at_stream()
+        self._waiter.clear()
+        if self._state.fault is not None:
+            raise self._state.fault
+        while (stream := self._inbox.next_stream()) is not None:
+            self.delivery.look(stream)
+        self.dialling.due(now())
+        self._take_dials()
 
-    def look_at_stream(self) -> None:
-        """Takes what outbound and the dialling thread have left in the current stream."""
-        stream = self.stream
-        if stream is None or stream.peer_over:
-            return
-        if stream.failed:
-            self._drop(stream)
-        elif stream.answer is not None and stream.answer[0] == Frame.REFUSED:
-            self._forget_backlog()
-            self.receiving.refused()
-            self._half_over(stream)
+    def _take_dials(self) -> None:
+        for number, result in self.dialling.take():
+            self.delivery.answer(number, result)
 
-    # -- frames -----------------------------------------------------------------------------------------------------
+    def _acknowledge(self) -> None:
+        """An ACK is due: outbound is to send it at once."""
+        self._due.sent()
+        self._outbox.ack_due = True
+        self._outbox.waiter.set()
+
+    # -- frames --------------------------------------------------------------------------------------------------------
 
     def _on_frame(self, plain: memoryview, size: int) -> None:
-        """One opened frame, type ‖ payload in plain[:size]."""
-        if plain[0] == Frame.DATA:
-            self._on_data(plain, size)
-            return
-        handler = self._handlers.get(plain[0])
-        if handler is None or plain[0] not in self._allowed:
-            raise Violation(f"a frame of type 0x{plain[0]:02x} that has no place here")
+        """One opened frame that is no DATA, type ‖ payload in plain[:size]."""
+        kind = plain[0]
+        handler = self._handlers.get(kind)
+        if handler is None or kind not in self._allowed:
+            raise Violation(f"a frame of type 0x{kind:02x} that has no place here")
         handler(bytes(plain[1:size]))
+        if kind in wire.NUMBERED:
+            self.count()
 
-    def _on_data(self, plain: memoryview, size: int) -> None:
-        if not self.receiving.data(size - 1):
-            if self._ack.consumed(size - 1, now()):  # dropped
-                self.post_consumed()
-            return
-        sent, stream = 0, self.stream
-        if not self._backlog and stream is not None and stream.local is not None:
-            sent = self._send(stream, plain[1:size])
-            if sent == size - 1:
-                self._delivered(sent)
-                return
-        if stream is not None and not stream.failed and stream.reset_out is None:
-            self._hold(plain[1 + sent : size], size - 1)
+    def count(self) -> None:
+        """One more numbered frame is received: what it brought is delivered, held, or over."""
+        self.received += 1
+        self._outbox.received = self.received
 
-    def _hold(self, rest: memoryview, size: int) -> None:
-        """Keeps what the local socket did not take: in its slot, or as a copy when it is small."""
-        if len(rest) < limits.COPY_BELOW:
-            self._backlog.append((memoryview(bytes(rest)), size, None))
-            return
-        self._backlog.append((rest, size, self._slot))
-        self._slot = bytearray()
+    def stream(self, number: int, frame: Frame) -> Stream | None:
+        """The stream that a frame names, its state moved on; None where it is over. Violation where none was opened."""
+        stream = self._streams.get(number)
+        if stream is None:
+            if not self._state.streams.known(number):
+                raise Violation(f"{frame.name} of a stream that was never opened")
+            return None
+        if stream.over:
+            return None
+        stream.peer = following(stream.peer, frame)
+        return stream
 
-    def _send(self, stream: Stream, payload: memoryview) -> int:
-        """Writes to the local socket without waiting; a broken one resets the stream."""
-        assert stream.local is not None
-        with stream.lock:  # whoever gets the error takes it away from the other
-            try:
-                return stream.local.send(payload)
-            except (BlockingIOError, InterruptedError):
-                return 0
-            except OSError:
-                stream.reset_out = Reset.LOCAL  # before the drop: RESET goes out before any ACK of what it drops
-        self._drop(stream)
-        return 0
-
-    def _flush(self) -> None:
-        """Writes the backlog, and END behind it, as far as the local socket takes it."""
-        stream = self.stream
-        if stream is None or stream.local is None:
-            return
-        while self._backlog:
-            rest, size, slot = self._backlog[0]
-            sent = self._send(stream, rest)
-            if not self._backlog:
-                return  # the stream was reset
-            if sent < len(rest):
-                self._backlog[0] = (rest[sent:], size, slot)
-                return
-            self._backlog.popleft()
-            if slot is not None:
-                SLOTS.give_back(slot)
-            self._delivered(size)
-        if self._end_waits:
-            self._pass_end_on(stream)
+    def _on_data(self, plain: memoryview, size: int, at: float) -> None:
+        if size <= _HEAD:
+            raise Violation("DATA without bytes")
+        (number,) = wire.STREAM.unpack_from(plain, 1)
+        stream = self._streams.get(number)
+        if stream is None or stream.peer is not Peer.FLOWING or stream.over:
+            stream = self.stream(number, Frame.DATA)
+        if stream is not None:
+            credit = stream.credit
+            assert credit is not None, "it has a number"
+            credit.receive(size - _HEAD)
+            if self.delivery.deliver(stream, plain[_HEAD:size], self._slot, at):
+                self._slot = bytearray()  # held in the backlog
+        self.count()
 
     def _on_end(self, payload: bytes) -> None:
-        frames.sized(payload, 0, 0, Frame.END)
-        if self.receiving.end():
-            self._end_waits = True
-            self._flush()
-            return
-        self.post_consumed()
-        if self.stream is not None and self.receiving.peer is Peer.ENDED:
-            self._half_over(self.stream)
-
-    def _pass_end_on(self, stream: Stream) -> None:
-        assert stream.local is not None
-        self._end_waits = False
-        with suppress(OSError):  # the local side may have closed meanwhile
-            stream.local.shutdown(socket.SHUT_WR)
-        self.receiving.passed_on()
-        self._half_over(stream)
-        self.post_consumed()
+        stream = self.stream(frames.parse_bare(payload, Frame.END), Frame.END)
+        if stream is not None:
+            self.delivery.end(stream)
 
     def _on_reset(self, payload: bytes) -> None:
-        reason = frames.parse_reason(payload)
-        stream = self.stream
-        if not self.receiving.reset():
-            self.post_consumed()
-            return
-        self._forget_backlog()
-        if stream is not None and stream.reset_in is None and not (stream.peer_over and stream.own_ended):
-            stream.reset_in = reason
-            self.tunnel.stop_dial(stream)
-            self._half_over(stream)
-        self.post_consumed()
-
-    def _half_over(self, stream: Stream) -> None:
-        """Our half of the stream is done: outbound may close the local socket."""
-        stream.peer_over = True
-        self.post_consumed()
-
-    def _drop(self, stream: Stream) -> None:
-        """We reset the stream: drops what is held and what still comes."""
-        self._forget_backlog()
-        if self.receiving.drop():
-            stream.peer_over = True
-        self.post_consumed()
-
-    def _forget_backlog(self) -> None:
-        while self._backlog:
-            slot = self._backlog.popleft()[2]
-            if slot is not None:
-                SLOTS.give_back(slot)
-        self._end_waits = False
-
-    # -- what needs no stream -----------------------------------------------------------------------------------------
-
-    def _delivered(self, size: int) -> None:
-        self.receiving.delivered(size)
-        if self._ack.consumed(size, now()):
-            self.acknowledge()
-
-    def acknowledge(self) -> None:
-        """Acknowledges all that was consumed, where outbound has nothing else to do about it."""
-        self._ack.sent()
-        outbound = self.tunnel.outbound
-        outbound.mail.consumed = self.receiving.consumed
-        if not outbound.acknowledge():
-            outbound.mail.wake.set()
-
-    def post_consumed(self) -> None:
-        """Outbound is to acknowledge all that was consumed: at once, but for DATA."""
-        self._ack.sent()
-        outbound = self.tunnel.outbound.mail
-        outbound.consumed = self.receiving.consumed
-        outbound.wake.set()
+        number, reason = frames.parse_refusal(payload, Frame.RESET)
+        stream = self.stream(number, Frame.RESET)
+        if stream is not None:
+            self.dialling.stop(number)
+            self.delivery.reset(stream, reason)
 
     def _on_ack(self, payload: bytes) -> None:
-        consumed = frames.parse_ack(payload)
-        if not self.peer_acked <= consumed <= self.tunnel.outbound.resend.cursor:
+        received, rows = frames.parse_ack(payload)
+        if not self.peer_acked <= received <= self._resend.sent:
             raise Violation("an ACK beyond what was sent, or going back")
-        self.peer_acked = consumed
-        outbound = self.tunnel.outbound.mail
-        outbound.acked = consumed
-        outbound.wake.set()
+        newly, self.peer_acked = received > self.peer_acked, received
+        for number, limit in rows:
+            stream = self._streams.get(number)
+            if stream is None and not self._state.streams.known(number):
+                raise Violation("a limit of a stream that was never opened")
+            if stream is not None and limit > stream.limit:
+                stream.limit = limit
+                if stream.stuck:
+                    self._outbox.post_stream(stream)
+        if newly:
+            self._outbox.acked = received
+            self._state.doubt.acknowledged(received, now())
+            if self.wants_acks() or (received == self._resend.sent and self._resend.kept_bytes >= limits.ACK_BYTES):
+                self._outbox.waiter.set()

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from ..facts import limits
 from ..net.timers import TIMERS, jittered
-from .tunnel import Outcome, Tunnel
+from .state import Outcome, State
 
 
 class Liveness:
     """Watches one session over all of its connections until `stop`."""
 
-    __slots__ = ("_heard", "_heartbeat", "_period", "_refresh_every", "_silent", "_timer", "_tunnel")
+    __slots__ = ("_heard", "_heartbeat", "_period", "_refresh_every", "_silent", "_state", "_timer")
 
-    def __init__(self, tunnel: Tunnel, refresh_every: float | None = None) -> None:
+    def __init__(self, state: State, refresh_every: float | None = None) -> None:
         """`refresh_every` in seconds makes this side start refreshes (the server does)."""
-        self._tunnel = tunnel
-        self._heartbeat = tunnel.terms.heartbeat
+        self._state = state
+        self._heartbeat = state.terms.heartbeat
         self._refresh_every = refresh_every
         self._period = jittered(self._heartbeat)
         self._heard, self._silent = 0.0, 0
@@ -32,12 +32,13 @@ class Liveness:
     def _look(self, at: float) -> float:
         """One look; returns when to look again: so soon that a refresh which begins meanwhile is looked at in time."""
         latest = at + limits.REFRESH_ANSWER
-        if self._tunnel.outcome is not None:  # no connection: whoever reconnects keeps the time
+        if self._state.outcome is not None:  # no connection: whoever reconnects keeps the time
             return min(latest, at + self._period)
-        return min(latest, self._look_for_silence(at), self._look_at_writes(at), self._look_at_keys(at))
+        looks = (self._look_for_silence, self._look_at_writes, self._look_at_partial, self._look_at_keys)
+        return min(latest, *(look(at) for look in looks))
 
     def _look_for_silence(self, at: float) -> float:
-        heard = self._tunnel.inbound.last_heard
+        heard = self._state.last_heard
         if heard != self._heard:
             self._heard, self._silent = heard, 0
         due = heard + (self._silent + 1) * self._period
@@ -45,35 +46,42 @@ class Liveness:
             return due
         self._silent += 1
         if self._silent >= limits.SILENT_PERIODS:
-            self._tunnel.end(Outcome.LOST, f"nothing was heard for {at - heard:.0f} s")
+            self._state.end(Outcome.LOST, f"nothing was heard for {at - heard:.0f} s")
             return at + self._period
-        self._tunnel.outbound.mail.ping = True
-        self._tunnel.outbound.mail.wake.set()
+        self._state.doubt.pinged(at)
+        self._state.outbox.post(ping=True)
         self._period = jittered(self._heartbeat)
         return at + self._period
 
     def _look_at_writes(self, at: float) -> float:
-        stuck = self._tunnel.outbound.stuck_since
+        stuck = self._state.stuck_since
         longest = limits.SILENT_PERIODS * self._heartbeat
         if stuck and at - stuck >= longest:
-            self._tunnel.end(Outcome.LOST, f"nothing could be sent for {at - stuck:.0f} s")
+            self._state.end(Outcome.LOST, f"nothing could be sent for {at - stuck:.0f} s")
         return (stuck or at) + longest
 
+    def _look_at_partial(self, at: float) -> float:
+        """Bytes that arrive are life only as long as a frame becomes whole: its length may have been changed."""
+        since = self._state.partial_since
+        if since and at - since >= limits.FRAME_TIME:
+            self._state.end(Outcome.LOST, f"a frame was not whole after {at - since:.0f} s")
+        return (since or at) + limits.FRAME_TIME
+
     def _look_at_keys(self, at: float) -> float:
-        tunnel = self._tunnel
-        if at >= tunnel.keyed_at + limits.KEY_AGE:
-            tunnel.end(Outcome.LOST, "the frame keys are too old")
-        if tunnel.refreshing is not None:
-            answer_due = tunnel.refresh_since + limits.REFRESH_ANSWER
+        state = self._state
+        if at >= state.keyed_at + limits.KEY_AGE:
+            state.end(Outcome.LOST, "the frame keys are too old")
+        if state.refreshing is not None:
+            answer_due = state.refresh_since + limits.REFRESH_ANSWER
             if at >= answer_due:
-                tunnel.end(Outcome.LOST, "a refresh was not answered")
+                state.end(Outcome.LOST, "a refresh was not answered")
             again = at + (self._refresh_every or limits.REFRESH_ANSWER)  # when it is done, the next is due so soon
-            return min(answer_due, tunnel.keyed_at + limits.KEY_AGE, again)
+            return min(answer_due, state.keyed_at + limits.KEY_AGE, again)
         if self._refresh_every is None:
-            return tunnel.keyed_at + limits.KEY_AGE
-        due = tunnel.keyed_at + self._refresh_every
+            return state.keyed_at + limits.KEY_AGE
+        due = state.keyed_at + self._refresh_every
         if at < due:
             return due
-        tunnel.outbound.mail.refresh = True
-        tunnel.outbound.mail.wake.set()
+        state.outbox.refresh = True
+        state.outbox.waiter.set()
         return at + min(self._refresh_every, self._heartbeat)

@@ -1,26 +1,89 @@
-"""What other threads leave for outbound."""
+"""What other threads leave for the two halves: a field is set, then its reader woken. Nothing here grows unbounded."""
 
 from __future__ import annotations
 
-from ..net.wake import Wake
+from collections import deque
+
+from ..net.wake import Waiter
 from ..protocol.handshake import Keys
 from .streams import Stream
 
 
-class OutboundMail:
-    """What others post to outbound: set a field, then wake. The latest value wins, so it never grows."""
+class Inbox:
+    """What is posted to inbound."""
+
+    __slots__ = ("_streams", "waiter")
 
     def __init__(self) -> None:
-        self.wake = Wake()
-        self.acked = 0  # inbound: the peer's consumed count
-        self.consumed = 0  # inbound: our consumed count, to be acknowledged
-        self.stream: Stream | None = None  # the current stream, from whoever opened it
+        self.waiter = Waiter()
+        self._streams: dict[Stream, None] = {}  # as many as there are streams, at most
+
+    def post_stream(self, stream: Stream) -> None:
+        """outbound: inbound is to look at this stream again."""
+        self._streams[stream] = None
+        self.waiter.set()
+
+    def next_stream(self) -> Stream | None:
+        """Takes one of them."""
+        try:
+            return self._streams.popitem()[0]
+        except KeyError:
+            return None
+
+
+class Outbox:
+    """What is posted to outbound. The latest value of a field wins."""
+
+    def __init__(self) -> None:
+        self.waiter = Waiter()
+        self.acked = 0  # inbound: how many of our numbered frames the peer has received
+        self.received = 0  # inbound: how many of the peer's we have; goes out with whatever leaves next
+        self.ack_due = False  # inbound: it is to leave at once
+        self.limits: dict[int, int] = {}  # inbound: limits to be stated, by stream
+        self.opening: deque[Stream] = deque()  # client: new streams, bounded by the pool
+        self.frames: deque[bytes] = deque()  # inbound: numbered frames of no stream, bounded as what is kept
+        self._streams: dict[Stream, None] = {}  # inbound: streams to look at again
         self.pong: bytes | None = None  # inbound: the PONG to send
         self.ping = False  # timers
         self.goaway: bytes | None = None  # server: GOAWAY
         self.release: bytes | None = None  # DISCONNECT or DISCONNECT_ACK
         self.farewell: bytes | None = None  # DISCONNECT_DONE or ABORT: the session is over once it is written
         self.forget_refresh()
+
+    def post_stream(self, stream: Stream) -> None:
+        """inbound: outbound is to look at this stream again."""
+        self._streams[stream] = None
+        self.waiter.set()
+
+    def next_stream(self) -> Stream | None:
+        """Takes one of them."""
+        try:
+            return self._streams.popitem()[0]
+        except KeyError:
+            return None
+
+    def open(self, stream: Stream) -> None:
+        """client: OPEN is to go out for this stream."""
+        self.opening.append(stream)
+        self.waiter.set()
+
+    def post(
+        self, *, ping: bool = False, pong: bytes = b"", goaway: bytes = b"", release: bytes = b"", farewell: bytes = b""
+    ) -> None:
+        """Any thread: these frames are to go out; of each the latest."""
+        self.ping = ping or self.ping
+        self.pong = pong or self.pong
+        self.goaway = goaway or self.goaway
+        self.release = release or self.release
+        self.farewell = farewell or self.farewell
+        self.waiter.set()
+
+    def next_limits(self, most: int) -> list[tuple[int, int]]:
+        """Takes limits to be stated, so many at most."""
+        rows: list[tuple[int, int]] = []
+        while self.limits and len(rows) < most:
+            rows.append(self.limits.popitem())
+        return rows
 
     def forget_refresh(self) -> None:
         """A refresh that the end of a connection cut short is forgotten (protocol 5)."""

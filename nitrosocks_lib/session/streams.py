@@ -1,123 +1,173 @@
-"""One stream of a session: the facts that outbound, inbound and the dialling thread leave for one another."""
+"""The streams of a session: states with one owner for each field, and the one place where an end is decided."""
 
 from __future__ import annotations
 
 import socket
 import struct
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from enum import Enum, auto
 
 from ..facts.wire import Reset
-from ..protocol.frames import Reason, Target
+from ..protocol.credit import Credit
+from ..protocol.frames import Target
+from ..protocol.receiving import Numbers, Peer
 
 _LINGER_RST = struct.pack("ii", 1, 0)
+_deciding = threading.Lock()  # for the ends of all streams: held for a moment, once or twice in the life of each
 
 
-class Ticket:
-    """Whoever takes it first has it: list pop is atomic."""
+class Sending(Enum):
+    """This side's direction of a stream."""
 
-    __slots__ = ("_one",)
+    WAITING = auto()  # the peer opened it, and the answer is not queued
+    FLOWING = auto()
+    ENDED = auto()  # END is queued
+    OVER = auto()  # nothing more of the stream is sent
 
-    def __init__(self) -> None:
-        self._one = [True]
 
-    def take(self) -> bool:
-        """True for exactly one caller."""
-        try:
-            return self._one.pop()
-        except IndexError:
-            return False
+class Ending(Enum):
+    """How a stream ended."""
+
+    CLEAN = auto()  # with END in both directions
+    REFUSED = auto()  # by either side
+    RESET_HERE = auto()  # the local side broke it
+    RESET_THERE = auto()  # RESET came
+    LOST = auto()  # the session ended before the stream
 
 
 class Stream:
-    """Each field has one writer, named behind it; `outbound` closes the local socket when both halves are done.
+    """One stream. Behind each field stands the thread that writes it: `outbound`, `inbound`, or `owner` of the session.
 
-    `finished(stream)` is called once, by outbound when the stream is over, or by the session's owner when it is lost.
+    outbound reads the local socket, inbound writes it. inbound closes it, once `sent_all` and `got_all` are set.
     """
 
     __slots__ = (
-        "answer",
-        "answered",
-        "closed",
-        "dial",
-        "early",
-        "end_index",
-        "failed",
-        "finished",
-        "local",
-        "lock",
-        "lost",
-        "own_ended",
-        "peer_over",
-        "refused",
-        "reset_in",
-        "reset_out",
-        "reset_sent",
-        "target",
-        "took_data",
-    )
+        "_finished", "answer", "answered", "backlog", "broken", "credit", "detail", "end_waits", "ending", "got_all",
+        "heavy", "held", "limit", "local", "moves", "number", "peer", "progress_at", "queued", "reason", "sending",
+        "sent", "sent_all", "stopped", "stuck", "target", "took",
+    )  # fmt: skip
 
     def __init__(
-        self,
-        target: Target,
-        local: socket.socket | None,
-        finished: Callable[[Stream], None] | None = None,
-        early: bool = False,
+        self, target: Target, local: socket.socket | None, finished: Callable[[Stream], None] | None = None
     ) -> None:
+        """`finished(stream)` is called once, when the stream is over and its local socket closed; it must not block."""
         self.target = target
-        self.local = local  # client: who opens; server: the dialling thread, before `answer`
-        self.finished = finished
-        self.early = early  # DATA may follow OPEN before the answer
-        self.dial = Ticket()  # server: dialling thread or RESET, whoever comes first, answers
-        self.answer: bytes | None = None  # server, the ticket's holder: OPENED or REFUSED, for outbound to send
-        self.answered = False  # client inbound: OPENED came; server outbound: it is sent
-        self.refused: Reason | None = None  # inbound: REFUSED came
-        self.reset_in: Reason | None = None  # inbound: RESET came
-        self.reset_out: Reset | None = None  # inbound: RESET is to be sent
-        self.reset_sent = False  # outbound: RESET is queued
-        self.failed = False  # outbound: the local socket broke, inbound is to drop what it holds
-        self.peer_over = False  # inbound: its half is done, and it uses the local socket no more
-        self.own_ended = False  # outbound: END, RESET or REFUSED is queued
-        self.end_index = 0  # outbound: how many numbered frames there were then
-        self.took_data = False  # outbound: bytes of the local socket are in the session
-        self.closed = False
-        self.lock = threading.Lock()
-        self.lost = ""  # owner: why the session ended before the stream
+        self.number = 0  # of the opener: outbound; else inbound
+        self.local = local  # who opens; else inbound, before `answer`
+        self.moves = 0  # owner: how often it went to another session
+        self._finished = finished
 
-    def close_local(self, abruptly: bool) -> None:
-        """Closes the local socket, with RST when the stream did not end well. One thread only, when both are done."""
-        if self.local is None or self.closed:
-            return
-        self.closed = True
-        if abruptly:
-            with suppress(OSError):
-                self.local.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
-        self.local.close()
+        self.sending = Sending.FLOWING  # outbound
+        self.sent = 0  # outbound: bytes of DATA in all
+        self.took = 0  # outbound: bytes read from the local socket
+        self.stuck = False  # outbound: the limit is used up, and the local socket not watched
+        self.heavy = False  # outbound: the last read filled its frame, so others go first
+        self.queued = False  # outbound: the local socket is readable, and its turn will come
+        self.sent_all = False  # outbound: it uses the local socket no more
+
+        self.limit = 0  # inbound: the most bytes of DATA that may be sent in all
+        self.peer = Peer.OWED  # inbound
+        self.credit: Credit | None = None  # inbound; from the moment the stream has a number
+        self.backlog: deque[tuple[memoryview, bytearray | None]] = deque()  # inbound: not taken by the local one
+        self.held = 0  # inbound: bytes in it
+        self.end_waits = False  # inbound: END stands behind the backlog
+        self.got_all = False  # inbound: it writes the local socket no more
+        self.progress_at = 0.0  # inbound: when the local socket last took something, while that matters
+        self.answer = b""  # inbound: OPENED or REFUSED, for outbound to send
+        self.answered = False  # inbound, of the opener: OPENED came
+        self.stopped = False  # inbound: nothing more is to be sent, RESET or REFUSED came, or REFUSED goes out
+        self.broken = False  # inbound: the local socket takes no more; what it says is read, then RESET goes out
+
+        self.ending: Ending | None = None  # `end`
+        self.reason = ""  # `end`: for people
+        self.detail = 0  # `end`: the code of REFUSED or RESET
+
+    def end(self, ending: Ending, reason: str = "", detail: int = 0) -> bool:
+        """How the stream ended; any thread, the first call decides and returns True."""
+        with _deciding:
+            if self.ending is not None:
+                return False
+            self.reason, self.detail, self.ending = reason, detail, ending
+            return True
 
     @property
-    def ended_well(self) -> bool:
-        """Whether both directions ended with END."""
-        unbroken = not self.lost and not self.failed and self.reset_out is None
-        return unbroken and self.refused is None and self.reset_in is None
+    def over(self) -> bool:
+        """Whether the stream is over for this side: it sends nothing more of it, and ignores what comes."""
+        ended = self.peer is Peer.ENDED and self.sending is Sending.ENDED
+        return ended or self.peer is Peer.OVER or self.sending is Sending.OVER
 
     @property
     def untouched(self) -> bool:
-        """Whether no session has carried anything of it yet, and its local side lives as far as we know."""
-        carried = self.answered or self.took_data
-        broken = self.closed or self.failed or self.reset_sent or self.reset_out is not None
-        return not carried and not broken
+        """Whether no session has carried anything of it yet; then another one may."""
+        return not self.answered and not self.took and self.ending is None and self.sending is Sending.FLOWING
 
-    def again(self) -> Stream | None:
-        """The same stream for another session, while it is untouched; else None. For the session's owner."""
-        if not self.untouched:
-            return None
-        moved = Stream(self.target, self.local, self.finished)
-        self.local = self.finished = None
+    def again(self) -> Stream:
+        """The same stream for another session, while it is untouched. For the session's owner."""
+        moved = Stream(self.target, self.local, self._finished)
+        moved.moves = self.moves + 1
+        self.local = self._finished = None
         return moved
+
+    def close_local(self) -> None:
+        """Closes the local socket, with RST unless both directions ended well. One thread, when both are done."""
+        local, self.local = self.local, None
+        if local is None:
+            return
+        if self.ending is not Ending.CLEAN:
+            with suppress(OSError):
+                local.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
+        local.close()
 
     def report(self) -> None:
         """Tells whoever opened the stream, once."""
-        finished, self.finished = self.finished, None
+        finished, self._finished = self._finished, None
         if finished is not None:
             finished(self)
+
+
+class Table:
+    """The streams of a session that have a number, with those that are over but have something to deliver.
+
+    inbound looks streams up and removes them; the one who gives a stream its number adds it: outbound for those that
+    this side opens, before OPEN can leave, and inbound for the others.
+    """
+
+    __slots__ = ("by_number", "listeners", "ours", "theirs")
+
+    def __init__(self, serving: bool) -> None:
+        """`serving`: whether this side is the server."""
+        self.by_number: dict[int, Stream] = {}
+        self.ours = Numbers(2 if serving else 1, 2)
+        self.theirs = Numbers(1 if serving else 2, 2)
+        self.listeners = Numbers(1, 1)
+
+    def __len__(self) -> int:
+        return len(self.by_number)
+
+    def add(self, stream: Stream, number: int) -> None:
+        """Gives the stream its number."""
+        stream.number = number
+        self.by_number[number] = stream
+
+    def known(self, number: int) -> bool:
+        """Whether a stream with this number was ever opened."""
+        return self.ours.known(number) or self.theirs.known(number)
+
+    def all(self) -> list[Stream]:
+        """A snapshot; any thread."""
+        return list(self.by_number.values())
+
+
+LOCAL_BROKE = "the local side broke the connection"
+RESET_TEXTS = {
+    Reset.OTHER: "the other side reset it",
+    Reset.LOCAL: "the other end broke the connection",
+    Reset.SESSION_LOST: "the session was lost",
+    Reset.IDLE: "it was idle for too long",
+    Reset.SERVER_STOPS: "the server stops",
+    Reset.NOT_PERMITTED: "it is no longer permitted",
+    Reset.LIMIT: "a limit was reached",
+}

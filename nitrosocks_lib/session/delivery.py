@@ -1,0 +1,270 @@
+"""Local sockets as inbound uses them: what they do not take waits in a backlog, and each stream's end is seen through.
+
+What came before END or RESET is delivered first, also when the stream or the session is over, until the local socket
+makes no progress for 60 s (protocol 5, "The life of a stream").
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+from contextlib import suppress
+from typing import Final
+
+from ..facts import limits
+from ..facts.wire import Frame, Reply
+from ..net.buffers import SLOTS
+from ..net.sockets import unread
+from ..net.timers import now
+from ..protocol import frames
+from ..protocol.frames import Reason
+from ..protocol.receiving import Peer
+from .dialling import Reached, Unreached
+from .state import Role, State
+from .streams import LOCAL_BROKE, RESET_TEXTS, Ending, Sending, Stream
+
+_WRITE: Final = selectors.EVENT_WRITE
+_LOOK: Final = 1.0  # seconds between looks at backlogs of streams that are over
+_LOOK_UNREAD: Final = 0.05  # and at what the local kernel still holds
+
+
+class Delivery:
+    """Part of inbound, and of its thread; of the session's owner when no pair runs."""
+
+    def __init__(self, state: State, role: Role) -> None:
+        self._state, self._role = state, role
+        self._outbox, self._waiter = state.outbox, state.inbox.waiter
+        self._behind: dict[Stream, None] = {}  # streams with a backlog
+        self._unread: dict[Stream, float] = {}  # to be reset once the local kernel holds nothing: progress, or none
+        self.held = 0  # bytes in all backlogs
+
+    @property
+    def watching(self) -> bool:
+        """Whether local sockets are watched."""
+        return bool(self._behind)
+
+    # -- DATA ----------------------------------------------------------------------------------------------------------
+
+    def deliver(self, stream: Stream, payload: memoryview, slot: bytearray, at: float) -> bool:
+        """Gives DATA to the local socket; True when `slot`, which holds the payload, is kept for the backlog."""
+        if stream.broken:
+            return False
+        if not stream.backlog and stream.local is not None:
+            sent = self._send(stream, payload)
+            if sent:
+                self._taken(stream, sent, at)
+            if sent == len(payload) or stream.broken:
+                return False
+            payload = payload[sent:]
+        return self._hold(stream, payload, slot, at)
+
+    def _hold(self, stream: Stream, rest: memoryview, slot: bytearray, at: float) -> bool:
+        large = len(rest) >= limits.COPY_BELOW
+        stream.backlog.append((rest, slot) if large else (memoryview(bytes(rest)), None))
+        self._held(stream, len(rest))
+        if stream not in self._behind:
+            self._behind[stream] = None
+            stream.progress_at = at
+            self._watch(stream)
+        return large
+
+    def _held(self, stream: Stream, size: int) -> None:
+        stream.held += size
+        self.held += size
+
+    def _watch(self, stream: Stream) -> None:
+        if stream.local is not None:
+            self._waiter.watch(stream.local.fileno(), _WRITE, stream)
+
+    def _send(self, stream: Stream, payload: memoryview) -> int:
+        assert stream.local is not None, "the caller looked"
+        try:
+            return stream.local.send(payload)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            self._broke(stream)
+            return 0
+
+    def _taken(self, stream: Stream, size: int, at: float) -> None:
+        credit = stream.credit
+        assert credit is not None, "it has a number"
+        if credit.take(size, at, self._state.round_trip) and stream.peer is Peer.FLOWING:
+            self._outbox.limits[stream.number] = credit.given
+            self._outbox.waiter.set()
+
+    def flush(self, stream: Stream) -> None:
+        """Writes the backlog as far as the local socket takes it, and what stands behind it."""
+        at = now()
+        while stream.backlog and stream.local is not None:
+            rest, slot = stream.backlog[0]
+            sent = self._send(stream, rest)
+            if stream.broken:
+                return
+            if sent:
+                self._held(stream, -sent)
+                stream.progress_at = at
+                self._taken(stream, sent, at)
+            if sent < len(rest):
+                stream.backlog[0] = (rest[sent:], slot)
+                return
+            stream.backlog.popleft()
+            if slot is not None:
+                SLOTS.give_back(slot)
+        if stream.local is not None:
+            self._caught_up(stream)
+            self._pass_on(stream)
+
+    def _caught_up(self, stream: Stream) -> None:
+        if stream in self._behind:
+            del self._behind[stream]
+            if stream.local is not None:
+                self._waiter.forget(stream.local.fileno())
+
+    def _drop(self, stream: Stream) -> None:
+        """Nothing more is written."""
+        while stream.backlog:
+            slot = stream.backlog.popleft()[1]
+            if slot is not None:
+                SLOTS.give_back(slot)
+        self._held(stream, -stream.held)
+        self._caught_up(stream)
+        stream.got_all = True
+
+    # -- ends ----------------------------------------------------------------------------------------------------------
+
+    def end(self, stream: Stream) -> None:
+        """END came: it is passed on behind the backlog."""
+        stream.end_waits = True
+        self.flush(stream)
+
+    def reset(self, stream: Stream, reason: Reason) -> None:
+        """RESET came: the local socket is reset behind the backlog; a dial of it was given up."""
+        stream.end(Ending.RESET_THERE, reason.text or RESET_TEXTS.get(reason.code, ""), reason.code)  # type: ignore[call-overload]
+        self._stop(stream)
+
+    def refused(self, stream: Stream, reason: Reason) -> None:
+        """REFUSED came."""
+        stream.end(Ending.REFUSED, reason.text or f"reason {reason.code}", reason.code)
+        self._stop(stream)
+
+    def _stop(self, stream: Stream) -> None:
+        stream.stopped = True
+        if stream.local is None:
+            self._drop(stream)
+        self._outbox.post_stream(stream)
+        self.flush(stream)
+
+    def _pass_on(self, stream: Stream) -> None:
+        """The backlog is empty: END goes on to the local socket, and a stream that is over needs nothing more."""
+        if stream.end_waits and not stream.got_all and stream.ending is None:
+            assert stream.local is not None
+            with suppress(OSError):  # the local side may have closed meanwhile
+                stream.local.shutdown(socket.SHUT_WR)
+        if stream.end_waits or stream.stopped:
+            stream.got_all = True
+        self._settle(stream)
+
+    def _broke(self, stream: Stream) -> None:
+        """The local socket takes no more. What it says is read to its end, then outbound sends RESET (if it may)."""
+        stream.broken = True
+        self._drop(stream)
+        if stream.over:
+            stream.end(Ending.RESET_HERE, LOCAL_BROKE)
+            self._settle(stream)
+        else:
+            self._outbox.post_stream(stream)
+
+    def look(self, stream: Stream) -> None:
+        """outbound has left the local socket, or reset the stream."""
+        if stream.ending is Ending.RESET_HERE and not stream.got_all:
+            self._drop(stream)
+        self._settle(stream)
+
+    def _settle(self, stream: Stream) -> None:
+        """Closes the local socket when both halves are done with it; the stream is over then."""
+        if not (stream.got_all and stream.sent_all) or stream.number not in self._state.streams.by_number:
+            return
+        if stream.ending in (Ending.RESET_THERE, Ending.LOST) and stream.local is not None and unread(stream.local):
+            self._unread.setdefault(stream, now())
+            return
+        self._close(stream)
+
+    def _close(self, stream: Stream) -> None:
+        self._unread.pop(stream, None)
+        self._state.streams.by_number.pop(stream.number, None)
+        stream.peer = Peer.OVER
+        stream.end(Ending.CLEAN)
+        if stream.credit is not None:
+            stream.credit.close()
+        stream.close_local()
+        self._role.stream_over(stream)
+
+    def due(self, at: float) -> float | None:
+        """Ends what makes no progress any more; returns when to be called next."""
+        for stream in [s for s in self._behind if s.over and at - s.progress_at > limits.LINGER]:
+            self._give_up(stream)
+        for stream, since in list(self._unread.items()):
+            if stream.local is None or not unread(stream.local) or at - since > limits.LINGER:
+                self._close(stream)
+        if self._unread:
+            return at + _LOOK_UNREAD
+        return at + _LOOK if self._behind else None
+
+    def _give_up(self, stream: Stream) -> None:
+        stream.end(Ending.RESET_HERE, "the local side took nothing for 60 s")
+        self._drop(stream)
+        self._settle(stream)
+
+    # -- answers to OPEN -----------------------------------------------------------------------------------------------
+
+    def answer(self, number: int, result: Reached | Unreached) -> None:
+        """A dial's result: OPENED and what waits for the target, or REFUSED."""
+        stream = self._state.streams.by_number.get(number)
+        if stream is None or stream.over:
+            if isinstance(result, Reached):
+                result.sock.close()
+        elif isinstance(result, Unreached):
+            self.refuse(stream, result.reply, result.text)
+        else:
+            stream.answer = frames.address(Frame.OPENED, number, result.address)
+            stream.local = result.sock
+            self._outbox.post_stream(stream)
+            if stream in self._behind:
+                self._watch(stream)
+            self.flush(stream)
+
+    def refuse(self, stream: Stream, reply: Reply, text: str) -> None:
+        """Answers REFUSED: the stream is over."""
+        stream.end(Ending.REFUSED, text, reply)
+        stream.answer = frames.refusal(Frame.REFUSED, stream.number, reply, text)
+        stream.peer = Peer.OVER
+        self._stop(stream)
+
+    # -- the session's end ---------------------------------------------------------------------------------------------
+
+    def finish(self, reason: str) -> None:
+        """For the owner, when no pair runs any more: resets what is not over, and leaves what is to be delivered."""
+        for stream in self._state.streams.all():
+            if not stream.over:
+                stream.end(Ending.LOST, reason)
+            stream.stopped = stream.sent_all = True
+            stream.sending = Sending.OVER
+            if stream.local is None:
+                self._drop(stream)
+                self._close(stream)
+            else:
+                self.flush(stream)
+
+    def deliver_rest(self, until: float) -> None:
+        """Behind `finish`: delivers until all is taken, or that time; what is left then is dropped."""
+        while (self._behind or self._unread) and now() < until:
+            at = now()
+            wait = min(self.due(at) or until, until) - at
+            for stream, _ in self._waiter.select(max(0.0, wait)):
+                if isinstance(stream, Stream):
+                    self.flush(stream)
+            self._waiter.clear()
+        for stream in self._state.streams.all():
+            self._drop(stream)
+            self._close(stream)

@@ -1,0 +1,161 @@
+"""Local sockets as outbound uses them: which are watched, whose turn it is, and the frames that come of it."""
+
+from __future__ import annotations
+
+import selectors
+from collections import deque
+
+from ..facts import limits, wire
+from ..facts.wire import Frame, Reset
+from ..net.buffers import SLOTS
+from ..protocol import frames
+from ..protocol.resend import ResendQueue
+from .state import State
+from .streams import LOCAL_BROKE, Ending, Sending, Stream
+
+_READ = selectors.EVENT_READ
+_HEAD = wire.DATA_HEAD
+
+
+class Reading:
+    """Part of outbound, and of its thread. What it reads goes to the resend queue."""
+
+    def __init__(self, state: State, resend: ResendQueue) -> None:
+        self._state, self._resend = state, resend
+        self._waiter = state.outbox.waiter
+        self._light: deque[Stream] = deque()  # readable, and send little
+        self._heavy: deque[Stream] = deque()  # readable, and filled their last frame
+        self._watched = 0  # local sockets that are watched
+
+    @property
+    def waits(self) -> bool:
+        """Whether a stream waits for its turn."""
+        return bool(self._light or self._heavy)
+
+    @property
+    def may_look(self) -> bool:
+        """Whether there are local sockets that are not known to be readable."""
+        return len(self._light) + len(self._heavy) < self._watched
+
+    def look(self, timeout: float | None) -> None:
+        """Waits for mail, or until local sockets are readable: these get their turn."""
+        for stream, _ in self._waiter.select(timeout):
+            if not stream.queued:
+                stream.queued = True
+                (self._heavy if stream.heavy else self._light).append(stream)
+
+    # -- streams -------------------------------------------------------------------------------------------------------
+
+    def open(self, stream: Stream) -> None:
+        """A stream of this side's: it gets its number, and DATA may follow OPEN at once."""
+        state = self._state
+        stream.limit = state.send_window
+        stream.credit = state.credit()
+        state.streams.add(stream, state.streams.ours.take())
+        self._resend.append(frames.open_(stream.number, stream.target))
+        self._watch(stream)
+
+    def attend(self, stream: Stream) -> None:
+        """Does what inbound has left for this stream."""
+        if stream.answer and stream.sending is Sending.WAITING:
+            self._resend.append(stream.answer)
+            refused = stream.answer[0] == Frame.REFUSED
+            stream.sending = Sending.OVER if refused else Sending.FLOWING
+            if not refused:
+                self._watch(stream)
+        if stream.stopped:
+            stream.sending = Sending.OVER
+            self._leave(stream)
+        elif stream.broken and stream.sending is Sending.ENDED and not stream.over:
+            self._reset(stream)
+        elif stream.stuck and stream.limit > stream.sent:
+            self._watch(stream)
+
+    def _watch(self, stream: Stream) -> None:
+        assert stream.local is not None, "a stream that flows has a local socket"
+        stream.stuck = False
+        self._watched += 1
+        self._waiter.watch(stream.local.fileno(), _READ, stream)
+
+    def _unwatch(self, stream: Stream) -> None:
+        if stream.local is not None and not stream.stuck and not stream.sent_all:
+            self._watched -= 1
+            self._waiter.forget(stream.local.fileno())
+
+    def _leave(self, stream: Stream) -> None:
+        """This half uses the local socket no more; inbound hears of it where it waits for that."""
+        self._unwatch(stream)
+        stream.sent_all = True
+        if stream.got_all or stream.stopped or stream.ending is not None:
+            self._state.inbox.post_stream(stream)
+
+    def _reset(self, stream: Stream) -> None:
+        stream.end(Ending.RESET_HERE, LOCAL_BROKE)
+        self._resend.append(frames.refusal(Frame.RESET, stream.number, Reset.LOCAL))
+        stream.sending = Sending.OVER
+        self._leave(stream)
+
+    # -- turns ---------------------------------------------------------------------------------------------------------
+
+    def read_next(self, most: int) -> bool:
+        """Reads one frame's worth of the next readable stream; False when there is none."""
+        if self._light:
+            stream = self._light.popleft()
+        elif self._heavy:
+            stream = self._heavy.popleft()
+        else:
+            return False
+        stream.queued = False
+        if stream.sending is Sending.FLOWING and not stream.stuck:
+            self._read(stream, most)
+        return True
+
+    def _read(self, stream: Stream, most: int) -> None:
+        """Queues a DATA frame, or the end of this direction; nothing when the local socket has nothing after all."""
+        room = min(most, stream.limit - stream.sent)
+        if room <= 0:
+            self._unwatch(stream)
+            stream.stuck = True
+            if stream.limit > stream.sent:  # inbound has raised it meanwhile, and did not see that it is stuck
+                self._watch(stream)
+            return
+        slot = SLOTS.take()
+        view = memoryview(slot)
+        assert stream.local is not None, "inbound closes it behind `sent_all` only"
+        try:
+            n = stream.local.recv_into(view[_HEAD : _HEAD + room])
+        except (BlockingIOError, InterruptedError):
+            SLOTS.give_back(slot)
+            return
+        except OSError:
+            SLOTS.give_back(slot)
+            self._reset(stream)
+            return
+        if n:
+            self._keep(stream, slot, view, n)
+            stream.heavy = n == most
+            if n == room:
+                stream.queued = True
+                self._heavy.append(stream)
+        else:
+            SLOTS.give_back(slot)
+            self._end(stream)
+
+    def _keep(self, stream: Stream, slot: bytearray, view: memoryview, n: int) -> None:
+        wire.DATA_HEADER.pack_into(slot, 0, Frame.DATA, stream.number)
+        stream.took += n
+        stream.sent += n
+        if n >= limits.COPY_BELOW:
+            self._resend.append(view[: _HEAD + n], slot)
+        else:
+            self._resend.append(bytes(view[: _HEAD + n]))
+            SLOTS.give_back(slot)
+
+    def _end(self, stream: Stream) -> None:
+        """The local socket has ended."""
+        if stream.broken:  # what it said before it broke is read now
+            self._reset(stream)
+            return
+        self._resend.append(frames.end(stream.number))
+        stream.sending = Sending.ENDED
+        self._leave(stream)
