@@ -34,7 +34,7 @@ class Roam:
         self._progress = 0  # bytes that the next kernel on the way had taken at the last look
         self._pause = limits.BACKOFF_FIRST
         self._timer = _NEVER if age is None else TIMERS.after(sooner(age), self._begin)
-        self._watch = _NEVER
+        self._armed = False  # a look is due; it is one thread at a time that sets or clears this
         tunnel.waits = self._arm
 
     def take(self) -> Link | None:
@@ -42,7 +42,6 @@ class Roam:
         with self._lock:
             self._over = True
             self._timer.cancel()
-            self._watch.cancel()
             link, self._link = self._link, None
         self._tunnel.waits = lambda: None
         return link
@@ -57,11 +56,9 @@ class Roam:
 
     def _arm(self) -> None:
         """outbound: a numbered frame is out, and before it nothing was unanswered."""
-        due = self._state.doubt.due(self._state.last_heard) or now()
-        with self._lock:
-            if not self._over:
-                self._watch.cancel()
-                self._watch = TIMERS.at(due, self._look)
+        if not self._armed:
+            self._armed = True
+            TIMERS.after(self._state.doubt.patience, self._look)
 
     def _look(self, at: float) -> float | None:
         """A timer: is the connection silent for too long?"""
@@ -69,7 +66,11 @@ class Roam:
         self._look_at_progress(at)
         due = state.doubt.due(state.last_heard)
         if not due or self._over:
-            return None
+            self._armed = False
+            due = state.doubt.due(state.last_heard)  # what went out meanwhile saw the watch still armed
+            if not due or self._over:
+                return None
+            self._armed = True
         if at >= due:
             self.doubt(f"nothing was heard for {at - state.last_heard:.0f} s")
             due = at + state.doubt.patience

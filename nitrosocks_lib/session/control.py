@@ -23,7 +23,6 @@ class Control:
     def __init__(self, state: State, role: Role, resend: ResendQueue) -> None:
         self._state, self._role, self._resend = state, role, resend
         self._outbox = state.outbox
-        self._acknowledged = 0  # what the last ACK said
         self._must_ack = False  # the first frame on a resumed connection
         self._restate: list[Limit] = []
         self.begin()
@@ -65,12 +64,12 @@ class Control:
         """ACK, when there is more to acknowledge or a limit to state, or the connection must begin with one."""
         outbox = self._outbox
         received = outbox.received
-        if received == self._acknowledged and not (self._must_ack or outbox.limits or self._restate):
+        if received == outbox.acknowledged and not (self._must_ack or outbox.limits or self._restate):
             return None
         most = min(limits.ACK_ROWS, (space - _ACK_BARE) // wire.ACK_LIMIT.size)
         rows, self._restate = self._restate[:most], self._restate[most:]
         rows += outbox.next_limits(most - len(rows))
-        self._must_ack, self._acknowledged = False, received
+        self._must_ack, outbox.acknowledged = False, received
         return frames.ack(received, rows)
 
     def _releasing(self) -> bytes | None:

@@ -43,6 +43,11 @@ class Delivery:
         """Whether local sockets are watched."""
         return bool(self._behind)
 
+    @property
+    def waits(self) -> bool:
+        """Whether `due` is to be asked."""
+        return bool(self._behind or self._unread)
+
     # -- DATA ----------------------------------------------------------------------------------------------------------
 
     def deliver(self, stream: Stream, payload: memoryview, slot: bytearray, at: float) -> bool:

@@ -100,6 +100,8 @@ class Inbound:
         self._end += n
         self._state.last_heard = at = now()
         count, size = self.received, self.bytes_in
+        if self._outbox.acknowledged == count:
+            self._due.sent()
         self._open_frames(view, at)
         self.bytes_in += n
         count = self.received - count
@@ -135,10 +137,13 @@ class Inbound:
         if self._slot:
             SLOTS.give_back(self._slot)
             self._slot = bytearray()
-        at = now()
-        due = [t for t in (self._due.at, self.dialling.due(at), self.delivery.due(at)) if t]
-        self._take_dials()
-        self._look(link, max(0.0, min(due) - at) if due else None)
+        timeout = None
+        if self._due.at or len(self.dialling) or self.delivery.waits:
+            at = now()
+            due = [t for t in (self._due.at, self.dialling.due(at), self.delivery.due(at)) if t]
+            self._take_dials()
+            timeout = max(0.0, min(due) - at) if due else None
+        self._look(link, timeout)
         if self._due.at and now() >= self._due.at:
             self._acknowledge()
 
@@ -151,7 +156,7 @@ class Inbound:
                 self.delivery.flush(what)
             else:
                 self.dialling.fired(what[1], now())
-        self._take_dials()
+                self._take_dials()
 
     def rest(self, deadline: float) -> None:
         """Waits for a wake without reading any more: the session is over, and outbound says so."""
@@ -173,10 +178,10 @@ class Inbound:
             self.delivery.answer(number, result)
 
     def _acknowledge(self) -> None:
-        """An ACK is due: outbound is to send it at once."""
+        """An ACK is due: outbound is to send it at once, unless one went out with something else."""
         self._due.sent()
-        self._outbox.ack_due = True
-        self._outbox.waiter.set()
+        if self._outbox.acknowledged != self.received:
+            self._outbox.waiter.set()
 
     # -- frames --------------------------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ class Outbound:
         self._wrote = 0  # how many numbered frames have been written on this connection
         self._loan = bytearray()  # holds sealed frames until they are written
         self._unsent = memoryview(b"")
+        self._mail = False  # mail was taken, and the control frames that it may have brought are not all sealed
         self._pause = 0.0  # seconds until the line has moved enough for the next frame
         self.wants_acks = False  # so much is kept that inbound is to wake this thread for an ACK
 
@@ -67,12 +68,15 @@ class Outbound:
             while self._state.outcome is None:
                 if self._waiter.pending:
                     self._take_mail()
-                if not (self._unsent or self._fill()):
+                if not (self._unsent or (self._has_work() and self._fill())):
                     self._rest()
                 elif not self._write():
                     self._waiter.wait({self._link.fd: self._link.write_wants}, None)
         finally:
             self._state.stuck_since, self._loan = 0.0, bytearray()
+
+    def _has_work(self) -> bool:
+        return self._mail or self._reading.waits or self.resend.waits or self._outbox.release is not None
 
     def _write(self) -> bool:
         """Goes on with what is sealed: only the same bytes may be written now. True when all of it is out."""
@@ -115,8 +119,8 @@ class Outbound:
     def _take_mail(self) -> None:
         outbox = self._outbox
         self._waiter.clear()
+        self._mail = True
         self._free_acknowledged()
-        outbox.ack_due = False
         if outbox.switched:
             outbox.switched = self.control.numbered_held = False
         while outbox.opening:
@@ -143,6 +147,7 @@ class Outbound:
         while len(out) - end >= CONTROL_MAX:
             control = self.control.next(len(out) - end)
             if control is None:
+                self._mail = False
                 break
             end += self.sealer.seal(control, out[end:])
             self._take_keys()
@@ -169,9 +174,10 @@ class Outbound:
         if self._reading.may_look:  # what sends little goes first, so it must be seen
             self._reading.look(0)
         written = self.written - self._written_before
-        self._pause = self._pace.look(written, self._link.unsent(), now())
-        if self._pause:
-            return end
+        if not self._pace.free(written):
+            self._pause = self._pace.look(written, self._link.unsent(), now())
+            if self._pause:
+                return end
         most = min(limits.DATA_SIZE, max(limits.PACE_LEAST, self._pace.allowed // 2) - _ROUND)
         stop = min(len(out), end + max(self._pace.allowed // 2, limits.PACE_LEAST))
         while end < stop:
