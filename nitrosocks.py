@@ -22,8 +22,11 @@ def main() -> int:
         what, pip = ("is missing; install", "") if find_spec(module) is None else ("is too old; upgrade", "--upgrade ")
         name = PACKAGES[module]
         fault = f"the Python package '{name}' {what} it with: python3 -m pip install {pip}{name}"
-        if sys.stderr is not None:  # print would take stdout for it
-            print(f"nitrosocks: {fault}", file=sys.stderr)
+        if sys.stderr is not None:  # else descriptor 2 may be anything
+            from nitrosocks_lib.net.lines import STDERR
+
+            STDERR.put(f"nitrosocks: {fault}\n")
+            STDERR.flush()
         return 70
 
 

@@ -1,10 +1,16 @@
 """What all tests share. In CI (CI=true) a skipped test fails the run, unless network namespaces are what it lacks."""
 
 import os
+import signal
 
 import pytest
 
 EXCUSE = "network namespaces"
+
+# Under nohup, or in the background of a script, some are ignored. What we start would inherit that, and take none.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)  # which only this process has
 
 
 def unexcused(config: pytest.Config) -> list[str]:

@@ -10,7 +10,7 @@ from ..net.timers import now
 from . import options as specs
 from .opening import first_session, open_pool
 from .options import Options
-from .output import note, tell
+from .output import announce, note
 
 
 def forward(options: Options) -> int:
@@ -22,9 +22,8 @@ def forward(options: Options) -> int:
     if not first_session(pool, stop, options["--retry"]):
         return 0
     forwarder.start()
-    for each, at in zip(forwards, bound, strict=True):
-        target = join_host_port(each.target.host, each.target.port)
-        tell(f"forwarding {join_host_port(*at)} to {target}\n")
+    targets = [join_host_port(each.target.host, each.target.port) for each in forwards]
+    announce([f"forwarding {join_host_port(*at)} to {to}" for at, to in zip(bound, targets, strict=True)])
     note("ready")
     while not stop.wait():
         if stop.hurry:

@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
 from docopt import DocoptExit, docopt
 
@@ -18,6 +17,7 @@ from ..crypto.identity import missing_algorithm
 from ..facts import errors
 from ..facts.errors import NitroSocksError
 from ..facts.wire import Refusal
+from ..net.lines import STDERR, LogLines
 from . import usage_errors
 from .connect import connect
 from .demo import demo
@@ -54,7 +54,10 @@ log = logging.getLogger("nitrosocks")
 def main(argv: list[str]) -> int:
     """Runs one command; returns its exit code. Errors end as one line on stderr, if that can be written."""
     _open_standard_descriptors()
-    code = _main(argv)
+    try:
+        code = _main(argv)
+    finally:
+        STDERR.flush()
     for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
             if stream is not None:  # it came closed
@@ -119,9 +122,7 @@ def _named(text: str) -> str:
 
 def _say(text: str, hint: str = "") -> int:
     """What went wrong, on one line."""
-    if sys.stderr is not None:  # print would take stdout for it
-        with suppress(OSError):
-            print(f"nitrosocks: {text}" + (f"; {hint}" if hint else ""), file=sys.stderr)
+    STDERR.put(f"nitrosocks: {text}" + (f"; {hint}" if hint else "") + "\n")
     return EXIT_FAULT
 
 
@@ -129,7 +130,7 @@ def _speak(verbose: int, quiet: bool) -> None:
     """Log lines go to stderr, one each; secrets never do."""
     level = logging.ERROR if quiet else (NOTE, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     form = "nitrosocks: %(message)s" if verbose < 2 else "%(asctime)s %(threadName)s %(name)s: %(message)s"
-    logging.basicConfig(level=level, format=form, stream=sys.stderr)
+    logging.basicConfig(level=level, format=form, handlers=[LogLines(STDERR)])
 
 
 def _open_standard_descriptors() -> None:

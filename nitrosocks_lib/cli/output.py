@@ -9,13 +9,14 @@ import sys
 from contextlib import suppress
 
 from ..facts.errors import CannotCreate
+from ..net.lines import STDERR, STDOUT
 
 NOTE = 25  # between INFO, which -v shows, and WARNING
 log = logging.getLogger("nitrosocks")
 
 
 def note(text: str) -> None:
-    """One line on stderr."""
+    """One line on stderr. Never waits."""
     log.log(NOTE, "%s", text)
 
 
@@ -25,8 +26,17 @@ def tell(text: str) -> None:
         hand_over(text)
 
 
+def announce(lines: list[str]) -> None:
+    """As tell, for a program that goes on: where nobody reads, they wait for a reader, and it does not."""
+    STDERR.flush()
+    STDOUT.put("".join(f"{line}\n" for line in lines))
+    if STDOUT.flush() and STDOUT.error is not None and not isinstance(STDOUT.error, BrokenPipeError):
+        raise _unwritable(STDOUT.error)
+
+
 def hand_over(text: str) -> None:
     """As tell, for what must arrive: raises BrokenPipeError, too."""
+    STDERR.flush()  # where both go to one place, what was said before comes before
     try:
         if sys.stdout is None:  # it came closed
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -36,7 +46,11 @@ def hand_over(text: str) -> None:
         discard(1)
         if isinstance(error, BrokenPipeError):
             raise
-        raise CannotCreate(f"cannot write to stdout: {error.strerror}", "give it another stdout") from None
+        raise _unwritable(error) from None
+
+
+def _unwritable(error: OSError) -> CannotCreate:
+    return CannotCreate(f"cannot write to stdout: {error.strerror}", "give it another stdout")
 
 
 def discard(descriptor: int) -> None:

@@ -15,7 +15,8 @@ from .wake import wait
 
 class Stop:
     """SIGTERM and SIGINT end the program in order; the second one ends it at once. SIGHUP hurries a reconnection,
-    SIGUSR1 asks for one line about what goes on.
+    SIGUSR1 asks for one line about what goes on. What was ignored when the program began stays ignored, as nohup and
+    the background of a script have it.
 
     Made by the main thread, which also waits. Signal handlers set a field; the interpreter itself writes the byte that
     ends the wait (set_wakeup_fd): a lock or an Event could be left waiting by a signal that comes just before it.
@@ -29,10 +30,15 @@ class Stop:
         self._told = False
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else _pipe()
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_end)
-        signal.signal(signal.SIGHUP, self._on_end if hangup_ends else self._on_hangup)
-        signal.signal(signal.SIGUSR1, self._on_question)
+        table = {
+            signal.SIGTERM: self._on_end,
+            signal.SIGINT: self._on_end,
+            signal.SIGHUP: self._on_end if hangup_ends else self._on_hangup,
+            signal.SIGUSR1: self._on_question,
+        }
+        for number, taken in table.items():
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, taken)
 
     def _on_end(self, number: int, _: FrameType | None) -> None:
         if self.came:

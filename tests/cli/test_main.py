@@ -44,7 +44,7 @@ ERRORS: list[tuple[BaseException, int]] = [
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
     """Runs main with a command that raises this, or returns it; exit code and the lines on stderr."""
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # main sets it
     monkeypatch.setattr(cli, "_raise_descriptor_limit", lambda: None)
@@ -58,7 +58,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 
         monkeypatch.setattr(cli, "_COMMANDS", dict.fromkeys(cli._COMMANDS, command))
         code = cli.main(argv)
-        return code, capsys.readouterr().err.splitlines()
+        return code, capfd.readouterr().err.splitlines()
 
     return run
 
@@ -152,9 +152,9 @@ def test_words_that_are_taken(argv: list[str], run) -> None:
 
 
 @pytest.mark.parametrize("argv", [["-h"], ["--help"], ["--hel"], ["serve", "-h"], ["-V"], ["--version"]], ids=" ".join)
-def test_help_and_version(argv: list[str], run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_and_version(argv: list[str], run, capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(argv) == 0
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
     assert err == "" and (out == f"nitrosocks {__version__}\n" or (argv[-1][:2] != "-V" and out == USAGE))
 
 

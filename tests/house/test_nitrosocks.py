@@ -31,12 +31,12 @@ def test_arguments_and_exit_code_pass_through(monkeypatch: pytest.MonkeyPatch) -
     [("cryptography", "cryptography"), ("pyotp", "pyotp"), ("tomli_w", "tomli-w"), ("docopt", "docopt-ng")],
 )
 def test_a_missing_package_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], module: str, package: str
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], module: str, package: str
 ) -> None:
     fake_cli(monkeypatch, ModuleNotFoundError(name=module))
     monkeypatch.setitem(sys.modules, module, None)
     assert nitrosocks.main() == 70
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
     assert out == ""
     assert err == (
         f"nitrosocks: the Python package '{package}' is missing; install it with: python3 -m pip install {package}\n"
@@ -44,11 +44,11 @@ def test_a_missing_package_is_named(
 
 
 def test_a_package_that_lacks_a_part_is_too_old(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     fake_cli(monkeypatch, ModuleNotFoundError(name="cryptography.hazmat.primitives.hpke"))
     assert nitrosocks.main() == 70
-    assert "'cryptography' is too old; upgrade it with: python3 -m pip install --upgrade" in capsys.readouterr().err
+    assert "'cryptography' is too old; upgrade it with: python3 -m pip install --upgrade" in capfd.readouterr().err
 
 
 def test_a_fault_of_our_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,18 +58,18 @@ def test_a_fault_of_our_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_interrupt_before_anything_began_is_quiet(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Its traceback would tell of imports."""
     fake_cli(monkeypatch, KeyboardInterrupt())
     assert nitrosocks.main() == 130
-    assert capsys.readouterr() == ("", "")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_nothing_is_said_on_stdout_where_stderr_is_closed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     fake_cli(monkeypatch, ModuleNotFoundError(name="pyotp"))
     monkeypatch.setattr(sys, "stderr", None)
     assert nitrosocks.main() == 70
-    assert capsys.readouterr().out == ""
+    assert capfd.readouterr().out == ""

@@ -27,10 +27,13 @@ for line in sys.stdin:
 class Waiting:
     """A process that waits once for each line that it gets."""
 
-    def __init__(self, options: str = "") -> None:
+    def __init__(self, options: str = "", ignored: str = "") -> None:
+        """`ignored` are names of signals, as in `trap`."""
         program = WAITS.format(root=str(ROOT), options=options)
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.process = subprocess.Popen([sys.executable, "-c", program], text=True, bufsize=1, **pipes)
+        trap = f"trap '' {ignored}; " if ignored else ""
+        argv = ["/bin/sh", "-c", f'{trap}exec "$@"', "sh", sys.executable, "-c", program]
+        self.process = subprocess.Popen(argv, text=True, bufsize=1, **pipes)
         assert self.line() == "ready"
 
     def line(self) -> str:
@@ -90,3 +93,16 @@ def test_a_signal_before_the_wait() -> None:
     with Waiting() as waiting:
         waiting.process.send_signal(signal.SIGTERM)
         assert waiting.wait() == "True True False"
+
+
+@pytest.mark.parametrize("options", ["", "hangup_ends=True"])
+@pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "USR1"])
+def test_what_was_ignored_at_the_start_stays_ignored(name: str, options: str) -> None:
+    """nohup ignores SIGHUP, and a shell without job control SIGINT of what it puts into the background."""
+    others = {"TERM": signal.SIGINT}
+    with Waiting(options, ignored=name) as waiting:
+        for _ in range(2):
+            waiting.process.send_signal(signal.Signals[f"SIG{name}"])
+            assert waiting.wait(word="tell") == "False False False"
+        told = waiting.wait(others.get(name, signal.SIGTERM))  # as above
+        assert "True True False" in (told, waiting.wait())

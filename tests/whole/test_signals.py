@@ -4,13 +4,15 @@ import ctypes
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from loopback import read_exactly
-from program import Process, Site
+from piped import talk
+from program import NITROSOCKS, Process, Site
 from targets import Target, dial, echo, exchange
 
 each_signal = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
@@ -133,3 +135,16 @@ def test_sighup_does_not_end_them(site: Site) -> None:
         process.signal(signal.SIGHUP)
     with stream(pair.client) as sock:
         assert exchange(sock, b"y") == b"y"
+
+
+def test_what_is_ignored_at_the_start_stays_ignored(site: Site) -> None:
+    """As `nohup nitrosocks connect …`, or `nitrosocks forward … &` in a script, which ignores SIGINT for it."""
+    pair, trap = Pair(site), ("/bin/sh", "-c", "trap '' HUP INT; exec \"$@\"", "sh", *NITROSOCKS)
+    words = ("connect", "-i", pair.profile, "127.0.0.1", pair.target.port)
+    ignoring = site.start(*trap, *words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    for number in (signal.SIGHUP, signal.SIGINT):
+        assert talk(ignoring, b"x") == b"x"
+        ignoring.signal(number)
+    assert talk(ignoring, b"y") == b"y"
+    ignoring.popen.stdin.close()
+    assert (ignoring.wait(), str(ignoring.err)) == (0, "")
