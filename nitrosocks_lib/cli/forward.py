@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..client.forward import Forwarder
 from ..facts import limits
 from ..facts.address import join_host_port
+from ..net.memory import tidy
 from ..net.signals import Stop
 from ..net.timers import now
 from . import options as specs
@@ -15,6 +16,7 @@ from .output import announce, note
 
 def forward(options: Options) -> int:
     """Forwards until SIGTERM or SIGINT; exit code 0 then."""
+    tidy()
     forwards, began = [specs.forward(text) for text in options["-L"]], now()
     pool = open_pool(options, limits.SESSIONS)
     forwarder, stop = Forwarder(pool), Stop()

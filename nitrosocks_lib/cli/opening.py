@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from pathlib import Path
@@ -12,10 +13,13 @@ from ..facts import limits
 from ..facts.errors import NitroSocksError
 from ..files import profiles
 from ..net.connect import Route
+from ..net.netwatch import NetWatch
 from ..net.signals import Stop
 from . import options as specs
 from .options import Options
 from .output import note
+
+log = logging.getLogger(__name__)
 
 
 def open_pool(options: Options, warm: int) -> Pool:
@@ -37,6 +41,8 @@ def first_session(pool: Pool, stop: Stop, retry: bool) -> bool:
     pause = limits.BACKOFF_FIRST
     while True:
         failure = _start(pool, stop)
+        if failure is None and not stop.came:
+            watch_network(pool)
         if stop.came or failure is None:
             return not stop.came
         if not retry:
@@ -45,6 +51,19 @@ def first_session(pool: Pool, stop: Stop, retry: bool) -> bool:
         if stop.wait(pause):
             return False
         pause = min(pause * 2, limits.BACKOFF_MAX)
+
+
+def watch_network(pool: Pool) -> None:
+    """From here on a change of network, or a machine that slept, makes the sessions look whether they still live."""
+
+    def towards() -> list[str]:
+        links = [session.tunnel.link for session in pool.sessions]
+        return [remote for link in links if link is not None and (remote := link.remote())]
+
+    try:
+        NetWatch(pool.doubt, towards).start()
+    except (OSError, RuntimeError) as error:  # a silence tells, too, only later
+        log.info("changes of the network go unnoticed: %s", error)
 
 
 def _start(pool: Pool, stop: Stop) -> NitroSocksError | None:

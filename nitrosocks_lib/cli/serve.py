@@ -14,6 +14,7 @@ from ..facts.address import join_host_port
 from ..files import profiles
 from ..files.keyfiles import check_secret
 from ..net.connect import server_context
+from ..net.memory import tidy
 from ..net.signals import Stop
 from ..net.timers import now
 from ..server.authorised import Clients
@@ -26,6 +27,7 @@ from .output import note
 
 def serve(options: Options) -> int:
     """Serves until SIGTERM or SIGINT; exit code 0 then."""
+    tidy()
     home, stop, began = profiles.home(options["--home"], os.environ), Stop(), now()
     addresses = [specs.listen(text) for text in options["--listen"]] or [("", 8443)]
     drain = specs.whole("--drain", options["--drain"], limits.DRAIN, 0, 86_400)

@@ -105,6 +105,13 @@ class Link:
         except OSError:  # it is closed
             return 0
 
+    def remote(self) -> str:
+        """The numeric address that this connection leads to, or nothing."""
+        try:
+            return str(self._sock.getpeername()[0])
+        except OSError:
+            return ""
+
     def certificate_hash(self) -> bytes:
         """SHA-256 of the leaf certificate that the peer presented, DER; zeros when it presented none."""
         certificate = self.certificate()

@@ -104,8 +104,9 @@ class Outbound:
         if self._pause:
             self._waiter.wait({}, self._pause)
             return
-        FRAMES.give_back(self._loan)
-        self._loan = bytearray()
+        if self._loan:
+            FRAMES.give_back(self._loan)
+            self._loan = bytearray()
         self.wants_acks = self.resend.full
         if self.wants_acks:
             self._free_acknowledged()
