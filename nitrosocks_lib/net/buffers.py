@@ -8,21 +8,24 @@ from ..facts import limits, wire
 class BufferPool:
     """A free list of equal buffers. Any thread: list append and pop are atomic."""
 
-    __slots__ = ("_free", "_keep", "_used", "size")
+    __slots__ = ("_free", "_keep", "_least", "size")
 
     def __init__(self, size: int, keep: int) -> None:
         self.size = size
         self._keep = keep
         self._free: list[bytearray] = []
-        self._used = False  # since the last `forget_unused`
+        self._least = 0  # free ones at the worst moment since the last `forget_unused`
 
     def take(self) -> bytearray:
         """A buffer with old contents."""
-        self._used = True
         try:
-            return self._free.pop()
+            buffer = self._free.pop()
         except IndexError:
+            self._least = 0
             return bytearray(self.size)
+        if len(self._free) < self._least:
+            self._least = len(self._free)
+        return buffer
 
     def give_back(self, buffer: bytearray) -> None:
         """Ends the loan; nobody may use the buffer, or a view of it, any more."""
@@ -30,13 +33,11 @@ class BufferPool:
             self._free.append(buffer)
 
     def forget_unused(self) -> int:
-        """Drops the free ones where none was taken since the last call; returns how many."""
-        used, self._used = self._used, False
-        if used:
-            return 0
-        count = len(self._free)
-        self._free.clear()
-        return count
+        """Drops those that were free all the time since the last call; returns how many."""
+        unused = self._free[: self._least]
+        del self._free[: len(unused)]
+        self._least = len(self._free)
+        return len(unused)
 
 
 SLOTS = BufferPool(limits.SLOT, limits.SLOTS_IDLE)  # type ‖ payload of one frame

@@ -22,7 +22,7 @@ def tidy() -> None:
 
 
 def _look(at: float, libc: ctypes.CDLL) -> float:
-    """A timer: where no buffer was used since the last look, those that are free go back to the system."""
+    """A timer: buffers that were free since the last look go back to the system."""
     if sum(pool.forget_unused() for pool in POOLS):
         libc.malloc_trim(0)
     return at + _LOOK
