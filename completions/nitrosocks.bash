@@ -49,7 +49,7 @@ _nitrosocks() {
         _nitrosocks_add < <(compgen -W 'aes-256-gcm aes-128-gcm' -- "$current")
         return
         ;;
-    -L | --server | --permit | --listen | --window | --resume | --heartbeat | --refresh | --drain | --warm | --redial)
+    -L | --server | --permit | --listen | --window | --resume | --heartbeat | --refresh | --drain | --sessions | --redial)
         return
         ;;
     esac
@@ -57,7 +57,7 @@ _nitrosocks() {
     '') options='keygen serve forward connect demo -h --help -V --version' ;;
     keygen) options='--server --permit -o --force --home -v -q' ;;
     serve) options='--listen --cert --key --cipher --window --resume --heartbeat --refresh --drain --home -v -q' ;;
-    forward) options='-L -i -N --retry --warm --redial --window --tls-verify -4 -6 --home -v -q' ;;
+    forward) options='-L -i -N --retry --sessions --redial --window --tls-verify -4 -6 --home -v -q' ;;
     connect) options='-i --redial --window --tls-verify -4 -6 --home -v -q' ;;
     demo) options='--keep -v' ;;
     esac

@@ -36,7 +36,7 @@ complete -c nitrosocks -n '__nitrosocks_command serve' -l drain -x -d 'seconds f
 complete -c nitrosocks -n '__nitrosocks_command forward' -s L -x -d '[bind:]port:host:hostport'
 complete -c nitrosocks -n '__nitrosocks_command forward' -s N -d 'no effect'
 complete -c nitrosocks -n '__nitrosocks_command forward' -l retry -d 'keep trying to make the first session'
-complete -c nitrosocks -n '__nitrosocks_command forward' -l warm -x -d 'idle sessions kept ready'
+complete -c nitrosocks -n '__nitrosocks_command forward' -l sessions -x -d 'how many sessions, at most, 1 to 16'
 
 complete -c nitrosocks -n '__nitrosocks_command connect' -a '(__fish_print_hostnames)'
 
@@ -45,7 +45,7 @@ complete -c nitrosocks -n '__nitrosocks_command forward connect' -l redial -x -d
 complete -c nitrosocks -n '__nitrosocks_command forward connect' -l tls-verify -d 'verify the outer TLS certificate'
 complete -c nitrosocks -n '__nitrosocks_command forward connect' -s 4 -d 'IPv4 only'
 complete -c nitrosocks -n '__nitrosocks_command forward connect' -s 6 -d 'IPv6 only'
-complete -c nitrosocks -n '__nitrosocks_command serve forward connect' -l window -x -d 'bytes under way, with K or M'
+complete -c nitrosocks -n '__nitrosocks_command serve forward connect' -l window -x -d 'bytes of a stream under way at first, with K or M'
 
 complete -c nitrosocks -n '__nitrosocks_command demo' -l keep -x -a '(__fish_complete_directories)' -d 'leave the recording there'
 

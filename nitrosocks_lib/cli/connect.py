@@ -15,7 +15,7 @@ from .options import Options
 def connect(options: Options) -> int:
     """Carries stdin and stdout; 0 when the target has ended and all of it is written."""
     target = specs.destination(options["HOST"], options["PORT"])
-    pool, stop = open_pool(options, 0), Stop(hangup_ends=True)
+    pool, stop = open_pool(options, 1), Stop(hangup_ends=True)
     if not first_session(pool, stop, retry=False):
         return 255
     pipe = Pipe(pool, stop)

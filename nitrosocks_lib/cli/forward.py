@@ -18,7 +18,7 @@ def forward(options: Options) -> int:
     """Forwards until SIGTERM or SIGINT; exit code 0 then."""
     tidy()
     forwards, began = [specs.forward(text) for text in options["-L"]], now()
-    pool = open_pool(options, limits.SESSIONS)
+    pool = open_pool(options, specs.sessions(options["--sessions"]))
     forwarder, stop = Forwarder(pool), Stop()
     bound = [forwarder.listen(each) for each in forwards]
     if not first_session(pool, stop, options["--retry"]):

@@ -22,14 +22,17 @@ from .output import note
 log = logging.getLogger(__name__)
 
 
-def open_pool(options: Options, warm: int) -> Pool:
-    """The pool of the profile that the options name or that lies in the home directory; dials nothing yet."""
+def open_pool(options: Options, sessions: int) -> Pool:
+    """The pool of the profile that the options name or that lies in the home directory; dials nothing yet.
+
+    It has so many sessions at most.
+    """
     path = Path(options["-i"]) if options["-i"] else _default(options)
     profile = profiles.load_profile(path)
     route = Route(options["--tls-verify"], ipv4=not options["-6"], ipv6=not options["-4"])
     dialler = Dialler(profile.credentials, profile.servers, route, specs.window(options["--window"]))
     redial = specs.whole("--redial", options["--redial"], 0, 1, 86_400)
-    return Pool(dialler, warm, float(redial) or None)
+    return Pool(dialler, sessions, float(redial) or None)
 
 
 def _default(options: Options) -> Path:

@@ -91,13 +91,18 @@ def _is_number(text: str) -> bool:
 
 
 def window(text: str | None) -> int:
-    """--window."""
+    """--window, bytes."""
     if text is None:
         return limits.WINDOW
     chosen = size("--window", text)
     if not limits.WINDOW_MIN <= chosen <= limits.WINDOW_MAX:
         raise UsageError(f"--window {text}: out of bounds", "64K to 64M")
     return chosen
+
+
+def sessions(text: str | None) -> int:
+    """--sessions."""
+    return whole("--sessions", text, limits.SESSIONS, 1, limits.SESSIONS_MAX)
 
 
 def whole(option: str, text: str | None, default: int, low: int, high: int) -> int:

@@ -12,7 +12,7 @@ Usage:
   nitrosocks keygen NAME (--server HOST:PORT)... [--permit RULE]... [-o FILE] [--force] [--home DIR] [-v]... [-q]
   nitrosocks serve [--listen ADDR]... [(--cert FILE --key FILE)] [--cipher NAME] [--window SIZE] [--resume SECONDS]
              [--heartbeat SECONDS] [--refresh WHEN] [--drain SECONDS] [--home DIR] [-v]... [-q]
-  nitrosocks forward (-L SPEC)... [-i PROFILE] [-N] [--retry] [--warm N] [--redial SECONDS] [--window SIZE]
+  nitrosocks forward (-L SPEC)... [-i PROFILE] [-N] [--retry] [--sessions N] [--redial SECONDS] [--window SIZE]
              [--tls-verify] [-4 | -6] [--home DIR] [-v]... [-q]
   nitrosocks connect [-i PROFILE] HOST [PORT] [--redial SECONDS] [--window SIZE] [--tls-verify] [-4 | -6]
              [--home DIR] [-v]... [-q]
@@ -40,12 +40,12 @@ Options:
   --cert FILE          a TLS certificate chain of your own, PEM
   --key FILE           its private key, PEM
   --cipher NAME        aes-256-gcm or aes-128-gcm, inside the TLS; else aes-256-gcm
-  --window SIZE        bytes under way in one direction of a session, with K or M; else 4M
+  --window SIZE        bytes of a stream under way before limits grow, with K or M; else 256K
   --resume SECONDS     how long a session waits for its client to reconnect; else 120
   --heartbeat SECONDS  after how much silence the other side is asked whether it lives; else 20
   --refresh WHEN       when session keys are renewed: minutes (30m), bytes (4G), or both (30m,4G)
   --drain SECONDS      how long running streams may go on after SIGTERM; else 30
-  --warm N             idle sessions kept ready; else 1
+  --sessions N         how many sessions carry the streams, at most; else 4
   --redial SECONDS     move to a fresh connection at this age, before a proxy cuts the old one
   --retry              keep trying when the first session cannot be made
   --tls-verify         verify the outer TLS certificate, too; the tunnel does not need it

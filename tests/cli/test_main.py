@@ -142,7 +142,7 @@ def test_words_that_are_not_taken(argv: list[str], told: str, run) -> None:
     [
         ["keygen"], ["keygen", "alice", "--server", "a:1", "--permit", "b:2", "--permit", "c:3", "-o", "-", "--force"],
         ["serve"], ["serve", "--listen", ":1", "--listen", ":2", "--cert", "c", "--key", "k", "-vv"],
-        ["forward", "-L", "1:a:2", "-L", "3:b:4", "-N", "-i", "p", "--retry", "--warm", "3", "-4", "-q"],
+        ["forward", "-L", "1:a:2", "-L", "3:b:4", "-N", "-i", "p", "--retry", "--sessions", "3", "-4", "-q"],
         ["connect", "a:1"], ["connect", "a", "1", "-6"], ["demo"], ["demo", "--keep", "d"],
     ],
     ids=" ".join,

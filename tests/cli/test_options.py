@@ -133,6 +133,16 @@ def test_windows_that_are_none(text: str) -> None:
     assert "--window" in wrong(lambda: specs.window(text))
 
 
+@pytest.mark.parametrize(("text", "most"), [(None, limits.SESSIONS), ("1", 1), ("16", 16)])
+def test_sessions(text: str | None, most: int) -> None:
+    assert specs.sessions(text) == most
+
+
+@pytest.mark.parametrize("text", ["0", "17", "x", "-1", ""])
+def test_sessions_that_are_none(text: str) -> None:
+    assert wrong(lambda: specs.sessions(text)).startswith(f"--sessions {text}: not a number from 1 to 16")
+
+
 @pytest.mark.parametrize(("text", "number"), [(None, 7), ("3", 3), ("10", 10), ("007", 7)])
 def test_whole_numbers(text: str | None, number: int) -> None:
     assert specs.whole("--x", text, 7, 3, 10) == number

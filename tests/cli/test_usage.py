@@ -43,7 +43,7 @@ BAD = [
     ("man", ".TP\n.B \\-\\-retry\n", ""),
     ("man", ".TP\n.B \\-\\-retry\n", ".TP\n.B \\-\\-again\nText.\n.TP\n.B \\-\\-retry\n"),
     ("man", ".TP\n.B \\-\\-retry\n", ".TP\n.B \\-\\-retry\nText.\n.TP\n.B \\-\\-retry\n"),
-    ("man", '.BI \\-\\-warm " N"', '.BI \\-\\-warm " NUMBER"'),
+    ("man", '.BI \\-\\-sessions " N"', '.BI \\-\\-sessions " NUMBER"'),
     ("man", '.BR \\-V ", " \\-\\-version', ".B \\-V"),
     ("bash", " --retry", ""),
     ("bash", " --retry", " --retry --again"),
@@ -141,7 +141,8 @@ def test_a_wrong_line_is_refused(line: str) -> None:
     [
         "serve --cert chain.pem --key key.pem", "serve --listen :1 --listen :2 --home=/tmp/x -vvv -q",
         "keygen alice --server a:1 --server b:2 --permit c:3 --permit d:4 -o - --force",
-        "forward -N -L 1:a:2 -L3:b:4 -i x.profile --warm 0 --retry", "connect host.example 22", "demo --keep /tmp/x",
+        "forward -N -L 1:a:2 -L3:b:4 -i x.profile --sessions 1 --retry", "connect host.example 22",
+        "demo --keep /tmp/x",
     ],
 )  # fmt: skip
 def test_a_right_line_is_taken(line: str) -> None:

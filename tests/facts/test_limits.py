@@ -72,8 +72,8 @@ def test_three_silent_periods() -> None:
         ("ACK_BYTES", "REFRESH_BYTES", "KEY_BYTES"),
         ("ACK_FRAMES", "ACK_FRAMES", "DATA_FRAMES"),
         ("BACKOFF_FIRST", "BACKOFF_FIRST", "BACKOFF_MAX"),
-        ("WARM", "WARM", "WARM_MAX"),
-        ("WARM_MAX", "WARM_MAX", "SESSIONS_PER_CLIENT"),
+        ("SESSIONS", "SESSIONS", "SESSIONS_MAX"),
+        ("SESSIONS_MAX", "SESSIONS_MAX", "SESSIONS_PER_CLIENT"),
     ],
 )
 def test_defaults_lie_within_their_bounds(low: str, value: str, high: str) -> None:

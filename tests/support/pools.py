@@ -15,9 +15,9 @@ from nitrosocks_lib.session.streams import Stream
 class WatchedPool(Pool):
     """`wait` for what `free`, `alive` and `made` shall become."""
 
-    def __init__(self, world: World, warm: int = 0, redial: float | None = None) -> None:
+    def __init__(self, world: World, sessions: int = 1, redial: float | None = None) -> None:
         self.changed = threading.Condition()
-        super().__init__(world.dialler(), warm, redial)
+        super().__init__(world.dialler(), sessions, redial)
         world.callback(self.close, 5.0)
 
     @property

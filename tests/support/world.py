@@ -92,8 +92,10 @@ class World(contextlib.ExitStack):
         via = port or (self.proxy.port if self.proxy else self.port)
         return Dialler(self.credentials(), (("127.0.0.1", via),), Route(), window)
 
-    def pool(self, warm: int = 0, redial: float | None = None, port: int | None = None, window: int = 4 << 20) -> Pool:
-        pool = Pool(self.dialler(port, window), warm, redial)
+    def pool(
+        self, sessions: int = 1, redial: float | None = None, port: int | None = None, window: int = 4 << 20
+    ) -> Pool:
+        pool = Pool(self.dialler(port, window), sessions, redial)
         self.callback(pool.close, 5.0)
         return pool
 

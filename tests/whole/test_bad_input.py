@@ -34,7 +34,7 @@ def test_a_wrong_key(good: Good) -> None:
 def test_a_revoked_client(good: Good) -> None:
     """Its file is removed while it is connected: neither the next stream nor the next session comes about."""
     profile = good.site.profile("revoked", good.server.port)
-    client = good.site.forward(profile, f"0:127.0.0.1:{good.echoing}", words=("--warm", 0))
+    client = good.site.forward(profile, f"0:127.0.0.1:{good.echoing}", words=("--sessions", 1))
     with dial(client.port) as before:
         before.sendall(b"x")
         assert read_exactly(before, 1) == b"x"
@@ -134,8 +134,9 @@ def test_several_profiles(serving: Good, tmp_path: Path) -> None:
 USAGE = [
     [], ["no-such"], ["forward"], ["connect"], ["serve", "--no-such"], ["serve", "--listen"], ["forward", "-L", "x"],
     ["forward", "-L", "1:2"], ["forward", "-L", "99999:a:1"], ["forward", "-L", "1:a:0"], ["forward", "-L", "1::2"],
-    ["forward", "-L", "1:[::1:2"], ["forward", "-L", "0:a:1", "-4", "-6"], ["forward", "-L", "0:a:1", "--warm", "x"],
-    ["forward", "-L", "0:a:1", "--window", "1"], ["connect", "host"], ["connect", "host", "x"], ["connect", ":1"],
+    ["forward", "-L", "1:[::1:2"], ["forward", "-L", "0:a:1", "-4", "-6"],
+    ["forward", "-L", "0:a:1", "--sessions", "x"], ["forward", "-L", "0:a:1", "--window", "1"],
+    ["connect", "host"], ["connect", "host", "x"], ["connect", ":1"],
     ["connect", "a", "0"], ["serve", "--listen", "nowhere"], ["serve", "--listen", ":x"], ["serve", "--drain", "-1"],
     ["serve", "--cipher", "rot13"], ["serve", "--refresh", "x"], ["serve", "--refresh", "0m"],
     ["serve", "--heartbeat", "1"], ["serve", "--resume", "1e3"], ["serve", "--window", "K"], ["keygen", "a"],

@@ -113,7 +113,7 @@ def plain_tls() -> Iterator[int]:
 
 
 def test_the_notice_comes_once_however_many_sessions(site: Site, box: Box, inside: Path, target: Target) -> None:
-    client = site.forward(inside, f"0:127.0.0.1:{target.port}", words=("--warm", 3))
+    client = site.forward(inside, f"0:127.0.0.1:{target.port}", words=("--sessions", 3))
     with dial(client.port) as one, dial(client.port) as two, dial(client.port) as three:
         for sock in (three, one, two):
             assert exchange(sock, LARGE) == LARGE

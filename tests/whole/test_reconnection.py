@@ -152,7 +152,7 @@ def test_the_server_forgets_a_session_that_is_not_resumed(caplog: pytest.LogCapt
 
 def test_a_restarted_server_is_used_again() -> None:
     with World() as world:
-        pool = world.pool(warm=1)
+        pool = world.pool()
         pool.start()
         first = begin(world, pool)
         port = world.port
