@@ -27,11 +27,21 @@ def table(*head: str) -> list[list[str]]:
     return found[1:]
 
 
+def frame_tables() -> list[list[list[str]]]:
+    """The rows of the two tables of section 5: numbered frames, other frames."""
+    numbered, others = [rows[1:] for rows in tables() if rows[0] == ["type", "name", "direction", "payload"]]
+    return [numbered, others]
+
+
 def frame_rows() -> dict[str, list[str]]:
-    """Type, direction and payload by name, of both tables of section 5."""
-    both = [rows[1:] for rows in tables() if rows[0][:2] == ["type", "name"]]
-    assert len(both) == 2
-    return {row[1]: [row[0], *row[2:]] for rows in both for row in rows}
+    """Type, direction and payload by name, of both tables."""
+    return {row[1]: [row[0], *row[2:]] for rows in frame_tables() for row in rows}
+
+
+def head(payload: str) -> str:
+    """The integers of a payload, in their order, as a format of struct."""
+    letters = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q"}
+    return ">" + "".join(letters[integer] for integer in re.findall(r"\bu(?:8|16|32|64)\b", payload))
 
 
 # Sizes
@@ -108,8 +118,7 @@ def test_numbers_are_big_endian() -> None:
 def test_the_types_of_frames() -> None:
     rows = frame_rows()
     assert {name: int(row[0], 16) for name, row in rows.items()} == {frame.name: frame.value for frame in Frame}
-    numbered = {row[1] for row in table("type", "name", "direction", "payload", "consumed")}
-    assert numbered == {frame.name for frame in Frame if frame in wire.NUMBERED}
+    assert {row[1] for row in frame_tables()[0]} == {frame.name for frame in Frame if frame in wire.NUMBERED}
 
 
 @pytest.mark.parametrize("frame", Frame)
@@ -128,14 +137,45 @@ def test_who_sends_a_frame(frame: Frame) -> None:
         (Frame.PONG, wire.HASH, "32 bytes"),
         (Frame.DISCONNECT_ACK, wire.SECRET, "R2, 32 random bytes"),
         (Frame.DISCONNECT_DONE, wire.HASH, "SHA-256(R2), 32 bytes"),
-        (Frame.ACK, U64.size * 8, "u64 consumed"),
-        (Frame.GOAWAY, U32.size * 8, "u32 seconds"),
-        (Frame.OPEN, U16.size * 8, "u16 port"),
+        (Frame.PING, wire.PING_MIN, "8 to"),
+        (Frame.PING, wire.PING_MAX, "32 random bytes"),
     ],
 )
-def test_the_payload_of_a_frame(frame: Frame, size: int, stated: str) -> None:
+def test_the_size_of_a_payload(frame: Frame, size: int, stated: str) -> None:
     assert stated in frame_rows()[frame.name][2]
     assert str(size) in stated.replace("65 532", "65532")
+
+
+@pytest.mark.parametrize(
+    ("frame", "struct"),
+    [
+        (Frame.OPEN, wire.OPEN_HEAD.format),
+        (Frame.OPENED, wire.OPENED_HEAD.format),
+        (Frame.REFUSED, wire.REASON_HEAD.format),
+        (Frame.DATA, wire.STREAM.format),
+        (Frame.END, wire.STREAM.format),
+        (Frame.RESET, wire.REASON_HEAD.format),
+        (Frame.LISTEN, wire.OPEN_HEAD.format),
+        (Frame.LISTENING, wire.LISTENING_HEAD.format),
+        (Frame.ACCEPTED, wire.ACCEPTED_HEAD.format),
+        (Frame.UNLISTEN, wire.STREAM.format),
+        (Frame.ACK, wire.ACK_RECEIVED.format + wire.ACK_LIMIT.format.removeprefix(">")),
+        (Frame.GOAWAY, U32.format),
+    ],
+)
+def test_the_head_of_a_payload(frame: Frame, struct: str) -> None:
+    assert head(frame_rows()[frame.name][2]) == struct
+
+
+def test_a_listening_that_failed_has_the_head_of_a_reason() -> None:
+    success, failure = frame_rows()["LISTENING"][2].split("; or ")
+    assert head(success) == wire.LISTENING_HEAD.format and failure == "a SOCKS5 reply code ‖ text"
+    assert wire.LISTENING_HEAD.format.startswith(wire.REASON_HEAD.format)
+
+
+def test_a_full_payload_fits_one_frame() -> None:
+    assert 1 + wire.STREAM.size + wire.DATA_MAX == wire.PLAIN_MAX
+    assert "1 ≤ L ≤ 65 537  (type and 64 KiB)" in PAGE and wire.PLAIN_MAX == 1 + 64 * 1024
 
 
 def test_the_reasons() -> None:
@@ -158,7 +198,7 @@ def test_the_refusals() -> None:
 
 
 def test_the_kinds_of_targets() -> None:
-    assert frame_rows()["OPEN"][2].startswith("u8 kind (1 tcp, 2 unix, 3 udp)")
+    assert "u8 kind (1 tcp, 2 unix, 3 udp)" in frame_rows()["OPEN"][2]
     assert [(kind.value, kind.name.lower()) for kind in Kind] == [(1, "tcp"), (2, "unix"), (3, "udp")]
 
 
