@@ -8,33 +8,47 @@ from typing import Any
 
 from nitrosocks_lib.client.tunnel import ClientTunnel
 from nitrosocks_lib.crypto.identity import ClientKey, ClientPublic, KemPublic, ServerKey
-from nitrosocks_lib.facts.wire import EncryptType
+from nitrosocks_lib.facts import limits
+from nitrosocks_lib.facts.wire import EncryptType, Frame
+from nitrosocks_lib.net.wake import Waiter
 from nitrosocks_lib.protocol.greet import Credentials, Greeted
 from nitrosocks_lib.protocol.handshake import Keys, Terms, draw_ephemeral
 from nitrosocks_lib.protocol.permit import Client, Rules
 from nitrosocks_lib.protocol.welcome import Authorised, Welcomed
+from nitrosocks_lib.server.dials import Dials, Reach
 from nitrosocks_lib.server.tunnel import RefreshPolicy, ServerTunnel
+from nitrosocks_lib.session.tunnel import Tunnel
 
-WINDOW = 1 << 20
 SERVER, CLIENT = ServerKey(bytes([1]) * 32), ClientKey(bytes([2]) * 32)
 
 
 class Roles:
     """`client` and `server`, with the same keys; `known` is what the server finds when it looks the client up."""
 
-    def __init__(self, policy: RefreshPolicy | None = None, idle: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        policy: RefreshPolicy | None = None,
+        changed: Callable[[], None] = lambda: None,
+        window: int = limits.WINDOW,
+    ) -> None:
+        """`window` is what streams of both sides begin with."""
         keys, ephemeral = Keys(os.urandom(32), os.urandom(32), 0), draw_ephemeral(os.urandom)
-        terms = Terms(EncryptType.AES_256_GCM, os.urandom(16), os.urandom(32), WINDOW, 60, 60)
+        terms = Terms(EncryptType.AES_256_GCM, os.urandom(16), os.urandom(32), window, 60, 60)
         token = os.urandom(32)
         authorised = Authorised("alice", ClientPublic(CLIENT.public), token)
-        self.known: Client | None = Client("alice", authorised, Rules.parse(["127.0.0.1:*"]))
-        welcomed = Welcomed(authorised, keys, terms, KemPublic(ephemeral.public), WINDOW)
-        self.server = ServerTunnel(SERVER, welcomed, lambda: self.known, policy or RefreshPolicy())
+        self.known: Client | None = Client("alice", authorised, Rules.parse(["127.0.0.1:*", "/*"]))
+        welcomed = Welcomed(authorised, keys, terms, KemPublic(ephemeral.public), window)
+
+        def dials(waiter: Waiter) -> Dials:
+            return Dials("alice", lambda: self.known, Reach(), waiter)
+
+        self.server = ServerTunnel(SERVER, welcomed, dials, policy or RefreshPolicy())
         greeted: dict[str, Any] = {"keys": keys, "terms": terms, "ephemeral": ephemeral}
         rest = {name: None for name in Greeted.__dataclass_fields__ if name not in greeted}
-        self.client = ClientTunnel(Credentials(SERVER.public, CLIENT, token), Greeted(**greeted, **rest), WINDOW, idle)
+        who = Credentials(SERVER.public, CLIENT, token)
+        self.client = ClientTunnel(who, Greeted(**greeted, **rest), window, changed)
         for tunnel in self.both():
-            tunnel.inbound.opener = tunnel.opener(tunnel.keys)
+            tunnel.inbound.opener = tunnel.opener(tunnel.state.keys)
 
     def both(self) -> tuple[ClientTunnel, ServerTunnel]:
         return self.client, self.server
@@ -42,3 +56,9 @@ class Roles:
     def close(self) -> None:
         for tunnel in self.both():
             tunnel.dispose("over")
+
+
+def receive(tunnel: Tunnel, frame: Frame, payload: bytes = b"") -> None:
+    """As if this frame had come, DATA excepted; raises what its handler raises."""
+    plain = bytes([frame]) + payload
+    tunnel.inbound._on_frame(memoryview(plain), len(plain))

@@ -19,14 +19,16 @@ from nitrosocks_lib.client.dialler import Dialler
 from nitrosocks_lib.client.pool import Pool
 from nitrosocks_lib.crypto import certificate
 from nitrosocks_lib.crypto.identity import ClientKey, ClientPublic, ServerKey
+from nitrosocks_lib.facts import limits
 from nitrosocks_lib.net.connect import Route, server_context
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.protocol.greet import Credentials
 from nitrosocks_lib.protocol.permit import Client, Rules
 from nitrosocks_lib.protocol.welcome import Authorised
 from nitrosocks_lib.server.connection import Settings
+from nitrosocks_lib.server.registry import Entry, Registry
 from nitrosocks_lib.server.server import Server
-from nitrosocks_lib.session.streams import Stream
+from nitrosocks_lib.session.streams import Ending, Stream
 
 BOUND = 60.0  # seconds until a wait is given up
 SERVER_KEY = ServerKey(bytes(range(32)))
@@ -82,18 +84,26 @@ class World(contextlib.ExitStack):
         self.callback(self.server.stop)
 
     @property
-    def registry(self) -> Any:
+    def registry(self) -> Registry:
         return self.server.reception.registry
+
+    @property
+    def entry(self) -> Entry:
+        """The server's only session."""
+        (entry,) = self.registry.all()
+        return entry
 
     def credentials(self) -> Credentials:
         return Credentials(SERVER_KEY.public, self.key, self.token)
 
-    def dialler(self, port: int | None = None, window: int = 4 << 20) -> Dialler:
+    def dialler(self, port: int | None = None, window: int = limits.WINDOW) -> Dialler:
         via = port or (self.proxy.port if self.proxy else self.port)
         return Dialler(self.credentials(), (("127.0.0.1", via),), Route(), window)
 
-    def pool(self, warm: int = 0, redial: float | None = None, port: int | None = None, window: int = 4 << 20) -> Pool:
-        pool = Pool(self.dialler(port, window), warm, redial)
+    def pool(
+        self, sessions: int = 1, redial: float | None = None, port: int | None = None, window: int = limits.WINDOW
+    ) -> Pool:
+        pool = Pool(self.dialler(port, window), sessions, redial)
         self.callback(pool.close, 5.0)
         return pool
 
@@ -143,6 +153,11 @@ class Opened:
         assert self.over.wait(BOUND), "the stream did not end"
         assert self.stream is not None
         return self.stream
+
+    @property
+    def clean(self) -> bool:
+        """Waits for the end of the stream, and tells whether it was END in both directions."""
+        return self.end().ending is Ending.CLEAN
 
     def ask(self, data: bytes) -> bytes:
         """Sends all, ends this direction, and reads to the end; closes."""
