@@ -4,6 +4,11 @@ import os
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A loaded machine is no fault.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 EXCUSE = "network namespaces"
 

@@ -44,8 +44,9 @@ def _text(payload: bytes, what: str, most: int) -> str:
         raise Violation(f"{what} is not UTF-8") from None
 
 
-def _clip(text: str) -> bytes:
-    return text.encode(errors="replace")[: limits.TEXT_MAX].decode(errors="ignore").encode()
+def _clip(text: str, most: int = limits.TEXT_MAX) -> bytes:
+    """As many letters as `most` bytes hold: half of one would not parse."""
+    return text.encode(errors="replace")[:most].decode(errors="ignore").encode()
 
 
 def number_of(payload: bytes, frame: Frame) -> tuple[int, bytes]:
@@ -79,7 +80,7 @@ def parse_target(payload: bytes, frame: Frame) -> tuple[int, Target]:
 
 def address(frame: Frame, number: int, at: Address) -> bytes:
     """OPENED."""
-    return bytes([frame]) + STREAM.pack(number) + U16.pack(at.port) + at.host.encode()[: limits.NAME_MAX]
+    return bytes([frame]) + STREAM.pack(number) + U16.pack(at.port) + _clip(at.host, limits.NAME_MAX)
 
 
 def parse_address(payload: bytes, frame: Frame) -> tuple[int, Address]:

@@ -44,6 +44,23 @@ def number(stated: str) -> float:
         ("REFRESH_MAX", "The interval is {60 min} at most"),
         ("REFRESH_ANSWER", "a server without REFRESHED {60} s after REFRESH"),
         ("REFRESH_ANSWER", "a client without SWITCH {60} s after REFRESHED"),
+        ("WINDOW", "as its limit (default {256 KiB})"),
+        ("WINDOW_GROWN", "It doubles, up to {16 MiB},"),
+        ("PROMISES", "stay within a budget (default {64 MiB})"),
+        ("STREAMS", "Streams and listeners of a session: by default {1,024}"),
+        ("SESSIONS_PER_CLIENT", "Sessions of one client: {64}."),
+        ("KEPT_BYTES", "by default {16 MiB} and 65,536 frames a session"),
+        ("KEPT_FRAMES", "by default 16 MiB and {65,536} frames a session"),
+        ("LINGER", "until the local socket makes no progress for {60} s"),
+        ("NAME_MAX", "a host has at most {255} bytes"),
+        ("NAME_MAX", "an address in an answer at most {255}"),
+        ("PATH_MAX", "a path at most {107},"),
+        ("TEXT_MAX", "a text for people at most {1,024},"),
+        ("PACE_LEAST", "in the last 100 ms, but {1 KiB} at least"),
+        ("FRAME_TIME", "as long as no single frame takes longer than {120} s"),
+        ("DOUBT_LEAST", "D = max({1} s, 4 ×"),
+        ("DOUBT_MOST", "to its acknowledgement), and {120} s at most"),
+        ("ACK_BYTES", "at the latest after {1 MiB}"),
         ("ACK_FRAMES", "or {64} numbered frames"),
         ("ACK_DELAY", "numbered frames, and within {100 ms}"),
         ("HEARTBEAT_JITTER", "`heartbeat` seconds ({± 30 %})"),
@@ -70,10 +87,16 @@ def test_three_silent_periods() -> None:
         ("REFRESH", "REFRESH_MAX", "KEY_AGE"),  # a key is refreshed long before it is too old or worn out
         ("ACK_FRAMES", "REFRESH_FRAMES", "KEY_FRAMES"),
         ("ACK_BYTES", "REFRESH_BYTES", "KEY_BYTES"),
-        ("ACK_FRAMES", "ACK_FRAMES", "DATA_FRAMES"),
+        ("WINDOW", "WINDOW_GROWN", "WINDOW_MAX"),
+        ("WINDOW_GROWN", "PROMISES", "HELD"),
+        ("ACK_BYTES", "KEPT_BYTES", "HELD"),  # ACKs come long before a sender stops for what it keeps
+        ("ACK_FRAMES", "KEPT_FRAMES", "KEY_FRAMES"),
+        ("WINDOW_GROWN", "KEPT_BYTES", "KEPT_BYTES"),  # a window may be used up before the first ACK
+        ("PACE_LEAST", "PACE_FIRST", "PACE_MOST"),
+        ("DOUBT_LEAST", "HEARTBEAT", "DOUBT_MOST"),  # a client is much quicker than a heartbeat
+        ("STREAMS_EACH", "STREAMS_EACH", "STREAMS"),
         ("BACKOFF_FIRST", "BACKOFF_FIRST", "BACKOFF_MAX"),
-        ("SESSIONS", "SESSIONS", "SESSIONS_MAX"),
-        ("SESSIONS_MAX", "SESSIONS_MAX", "SESSIONS_PER_CLIENT"),
+        ("SESSIONS", "SESSIONS_MAX", "SESSIONS_PER_CLIENT"),
     ],
 )
 def test_defaults_lie_within_their_bounds(low: str, value: str, high: str) -> None:
@@ -83,8 +106,13 @@ def test_defaults_lie_within_their_bounds(low: str, value: str, high: str) -> No
 def test_a_full_data_frame_fills_tls_records_to_the_byte() -> None:
     record = 16_384
     assert limits.DATA_SIZE <= wire.DATA_MAX < limits.WINDOW_MIN
-    assert (limits.DATA_SIZE + 1 + wire.FRAME_OVERHEAD) % record == 0
+    assert (limits.DATA_SIZE + wire.DATA_HEAD + wire.FRAME_OVERHEAD) % record == 0
     assert record == limits.FIRST_READ and limits.SLOT == wire.PLAIN_MAX
+
+
+def test_an_ack_with_all_its_limits_fits_a_frame() -> None:
+    assert 1 + wire.ACK_RECEIVED.size + limits.ACK_ROWS * wire.ACK_LIMIT.size <= wire.PLAIN_MAX
+    assert limits.ACK_ROWS >= limits.STREAMS
 
 
 def test_three_silent_periods_stay_below_what_proxies_cut() -> None:
@@ -96,5 +124,15 @@ def test_a_session_outlives_the_silence_that_reveals_its_loss() -> None:
     assert limits.RESUME > limits.HEARTBEAT * limits.SILENT_PERIODS * (1 + limits.HEARTBEAT_JITTER)
 
 
-def test_one_client_cannot_take_the_whole_budget_at_once() -> None:
-    assert limits.BUDGET_SHARE > 1 and 2 * limits.WINDOW < limits.BUDGET // limits.BUDGET_SHARE
+def test_the_largest_frame_gets_through_the_slowest_line_in_time() -> None:
+    """Protocol 5, Liveness: down to 4.4 kbit/s no frame is cut for ever."""
+    assert wire.FRAME_MAX * 8 / limits.FRAME_TIME < 4_400
+
+
+def test_a_doubt_waits_longer_than_an_ack() -> None:
+    """Else each frame on a quiet line would make a doubt."""
+    assert limits.DOUBT_LEAST > limits.ACK_DELAY + limits.ROUND_TRIP
+
+
+def test_a_release_is_over_before_whoever_waits_for_it_gives_up() -> None:
+    assert limits.FAREWELL < limits.RELEASE < limits.DRAIN

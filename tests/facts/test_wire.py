@@ -173,6 +173,11 @@ def test_a_listening_that_failed_has_the_head_of_a_reason() -> None:
     assert wire.LISTENING_HEAD.format.startswith(wire.REASON_HEAD.format)
 
 
+def test_the_head_of_data_is_that_of_the_page_behind_the_type() -> None:
+    assert wire.DATA_HEADER.pack(Frame.DATA, 7) == bytes([Frame.DATA]) + wire.STREAM.pack(7)
+    assert wire.DATA_HEADER.size == wire.DATA_HEAD
+
+
 def test_a_full_payload_fits_one_frame() -> None:
     assert 1 + wire.STREAM.size + wire.DATA_MAX == wire.PLAIN_MAX
     assert "1 ≤ L ≤ 65 537  (type and 64 KiB)" in PAGE and wire.PLAIN_MAX == 1 + 64 * 1024
