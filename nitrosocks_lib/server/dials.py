@@ -98,7 +98,9 @@ class Dials:
         """
         while self._posted:
             self._looked_up(self._posted.popleft(), now)
-        if self._next is not None and now >= self._next:
+        if not self._dials:
+            self._next = None
+        elif self._next is not None and now >= self._next:
             for number in [dial.number for dial in self._dials.values() if now >= self._time_of(dial)]:
                 self.fired(number, now)
             self._next = min(map(self._time_of, self._dials.values()), default=None)

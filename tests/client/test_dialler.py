@@ -240,7 +240,7 @@ def test_a_clock_that_is_off_is_told_once(
 def test_a_name_is_asked_for_in_its_family(monkeypatch: pytest.MonkeyPatch) -> None:
     families: list[int] = []
 
-    def getaddrinfo(host: str, port: int, family: int, kind: int):
+    def getaddrinfo(host: str, port: int, family: int, *_: object):
         families.append(family)
         raise socket.gaierror(-2, "Name or service not known")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import ssl
@@ -15,7 +16,7 @@ from links import BOUND, TLS, Pairs, Threads
 from loopback import pem, reset, unused_port
 
 from nitrosocks_lib.facts.errors import ConfigurationError, NetworkError
-from nitrosocks_lib.net.connect import Route, accept, client_context, dial, server_context, tune
+from nitrosocks_lib.net.connect import Route, accept, client_context, dial, server_context
 from nitrosocks_lib.net.timers import now
 
 ADDRESS = socket.AF_INET, socket.SOCK_STREAM, 6, ""
@@ -50,6 +51,15 @@ def test_all_addresses_are_tried_in_their_order(monkeypatch: pytest.MonkeyPatch)
         names(monkeypatch, ("127.0.0.2", unused_port()), ("127.0.0.1", unused_port()), ("127.0.0.1", pairs.port))
         _, far = pairs.run(lambda: call(1).close(), pairs.accept)
         far.close()
+
+
+def test_there_is_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "eventfd", none, raising=False)
+    with pytest.raises(NetworkError, match=r"cannot reach localhost:1 \(Too many open files\)"):
+        call(1)
 
 
 def test_the_reason_of_every_address_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,15 +204,6 @@ def test_contexts_take_tls_1_2_and_later() -> None:
         assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert client_context(True).verify_mode == ssl.CERT_REQUIRED and client_context(True).check_hostname
     assert client_context(False).verify_mode == ssl.CERT_NONE
-
-
-def test_tune() -> None:
-    near, far = socket.socketpair()
-    with near, far, socket.socket() as tcp:
-        tune(near)  # knows no such options
-        tune(tcp)
-        assert tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        assert tcp.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) and os.name == "posix"
 
 
 def test_which_of_certificate_and_key_is_bad(tmp_path: Path) -> None:
