@@ -73,7 +73,7 @@ def _main(argv: list[str]) -> int:
         return _say(f"this build of the Python package 'cryptography' lacks {missing}", hint)
     if usage_errors.wants_help(argv):
         return _run(lambda: tell(USAGE))
-    words = [_named(word) if word in ("-4", "-6") else word for word in argv]
+    words = [_named(word) if word in ("-4", "-6") else word for word in _accepted(argv)]
     try:
         options: Options = docopt(_named(USAGE), words, default_help=False)
     except DocoptExit:
@@ -113,6 +113,14 @@ def exit_code(error: NitroSocksError) -> int:
     if isinstance(error, errors.Refused):
         return 76 if error.reason is Refusal.NO_COMMON else 69
     return next((code for kind, code in _CODES if isinstance(error, kind)), EXIT_FAULT)
+
+
+def _accepted(argv: list[str]) -> list[str]:
+    """Without `forward --warm N`, which scripts may still have: sessions are made ahead of need anyway."""
+    if argv[:1] == ["forward"] and "--warm" in argv[:-1]:
+        at = argv.index("--warm")
+        return argv[:at] + argv[at + 2 :]
+    return argv
 
 
 def _named(text: str) -> str:
