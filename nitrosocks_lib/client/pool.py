@@ -29,6 +29,7 @@ class Pool:
         self._dialler, self._most, self._redial = dialler, sessions, redial
         self._lock = threading.Lock()
         self._alive: list[ClientSession] = []
+        self._leaving: set[ClientSession] = set()  # about to be over: nothing is opened on them
         self._waiting: deque[Stream] = deque()  # for the session that is being made
         self._making = 0
         self._made = 0
@@ -215,16 +216,17 @@ class Pool:
         if session.tunnel.load == 0 and (self._closed or session.tunnel.draining):
             session.release()
 
-    def worth_resuming(self, session: ClientSession) -> bool:
-        """As in session.Owner: one with streams is, and so is the last one, for the next stream."""
+    def withdraw(self, session: ClientSession) -> None:
+        """As in session.Owner."""
         with self._lock:
-            return not self._closed and (session.tunnel.load > 0 or len(self._alive) == 1)
+            self._alive.remove(session)
+            self._leaving.add(session)
+            self._moved.pop(session, None)
 
     def gone(self, session: ClientSession, moved: list[Stream]) -> None:
         """As in session.Owner."""
         with self._lock:
-            self._alive.remove(session)
-            self._moved.pop(session, None)
+            self._leaving.discard(session)
             self._empty.notify_all()
         for stream in moved:
             self.carry(stream)
@@ -276,8 +278,8 @@ class Pool:
     def _wait_empty(self, seconds: float) -> list[ClientSession]:
         """Waits until no session is left; returns those that are all the same."""
         with self._lock:
-            self._empty.wait_for(lambda: not self._alive, seconds)
-            return list(self._alive)
+            self._empty.wait_for(lambda: not (self._alive or self._leaving), seconds)
+            return [*self._alive, *self._leaving]
 
 
 def _spawn(body: Callable[..., None], *arguments: object) -> None:

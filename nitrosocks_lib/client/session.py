@@ -35,8 +35,8 @@ class Owner(Protocol):
     def changed(self, session: ClientSession) -> None:
         """A stream is over, or the server drains."""
 
-    def worth_resuming(self, session: ClientSession) -> bool:
-        """The session lost its connection: whether it is to reconnect."""
+    def withdraw(self, session: ClientSession) -> None:
+        """The session is about to be over: when this returned, nothing more is opened on it."""
 
     def gone(self, session: ClientSession, moved: list[Stream]) -> None:
         """The session is over; `moved` are streams that another one may carry."""
@@ -154,7 +154,7 @@ class ClientSession:
         """Gives everything back; streams of which nothing was carried go to another session."""
         self._roam.close()
         tunnel, moved = self.tunnel, []
-        tunnel.state.releasing = tunnel.state.releasing or now()  # nobody opens anything here any more
+        self._owner.withdraw(self)
         with suppress(IndexError):
             while True:
                 moved.append(tunnel.outbox.opening.popleft())
@@ -182,8 +182,10 @@ class ClientSession:
                 over = self._is_over(error)
         elif prepared is not None:
             prepared.close()
-        if over or not self._owner.worth_resuming(self):
+        if over:
             return None
+        if self.tunnel.load == 0:  # it is kept for the next stream, and nobody misses it
+            return self._reconnect(until)
         link = None
         self._owner.outage.begins(state.reason)
         try:
