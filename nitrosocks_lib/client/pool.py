@@ -213,7 +213,7 @@ class Pool:
 
     def changed(self, session: ClientSession) -> None:
         """As in session.Owner."""
-        if session.tunnel.load == 0 and (self._closed or session.tunnel.draining):
+        if session.tunnel.load == 0 and (self._closed or session.spent):
             session.release()
 
     def withdraw(self, session: ClientSession) -> None:

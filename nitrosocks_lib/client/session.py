@@ -68,11 +68,15 @@ class ClientSession:
     # -- for the pool --------------------------------------------------------------------------------------------------
 
     @property
+    def spent(self) -> bool:
+        """Whether it is never to carry a new stream again: the server drains, or the numbers are used up."""
+        return self.tunnel.draining or self.tunnel.state.streams.ours.used_up
+
+    @property
     def usable(self) -> bool:
         """Whether it may carry a new stream."""
-        tunnel = self.tunnel
-        full = tunnel.load >= limits.STREAMS
-        return not (tunnel.draining or tunnel.state.releasing or self._given_up or full)
+        full = self.tunnel.load >= limits.STREAMS
+        return not (self.spent or self.tunnel.state.releasing or self._given_up or full)
 
     def owes_answer(self, target: Target) -> bool:
         """Whether an OPEN to this target is unanswered: the next to it goes the same way, to arrive behind it."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Final
 
+from ..facts import limits
 from ..facts.errors import Violation
 from ..facts.wire import Frame
 
+_LAST: Final = (1 << 32) - 1  # numbers are u32
 _BOTH: Final = {
     *(Frame.OPENED, Frame.REFUSED, Frame.DATA, Frame.END, Frame.RESET, Frame.UNLISTEN),
     *(Frame.ACK, Frame.PING, Frame.PONG, Frame.PAD, Frame.ABORT),
@@ -57,6 +59,11 @@ class Numbers:
     def __init__(self, first: int, step: int) -> None:
         self._step = step
         self.last = first - step
+
+    @property
+    def used_up(self) -> bool:
+        """Whether too few are left for all streams of a session that may wait for one (protocol 10.20)."""
+        return self.last > _LAST - limits.STREAMS * self._step
 
     def take(self) -> int:
         """This side's next number."""
