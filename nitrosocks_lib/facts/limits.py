@@ -61,7 +61,7 @@ LINGER: Final = 60.0  # what a stream that is over still has to deliver makes no
 LINGER_MOST: Final = 3600.0  # and what makes progress is delivered for so long behind the end of its session
 
 # Fairness (protocol 5): on a slow line frames are small, and little waits unsent in the kernel.
-PACE_FIRST: Final = 16 * 1024  # before anything was measured; TCP begins with as much
+PACE_FIRST: Final = 8 * 1024  # before anything was measured
 PACE_LEAST: Final = 1024
 PACE_MOST: Final = 64 << 20  # more is no bound: nothing is so long unsent
 

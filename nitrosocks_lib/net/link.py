@@ -10,6 +10,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import struct
 import sys
 import threading
 from collections.abc import Callable
@@ -25,7 +26,8 @@ from .wake import wait
 
 _LINUX = sys.platform == "linux"
 _RECORD = 16_384  # bytes of the largest TLS record
-_SIOCOUTQNSD = 0x894B  # Linux: bytes that the kernel has not sent yet
+_INFO = struct.Struct("144xII")  # Linux, struct tcp_info: tcpi_notsent_bytes, tcpi_min_rtt in microseconds
+_SECOND = 1_000_000
 _SIOCOUTQ = 0x5411  # Linux: bytes that the other side's kernel has not acknowledged
 
 
@@ -89,21 +91,25 @@ class Link:
             raise _broken(error) from None
         return sent
 
-    def unsent(self) -> int:
-        """Bytes that wait in the kernel and were not sent once; 0 where the system does not tell."""
-        return self._queued(_SIOCOUTQNSD)
-
     def unacknowledged(self) -> int:
-        """Bytes that the kernel next on the way has not acknowledged; 0 where the system does not tell."""
-        return self._queued(_SIOCOUTQ)
-
-    def _queued(self, request: int) -> int:
+        """Bytes that the next kernel on the way has not acknowledged; 0 where the system does not tell."""
         if not _LINUX:
             return 0
         try:
-            return int.from_bytes(ioctl(self.fd, request, bytes(4)), sys.byteorder)
+            return int.from_bytes(ioctl(self.fd, _SIOCOUTQ, bytes(4)), sys.byteorder)
         except OSError:  # it is closed
             return 0
+
+    def queued(self) -> tuple[int, int, float]:
+        """Bytes not sent, bytes not acknowledged, and the shortest round trip in seconds; 0 where nothing tells."""
+        if not _LINUX:
+            return 0, 0, 0.0
+        try:
+            info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
+            unsent, round_trip = _INFO.unpack(info)
+        except (OSError, struct.error):  # it is closed, or the kernel is older than Linux 4.6
+            return 0, 0, 0.0
+        return unsent, self.unacknowledged(), min(round_trip, _SECOND) / _SECOND
 
     def remote(self) -> str:
         """The numeric address that this connection leads to, or nothing."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..facts import limits
 from ..facts.errors import Violation
 from ..facts.wire import Abort
+
+_TWO: Final = 2.5  # round trips, and the time that both ends take for each
 
 
 class Promises:
@@ -40,12 +44,13 @@ class Credit:
     def take(self, size: int, now: float, round_trip: float) -> bool:
         """The local socket took `size` bytes; True when `given` is raised and to be stated.
 
-        Half of the window used in one round trip means that the whole is used in two: then the window doubles.
+        Who uses the whole window in two round trips waits for it: then it doubles.
         """
         self.taken += size
         if 2 * (self.given - self.taken) > self.window:
             return False
-        if now - self._raised_at <= round_trip:
+        used = self.taken + self.window - self.given
+        if (now - self._raised_at) * self.window <= _TWO * round_trip * used:
             self._grow()
         self._raised_at = now
         self.given = self.taken + self.window

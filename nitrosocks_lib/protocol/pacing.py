@@ -6,43 +6,57 @@ the line takes it.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..facts import limits
 
 _SPAN: Final = 0.1
 
 
+class Queued(NamedTuple):
+    """What a kernel tells of a connection: bytes and seconds."""
+
+    unsent: int  # not sent once
+    unacknowledged: int  # these, and what the next kernel on the way has not acknowledged
+    round_trip: float  # the shortest to that kernel
+
+
 class Pace:
     """Owned by outbound, one for each connection. Bytes and seconds."""
 
-    __slots__ = ("_gone", "_looked_at", "_since", "_unsent", "allowed")
+    __slots__ = ("_bound", "_gone", "_looked_at", "_queued", "_since", "allowed")
 
     def __init__(self, now: float) -> None:
         self._since = now
         self._gone = 0
-        self._looked_at = self._unsent = 0  # bytes written at the last look, and what waited then
+        self._looked_at = self._queued = 0  # bytes written at the last look, and what was not acknowledged then
+        self._bound = False  # there was a wait since `_since`
         self.allowed = limits.PACE_FIRST
 
     def free(self, written: int) -> bool:
         """Whether so little was written since the last look that the next may go out without another one."""
-        return 2 * (self._unsent + written - self._looked_at) <= self.allowed
+        return 2 * (self._queued + written - self._looked_at) <= self.allowed
 
-    def look(self, written: int, unsent: int, now: float) -> float:
-        """Of `written` bytes in all `unsent` wait in the kernel; returns how many seconds to wait before the next.
+    def look(self, written: int, queued: Queued, now: float) -> float:
+        """Of `written` bytes in all so many are queued; returns how many seconds to wait before the next.
 
-        What left is measured over 100 ms. It lowers `allowed` only while the line was the bound: an idle line moves
-        little, too. Half of `allowed` may wait unsent, so that the line does not run dry meanwhile.
+        What left is measured over 100 ms. It lowers `allowed` only where the line was the bound: an idle line moves
+        little, too. Half of `allowed` may wait unsent, so that the line does not run dry meanwhile. What is under way
+        is bounded by what the line moves in a round trip and 100 ms, for more would queue at its slowest place.
         """
-        self._looked_at, self._unsent = written, unsent
-        moved, span = written - unsent - self._gone, now - self._since
+        self._looked_at, self._queued = written, queued.unacknowledged
+        gone = written - queued.unacknowledged
+        moved, span = gone - self._gone, now - self._since
         if moved > self.allowed:
             self.allowed = min(moved, limits.PACE_MOST)
         if span >= _SPAN:
-            if unsent:
+            if self._bound:
                 rate = int(moved * _SPAN / span)
                 self.allowed = max(limits.PACE_LEAST, self.allowed // 2, min(rate, limits.PACE_MOST))
-            self._since, self._gone = now, written - unsent
-        if 2 * unsent <= self.allowed:
+            self._since, self._gone, self._bound = now, gone, False
+        most = self.allowed * (1 + queued.round_trip / _SPAN)
+        excess = max(queued.unsent - self.allowed / 2, queued.unacknowledged - most)
+        if excess <= 0:
             return 0.0
-        return _SPAN * (unsent - self.allowed // 2) / self.allowed
+        self._bound = True
+        return min(_SPAN, _SPAN * excess / self.allowed)

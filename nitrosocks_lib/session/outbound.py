@@ -13,7 +13,7 @@ from ..facts.wire import Abort
 from ..net.buffers import FRAMES, SLOTS
 from ..net.link import Link
 from ..net.timers import now
-from ..protocol.pacing import Pace
+from ..protocol.pacing import Pace, Queued
 from ..protocol.resend import ResendQueue
 from .control import CONTROL_MAX, Control
 from .reading import Reading
@@ -176,7 +176,7 @@ class Outbound:
             self._reading.look(0)
         written = self.written - self._written_before
         if not self._pace.free(written):
-            self._pause = self._pace.look(written, self._link.unsent(), now())
+            self._pause = self._pace.look(written, Queued(*self._link.queued()), now())
             if self._pause:
                 return end
         most = min(limits.DATA_SIZE, max(limits.PACE_LEAST, self._pace.allowed // 2) - _ROUND)
