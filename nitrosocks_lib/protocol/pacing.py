@@ -31,18 +31,19 @@ class Pace:
     def look(self, written: int, unsent: int, now: float) -> float:
         """Of `written` bytes in all `unsent` wait in the kernel; returns how many seconds to wait before the next.
 
-        What left is measured over 100 ms. It lowers `allowed` only while the line was the bound: an idle line moves
-        little, too. Half of `allowed` may wait unsent, so that the line does not run dry meanwhile.
+        What left in 100 ms raises `allowed` at once, and lowers it, by half at most, only where the line was the
+        bound: an idle one moves little, too. Half of it may wait unsent, so that the line does not run dry meanwhile.
+        What waits may be much more than the line takes now, and soon be gone all the same: so 100 ms are the longest.
         """
         self._looked_at, self._unsent = written, unsent
         moved, span = written - unsent - self._gone, now - self._since
-        if moved > self.allowed:
-            self.allowed = min(moved, limits.PACE_MOST)
+        rate = min(int(moved * _SPAN / max(span, _SPAN)), limits.PACE_MOST)
+        if rate > self.allowed:
+            self.allowed = rate
+        elif span >= _SPAN and unsent:
+            self.allowed = max(limits.PACE_LEAST, self.allowed // 2, rate)
         if span >= _SPAN:
-            if unsent:
-                rate = int(moved * _SPAN / span)
-                self.allowed = max(limits.PACE_LEAST, self.allowed // 2, min(rate, limits.PACE_MOST))
             self._since, self._gone = now, written - unsent
         if 2 * unsent <= self.allowed:
             return 0.0
-        return _SPAN * (unsent - self.allowed // 2) / self.allowed
+        return min(_SPAN, _SPAN * (unsent - self.allowed // 2) / self.allowed)
