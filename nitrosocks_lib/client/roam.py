@@ -58,22 +58,22 @@ class Roam:
         """outbound: a numbered frame is out, and before it nothing was unanswered."""
         if not self._armed:
             self._armed = True
-            TIMERS.after(self._state.doubt.patience, self._look)
+            TIMERS.after(self._state.doubt.patience(now()), self._look)
 
     def _look(self, at: float) -> float | None:
         """A timer: is the connection silent for too long?"""
         state = self._state
         self._look_at_progress(at)
-        due = state.doubt.due(state.last_heard)
+        due = state.doubt.due(state.last_heard, at)
         if not due or self._over:
             self._armed = False
-            due = state.doubt.due(state.last_heard)  # what went out meanwhile saw the watch still armed
+            due = state.doubt.due(state.last_heard, at)  # what went out meanwhile saw the watch still armed
             if not due or self._over:
                 return None
             self._armed = True
         if at >= due:
             self.doubt(f"nothing was heard for {at - state.last_heard:.0f} s")
-            due = at + state.doubt.patience
+            due = at + state.doubt.patience(at)
         return due
 
     def _look_at_progress(self, at: float) -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from ..facts import limits
 from ..facts.errors import Violation
 from ..facts.wire import Abort
-
-_TWO: Final = 2.5  # round trips, and the time that both ends take for each
 
 
 class Promises:
@@ -24,14 +20,14 @@ class Promises:
 class Credit:
     """One stream's receiving side, owned by inbound; bytes of DATA, counted from the stream's beginning."""
 
-    __slots__ = ("_first", "_promises", "_raised_at", "given", "received", "taken", "window")
+    __slots__ = ("_first", "_promises", "_stated_at", "_trial", "_trial_since", "given", "received", "taken", "window")
 
     def __init__(self, window: int, promises: Promises, now: float) -> None:
         """`window` is the limit that a stream begins with."""
         self._first = self.window = window
         self._promises = promises
-        self._raised_at = now
-        self.given = window
+        self.given = self._trial = window  # _trial: a limit of which it is looked at how soon it is used up
+        self._stated_at = self._trial_since = now
         self.received = 0
         self.taken = 0
 
@@ -44,17 +40,26 @@ class Credit:
     def take(self, size: int, now: float, round_trip: float) -> bool:
         """The local socket took `size` bytes; True when `given` is raised and to be stated.
 
-        Who uses the whole window in two round trips waits for it: then it doubles.
+        The window doubles when a limit was used up, and taken, within two round trips of being stated.
         """
         self.taken += size
-        if 2 * (self.given - self.taken) > self.window:
-            return False
-        used = self.taken + self.window - self.given
-        if (now - self._raised_at) * self.window <= _TWO * round_trip * used:
+        used_up = self.taken >= self._trial
+        if used_up and now - self._trial_since <= 2 * round_trip:
             self._grow()
-        self._raised_at = now
-        self.given = self.taken + self.window
-        return True
+        raised = self.given - self.taken <= self.window - self._step
+        if raised:
+            self.given, self._stated_at = self.taken + self.window, now
+        if used_up:
+            self._trial, self._trial_since = self.given, self._stated_at
+        return raised
+
+    @property
+    def _step(self) -> int:
+        """How much is taken from one statement to the next: half of a window at most (protocol 5), of large ones less.
+
+        The sender has only the rest of the window to go on with until it hears of the next limit.
+        """
+        return min(self.window // 2, max(limits.ACK_BYTES, self.window // 8))
 
     def _grow(self) -> None:
         window = min(2 * self.window, max(limits.WINDOW_GROWN, self._first))

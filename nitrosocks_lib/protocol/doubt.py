@@ -9,21 +9,24 @@ from ..facts import limits
 
 _MARK_EVERY: Final = 0.01  # seconds between marks: frames of one moment share one
 _MINUTE: Final = 60.0
+_SECOND: Final = 1.0
 
 
 class Doubt:
-    """One for each session. `wrote` is outbound's, `acknowledged` inbound's, all else the owner's. Seconds.
+    """One for each session. `wrote` is outbound's, `acknowledged` inbound's, all else the owner's or a timer's.
 
-    A mark says: so many numbered frames had been written at that time, and this connection has not answered them.
+    Times are seconds. A mark says: so many numbered frames had been written at that time, and this connection has not
+    answered them. There is no lock. Each step on the marks is one of a deque, which is whole; what the other thread may
+    do between two of them is said where it matters.
     """
 
-    __slots__ = ("_doublings", "_longest", "_marks", "_pinged", "_sampled")
+    __slots__ = ("_answered", "_doublings", "_longest", "_marks", "_pinged")
 
     def __init__(self) -> None:
         self._marks: deque[tuple[int, float]] = deque()
-        self._longest: deque[tuple[float, float]] = deque()  # (when, seconds), the longest first: of the last minute
+        self._answered = 0  # inbound: so many frames are acknowledged
+        self._longest: list[tuple[float, float]] = []  # inbound: (when, seconds), the longest first; never changed
         self._doublings = 0
-        self._sampled = 0
         self._pinged = 0.0
 
     def begin(self) -> None:
@@ -34,30 +37,33 @@ class Doubt:
     def wrote(self, count: int, now: float) -> bool:
         """`count` numbered frames have been written in all; True when nothing was unanswered before."""
         marks = self._marks
-        first = not marks
         try:
-            if now - marks[-1][1] < _MARK_EVERY or len(marks) >= limits.DOUBT_MARKS:
-                marks[-1] = (count, marks[-1][1])
-                return False
+            before, at = marks[-1]
+            if now - at < _MARK_EVERY or len(marks) >= limits.DOUBT_MARKS:
+                marks[-1] = (count, at)
+                if self._answered < before:
+                    return False
+                # inbound may have taken that very mark for what it said before: then this frame needs its own
         except IndexError:  # inbound has just taken the last one
             pass
         marks.append((count, now))
-        return first
+        return len(marks) == 1
 
     def acknowledged(self, count: int, now: float) -> None:
-        """The peer has received that many."""
+        """The peer has newly received frames, `count` in all."""
         marks = self._marks
+        self._answered = count  # before the look at the marks: outbound sees it, or this thread sees what that one did
+        self._doublings = 0
         while marks and marks[0][0] <= count:
             _, at = marks.popleft()
             self._sample(now - at, now)
-            self._doublings = 0
 
     def _sample(self, seconds: float, now: float) -> None:
-        while self._longest and self._longest[-1][1] <= seconds:
-            self._longest.pop()
-        self._longest.append((now, seconds))
-        while self._longest[0][0] < now - _MINUTE:
-            self._longest.popleft()
+        """Keeps what may become the longest of a minute; what came within a second of a longer one would hardly do."""
+        kept = [one for one in self._longest if one[1] > seconds and now - one[0] < _MINUTE]
+        if not kept or now - kept[-1][0] >= _SECOND:
+            kept.append((now, seconds))
+        self._longest = kept  # at once: others read it
 
     def pinged(self, now: float) -> None:
         """A PING goes out; any frame that is heard later answers it."""
@@ -67,15 +73,17 @@ class Doubt:
         """A doubt, or a reconnection: the next is to come later, until a numbered frame is newly acknowledged."""
         self._doublings += 1
 
-    @property
-    def patience(self) -> float:
+    def patience(self, now: float) -> float:
         """D: seconds of silence, while something is unanswered, that a doubt takes."""
-        longest = self._longest[0][1] if self._longest else 0.0
+        longest = next((seconds for when, seconds in self._longest if now - when < _MINUTE), 0.0)
         return min(max(limits.DOUBT_LEAST, 4 * longest) * 2.0 ** min(self._doublings, 10), limits.DOUBT_MOST)
 
-    def due(self, heard: float) -> float:
+    def due(self, heard: float, now: float) -> float:
         """When the connection is to be doubted if nothing more is heard than at `heard`; 0 while all is answered."""
-        since = self._marks[0][1] if self._marks else 0.0
+        try:
+            since = self._marks[0][1]
+        except IndexError:
+            since = 0.0
         if self._pinged > heard:
             since = min(since or self._pinged, self._pinged)
-        return max(since, heard) + self.patience if since else 0.0
+        return max(since, heard) + self.patience(now) if since else 0.0

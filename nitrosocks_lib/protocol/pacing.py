@@ -40,19 +40,20 @@ class Pace:
     def look(self, written: int, queued: Queued, now: float) -> float:
         """Of `written` bytes in all so many are queued; returns how many seconds to wait before the next.
 
-        What left is measured over 100 ms. It lowers `allowed` only where the line was the bound: an idle line moves
-        little, too. Half of `allowed` may wait unsent, so that the line does not run dry meanwhile. What is under way
-        is bounded by what the line moves in a round trip and 100 ms, for more would queue at its slowest place.
+        What left in 100 ms raises `allowed` at once, and lowers it, by half at most, only where the line was the bound:
+        an idle one moves little, too. Half of `allowed` may wait unsent, so that the line does not run dry meanwhile. What is under way
+        is bounded by what the line moves in a round trip and 100 ms, for more would queue at its slowest place. A pause
+        is 100 ms at most: what queues may be much more than the line takes now, and soon be gone all the same.
         """
         self._looked_at, self._queued = written, queued.unacknowledged
         gone = written - queued.unacknowledged
         moved, span = gone - self._gone, now - self._since
-        if moved > self.allowed:
-            self.allowed = min(moved, limits.PACE_MOST)
+        rate = min(int(moved * _SPAN / max(span, _SPAN)), limits.PACE_MOST)
+        if rate > self.allowed:
+            self.allowed = rate
+        elif span >= _SPAN and self._bound:
+            self.allowed = max(limits.PACE_LEAST, self.allowed // 2, rate)
         if span >= _SPAN:
-            if self._bound:
-                rate = int(moved * _SPAN / span)
-                self.allowed = max(limits.PACE_LEAST, self.allowed // 2, min(rate, limits.PACE_MOST))
             self._since, self._gone, self._bound = now, gone, False
         most = self.allowed * (1 + queued.round_trip / _SPAN)
         excess = max(queued.unsent - self.allowed / 2, queued.unacknowledged - most)

@@ -59,8 +59,8 @@ class ServerTunnel(Tunnel):
         """What only a server receives."""
         return {
             Frame.OPEN: self._on_open,
-            Frame.OPENED: self._on_answer,
-            Frame.REFUSED: self._on_answer,
+            Frame.OPENED: self._on_opened,
+            Frame.REFUSED: self._on_refused,
             Frame.LISTEN: self._on_listen,
             Frame.REFRESHED: self._on_refreshed,
             Frame.DISCONNECT: self._on_disconnect,
@@ -89,10 +89,13 @@ class ServerTunnel(Tunnel):
         for answered, result in inbound.dialling.take():
             inbound.delivery.answer(answered, result)
 
-    def _on_answer(self, payload: bytes) -> None:
+    def _on_opened(self, payload: bytes) -> None:
         """This server opens no streams, so no answer is owed: a violation, or of a stream that is over."""
-        number, _ = frames.number_of(payload, Frame.OPENED)
-        self.inbound.stream(number, Frame.OPENED)
+        self.inbound.stream(frames.parse_address(payload, Frame.OPENED)[0], Frame.OPENED)
+
+    def _on_refused(self, payload: bytes) -> None:
+        """As OPENED."""
+        self.inbound.stream(frames.parse_refusal(payload, Frame.REFUSED)[0], Frame.REFUSED)
 
     def _on_listen(self, payload: bytes) -> None:
         listener, _ = frames.parse_target(payload, Frame.LISTEN)

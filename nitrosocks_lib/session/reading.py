@@ -58,17 +58,23 @@ class Reading:
     def attend(self, stream: Stream) -> None:
         """Does what inbound has left for this stream."""
         if stream.answer and stream.sending is Sending.WAITING:
-            self._resend.append(stream.answer)
-            refused = stream.answer[0] == Frame.REFUSED
-            stream.sending = Sending.OVER if refused else Sending.FLOWING
-            if not refused:
-                self._watch(stream)
+            self._answer(stream)
         if stream.stopped:
             stream.sending = Sending.OVER
             self._leave(stream)
         elif stream.broken and stream.sending is Sending.ENDED and not stream.over:
             self._reset(stream)
         elif stream.stuck and stream.limit > stream.sent:
+            self._watch(stream)
+
+    def _answer(self, stream: Stream) -> None:
+        """Queues OPENED or REFUSED; not OPENED where RESET has come meanwhile, since the stream is over then."""
+        if stream.answer[0] == Frame.REFUSED:
+            self._resend.append(stream.answer)
+            stream.sending = Sending.OVER
+        elif not stream.stopped:
+            self._resend.append(stream.answer)
+            stream.sending = Sending.FLOWING
             self._watch(stream)
 
     def _watch(self, stream: Stream) -> None:
