@@ -41,9 +41,9 @@ class Pace:
         """Of `written` bytes in all so many are queued; returns how many seconds to wait before the next.
 
         What left in 100 ms raises `allowed` at once, and lowers it, by half at most, only where the line was the bound:
-        an idle one moves little, too. Half of `allowed` may wait unsent, so that the line does not run dry meanwhile. What is under way
-        is bounded by what the line moves in a round trip and 100 ms, for more would queue at its slowest place. A pause
-        is 100 ms at most: what queues may be much more than the line takes now, and soon be gone all the same.
+        an idle one moves little, too. Half of it may wait unsent, so that the line does not run dry meanwhile. What is
+        under way is bounded by what the line moves in a round trip and 100 ms, for more would queue at its slowest
+        place. A pause is 100 ms at most: what queues now may soon be gone.
         """
         self._looked_at, self._queued = written, queued.unacknowledged
         gone = written - queued.unacknowledged
