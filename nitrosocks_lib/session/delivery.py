@@ -35,7 +35,9 @@ class Delivery:
         self._state, self._role = state, role
         self._outbox, self._waiter = state.outbox, state.inbox.waiter
         self._behind: dict[Stream, None] = {}  # streams with a backlog
-        self._unread: dict[Stream, float] = {}  # to be reset once the local kernel holds nothing: progress, or none
+        self._unread: dict[
+            Stream, tuple[int, float]
+        ] = {}  # reset behind what the kernel holds: bytes, since when
         self.held = 0  # bytes in all backlogs
 
     @property
@@ -190,9 +192,13 @@ class Delivery:
         """Closes the local socket when both halves are done with it; the stream is over then."""
         if not (stream.got_all and stream.sent_all) or stream.number not in self._state.streams.by_number:
             return
-        if stream.ending in (Ending.RESET_THERE, Ending.LOST) and stream.local is not None and unread(stream.local):
-            self._unread.setdefault(stream, now())
-            return
+        if stream.broken:  # outbound may have sent END before it saw this
+            stream.end(Ending.RESET_HERE, LOCAL_BROKE)
+        if stream.ending in (Ending.RESET_THERE, Ending.LOST) and stream.local is not None:
+            held = unread(stream.local)
+            if held:
+                self._unread.setdefault(stream, (held, now()))
+                return
         self._close(stream)
 
     def _close(self, stream: Stream) -> None:
@@ -207,11 +213,17 @@ class Delivery:
 
     def due(self, at: float) -> float | None:
         """Ends what makes no progress any more; returns when to be called next."""
-        for stream in [s for s in self._behind if s.over and at - s.progress_at > limits.LINGER]:
-            self._give_up(stream)
-        for stream, since in list(self._unread.items()):
-            if stream.local is None or not unread(stream.local) or at - since > limits.LINGER:
+        for stream in list(self._behind):
+            if not stream.over:
+                stream.progress_at = at  # the time begins with its end
+            elif at - stream.progress_at > limits.LINGER:
+                self._give_up(stream)
+        for stream, (before, since) in list(self._unread.items()):
+            held = unread(stream.local) if stream.local is not None else 0
+            if not held or (held >= before and at - since > limits.LINGER):
                 self._close(stream)
+            elif held < before:
+                self._unread[stream] = held, at
         if self._unread:
             return at + _LOOK_UNREAD
         return at + _LOOK if self._behind else None
@@ -219,7 +231,8 @@ class Delivery:
     def _give_up(self, stream: Stream) -> None:
         stream.end(Ending.RESET_HERE, "the local side took nothing for 60 s")
         self._drop(stream)
-        self._settle(stream)
+        if stream.sent_all:
+            self._close(stream)  # what the kernel holds had its 60 s, too
 
     # -- answers to OPEN -----------------------------------------------------------------------------------------------
 
@@ -255,6 +268,7 @@ class Delivery:
                 stream.end(Ending.LOST, reason)
             stream.stopped = stream.sent_all = True
             stream.sending = Sending.OVER
+            stream.progress_at = now()  # without a connection nobody delivered
             if stream.local is None:
                 self._drop(stream)
                 self._close(stream)

@@ -1,6 +1,6 @@
 """The inbound half of a session: link → Opener → local sockets. One thread for all streams.
 
-    _take_mail → _receive: reads the link, opens frames, DATA to the local sockets, all else to its handler → _wait
+_take_mail → _receive: reads the link, opens frames, DATA to the local sockets, all else to its handler → _wait
 """
 
 from __future__ import annotations

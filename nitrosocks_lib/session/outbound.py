@@ -1,6 +1,6 @@
 """The outbound half of a session: local sockets → Sealer → link. One thread for all streams.
 
-    _take_mail → _fill: control frames, then numbered ones, read from the local sockets → _write → _rest
+_take_mail → _fill: control frames, then numbered ones, read from the local sockets → _write → _rest
 """
 
 from __future__ import annotations
@@ -192,4 +192,3 @@ class Outbound:
                 end += self.sealer.seal(plain, out[end:])
                 resend.sealed()
         return end
-

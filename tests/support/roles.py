@@ -8,7 +8,7 @@ from typing import Any
 
 from nitrosocks_lib.client.tunnel import ClientTunnel
 from nitrosocks_lib.crypto.identity import ClientKey, ClientPublic, KemPublic, ServerKey
-from nitrosocks_lib.facts import limits
+from nitrosocks_lib.facts import limits, wire
 from nitrosocks_lib.facts.wire import EncryptType, Frame
 from nitrosocks_lib.net.wake import Waiter
 from nitrosocks_lib.protocol.greet import Credentials, Greeted
@@ -62,3 +62,9 @@ def receive(tunnel: Tunnel, frame: Frame, payload: bytes = b"") -> None:
     """As if this frame had come, DATA excepted; raises what its handler raises."""
     plain = bytes([frame]) + payload
     tunnel.inbound._on_frame(memoryview(plain), len(plain))
+
+
+def receive_data(tunnel: Tunnel, number: int, payload: bytes, at: float = 0.0) -> None:
+    """As if DATA had come at that time."""
+    tunnel.inbound._slot = slot = bytearray(wire.DATA_HEADER.pack(Frame.DATA, number) + payload)
+    tunnel.inbound._on_data(memoryview(slot), len(slot), at)

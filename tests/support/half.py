@@ -1,0 +1,283 @@
+"""One side's half of a session, served over a real link; the test is its peer, frame by frame."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import socket
+from typing import Any
+
+from held import Held, pair
+from links import BOUND, Pairs, Threads
+from plains import DATA, OPEN, OPENED, PING
+from roles import Roles
+
+from nitrosocks_lib.crypto import schedule
+from nitrosocks_lib.crypto.seal import Opener, Sealer
+from nitrosocks_lib.facts import limits, wire
+from nitrosocks_lib.facts.errors import NetworkError
+from nitrosocks_lib.facts.wire import Frame, Kind
+from nitrosocks_lib.net.timers import now
+from nitrosocks_lib.protocol import frames
+from nitrosocks_lib.protocol.frames import Limit, Target
+from nitrosocks_lib.protocol.handshake import Keys
+from nitrosocks_lib.session.dialling import Reached
+from nitrosocks_lib.session.state import Attached, Outcome
+from nitrosocks_lib.session.streams import Stream
+from nitrosocks_lib.session.tunnel import Tunnel
+
+
+class Half(contextlib.ExitStack):
+    """`tunnel` is what is tested, a server's or a client's. `said` and `got` are the peer's numbered frames, in order.
+
+    `acked` and `limits` are what the tunnel's ACKs said. Nothing is acknowledged unless the test does it.
+    """
+
+    def __init__(self, serving: bool, held: bool = False, **roles: Any) -> None:
+        """With `held` a server's dials are `self.dials`, decided by the test."""
+        super().__init__()
+        self.roles = Roles(**roles)
+        self.tunnel: Tunnel = self.roles.server if serving else self.roles.client
+        (self.roles.client if serving else self.roles.server).dispose("not needed")
+        self.dials = Held(self.tunnel.state.inbox.waiter)
+        if held:
+            self.tunnel.inbound.dialling = self.dials
+        self._poured: dict[int, int] = {}
+        self._gone: queue.SimpleQueue[Stream] = queue.SimpleQueue()
+        over = self.tunnel.stream_over
+
+        def stream_over(stream: Stream) -> None:
+            over(stream)
+            self._gone.put(stream)
+
+        self.tunnel.stream_over = stream_over  # type: ignore[method-assign]
+        self.threads = Threads()
+        self.said: list[bytes] = []
+        self.got: list[bytes] = []
+        self.acked = 0
+        self.limits: dict[int, int] = {}
+        self.outcomes: list[Outcome] = []
+        self.pairs = self.enter_context(Pairs())
+        self.callback(self._dispose)
+        self._attach(self.tunnel.state.keys)
+        self._serve()
+
+    def _dispose(self) -> None:
+        self.leave()
+        self.tunnel.dispose("the test is over")
+
+    # -- connections ---------------------------------------------------------------------------------------------------
+
+    def _attach(self, keys: Keys) -> None:
+        """New keys for the peer, and a new link."""
+        encrypt_type, tunnel = self.tunnel.state.terms.encrypt_type, self.tunnel
+        self.sealer = Sealer(schedule.frame_keys(keys.root, tunnel.receives, encrypt_type))
+        self.opener = Opener(schedule.frame_keys(keys.root, tunnel.sends, encrypt_type))
+        self.link, self._far = self.pairs.make()
+
+    def _serve(self, first: bytes = b"", opener: Opener | None = None) -> None:
+        def serve() -> None:
+            self.outcomes.append(self.tunnel.run(self._far, first, opener))
+
+        self.thread = self.threads.start(serve)
+
+    def leave(self) -> None:
+        """Ends the connection, if there is one, and waits until the tunnel has seen it."""
+        self.link.abort()
+        self.thread.join(BOUND)
+        assert not self.thread.is_alive(), "the pair did not end"
+
+    def over(self) -> Outcome:
+        """Reads until the tunnel has left the connection of its own accord; why it did."""
+        with contextlib.suppress(NetworkError):
+            while True:
+                self.read()
+        self.link.abort()
+        self.thread.join(BOUND)
+        assert not self.thread.is_alive(), "the pair did not end"
+        return self.outcomes[-1]
+
+    def again(self, received: int | None = None, first: bytes = b"") -> None:
+        """The session goes on, on a new connection: both sides have new keys, and know what the other has received.
+
+        A server's half is given its peer's first frame, an ACK unless the test says otherwise. A client's is not.
+        """
+        self.leave()
+        keys = Keys(os.urandom(32), os.urandom(32), 0)
+        self.tunnel.attach(Attached(keys, self.tunnel.state.ephemeral), len(self.got) if received is None else received)
+        self._attach(keys)
+        if not self.tunnel.serving:
+            self._serve()
+            return
+        opener, sealed = self.tunnel.opener(keys), self.seal(first or frames.ack(len(self.got)))
+        plain = bytearray(len(sealed))
+        size = opener.open(memoryview(sealed), memoryview(plain))
+        self._serve(bytes(plain[:size]), opener)
+
+    # -- frames --------------------------------------------------------------------------------------------------------
+
+    def seal(self, *plains: bytes) -> bytes:
+        out = bytearray()
+        for plain in plains:
+            sealed = bytearray(len(plain) + wire.FRAME_OVERHEAD)
+            self.sealer.seal(plain, memoryview(sealed))
+            out += sealed
+        return bytes(out)
+
+    def send(self, *plains: bytes) -> None:
+        """In one write."""
+        self.said += [plain for plain in plains if plain[0] in wire.NUMBERED]
+        self.link.write_all(self.seal(*plains), now() + BOUND)
+
+    def resend(self) -> None:
+        """On a new connection: what the tunnel has not received."""
+        self.link.write_all(self.seal(*self.said[self.tunnel.inbound.received :]), now() + BOUND)
+
+    def ack(self, *rows: Limit) -> None:
+        """Acknowledges all that was read."""
+        self.send(frames.ack(len(self.got), rows))
+
+    def read(self) -> bytes:
+        """The next frame."""
+        head = self.link.read_exactly(wire.LENGTH, now() + BOUND)
+        frame = head + self.link.read_exactly(self.opener.frame_size(head) - wire.LENGTH, now() + BOUND)
+        plain = bytearray(len(frame))
+        read = bytes(plain[: self.opener.open(memoryview(frame), memoryview(plain))])
+        if read[0] in wire.NUMBERED:
+            self.got.append(read)
+        elif read[0] == Frame.ACK:
+            self.acked, rows = frames.parse_ack(read[1:])
+            self.limits |= dict(rows)
+        return read
+
+    def next(self) -> bytes:
+        """The next frame that is no ACK."""
+        while (plain := self.read())[0] == Frame.ACK:
+            pass
+        return plain
+
+    def until(self, kind: Frame) -> bytes:
+        """The payload of the next frame that is no ACK, which must be of this kind."""
+        plain = self.next()
+        assert plain[0] == kind, f"{Frame(plain[0]).name} instead of {kind.name}: {plain[:80]!r}"
+        return plain[1:]
+
+    def pass_to(self, kind: Frame) -> bytes:
+        """The payload of the next frame of this kind, whatever comes before it."""
+        while (plain := self.read())[0] != kind:
+            pass
+        return plain[1:]
+
+    def until_acked(self) -> None:
+        """Reads until all that was said is acknowledged."""
+        while self.acked < len(self.said):
+            self.read()
+
+    def seen(self) -> list[bytes]:
+        """All that comes before the answers to two PINGs, ACKs left out: what was sent before has had its effect.
+
+        PONG leaves first, and what was queued with it right behind it.
+        """
+        seen = []
+        for r3 in (b"1" * 8, b"2" * 8):
+            self.send(PING(r3))
+            while (plain := self.next()) != bytes([Frame.PONG]) + schedule.hash256(r3):
+                seen.append(plain)
+        return seen
+
+    def gather(self, number: int, size: int) -> bytes:
+        """DATA of this stream, until that much is there; nothing else but ACK may come."""
+        parts, have = [], 0
+        while have < size:
+            payload = self.until(Frame.DATA)
+            assert wire.STREAM.unpack_from(payload) == (number,)
+            parts.append(payload[wire.STREAM.size :])
+            have += len(parts[-1])
+        assert have == size
+        return b"".join(parts)
+
+    def pour(self, number: int, payload: bytes) -> None:
+        """Sends DATA, waiting for the limit where it must: somebody has to read it at the other end."""
+        at, view = self._poured.get(number, 0), memoryview(payload)
+        while view:
+            limit = self.limits.get(number, self.tunnel.state.receive_window)
+            if limit == at:
+                self.read()
+                continue
+            part = view[: min(limit - at, limits.DATA_SIZE)]
+            self.send(DATA(number, bytes(part)))
+            at, view = at + len(part), view[len(part) :]
+        self._poured[number] = at
+
+    def aborted(self) -> int:
+        """Reads to ABORT, which is the last frame; its reason."""
+        reason = frames.parse_reason(self.pass_to(Frame.ABORT)).code
+        assert self.over() is Outcome.OVER
+        return reason
+
+    # -- streams -------------------------------------------------------------------------------------------------------
+
+    def target(self, backlog: int = 128) -> socket.socket:
+        """A listener on loopback that the server's half may dial."""
+        listener = self.enter_context(socket.create_server(("127.0.0.1", 0), backlog=backlog))
+        listener.settimeout(BOUND)
+        return listener
+
+    def accept(self, listener: socket.socket) -> socket.socket:
+        sock = self.enter_context(listener.accept()[0])
+        sock.settimeout(BOUND)
+        return sock
+
+    def open(self, number: int, listener: socket.socket) -> socket.socket:
+        """For a server's half: a stream to this listener; the target's end."""
+        self.send(OPEN(number, listener.getsockname()[1], "127.0.0.1"))
+        assert wire.STREAM.unpack_from(self.until(Frame.OPENED)) == (number,)
+        return self.accept(listener)
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that local sockets have not taken."""
+        return self.tunnel.inbound.delivery.held
+
+    def gone(self) -> Stream:
+        """Waits until the next stream is over and its local socket closed."""
+        return self._gone.get(timeout=BOUND)
+
+    def reach(self, number: int, tcp: bool = True, buffer: int = 0) -> socket.socket:
+        """For a server's half with held dials: this one has reached its target, whose end is returned.
+
+        `buffer` bytes are asked for as the kernel's, on both ends.
+        """
+        far, near = self.pair(tcp, buffer)
+        near.setblocking(False)
+        self.dials.decide(number, Reached(near, frames.Address("10.0.0.1", 7)))
+        return far
+
+    def reached(self, number: int, tcp: bool = True, buffer: int = 0) -> socket.socket:
+        """OPEN, and the dial has reached its target: the target's end."""
+        self.send(OPEN(number))
+        far = self.reach(number, tcp, buffer)
+        assert wire.STREAM.unpack_from(self.until(Frame.OPENED)) == (number,)
+        return far
+
+    def stream(self, local: socket.socket, port: int = 7) -> Stream:
+        """For a client's half: a new stream for this local socket."""
+        local.setblocking(False)
+        stream = Stream(Target(Kind.TCP, "host", port), local)
+        self.tunnel.outbox.open(stream)
+        return stream
+
+    def opened(self, tcp: bool = True, buffer: int = 0) -> tuple[socket.socket, Stream]:
+        """For a client's half: a stream that is open, and the near end of its local socket."""
+        near, far = self.pair(tcp, buffer)
+        stream = self.stream(far)
+        number = wire.STREAM.unpack_from(self.until(Frame.OPEN))[0]
+        self.send(OPENED(number))
+        return near, stream
+
+    def pair(self, tcp: bool = True, buffer: int = 0) -> tuple[socket.socket, socket.socket]:
+        """The application's end, and the one that a stream will own."""
+        near, far = pair(tcp, buffer)
+        near.settimeout(BOUND)
+        return self.enter_context(near), far
