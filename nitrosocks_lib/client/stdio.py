@@ -2,6 +2,10 @@
 
 Two pumps carry between the inherited descriptors and a socketpair: an inherited stdin must never be made
 non-blocking, since the shell shares it. They block, and end with the process.
+
+The target's end is the end of the command, but not of an upload: `tar c . | nitrosocks connect …` to a sink that says
+nothing and ends its direction at once. So stdout is closed then, and what comes from stdin is still carried, until it
+ends or is silent. Whatever of it does not get through is an error, even where the target had ended well.
 """
 
 from __future__ import annotations
@@ -11,79 +15,107 @@ import select
 import socket
 import threading
 from contextlib import suppress
+from typing import Final
 
-from ..facts.errors import CannotCreate, NetworkError
+from ..facts.errors import CannotCreate, NetworkError, NitroSocksError
 from ..net.signals import Stop
-from ..net.wake import wait
+from ..net.timers import now
+from ..net.wake import Wake, wait
 from ..protocol.frames import Target
 from ..session.streams import Ending, Stream
 from .pool import Pool
+from .session import ClientSession
 
-_CHUNK = 64 * 1024
+SILENT: Final = 0.5  # s without a byte of stdin behind the target's end; socat waits as long
+_LOOK: Final = 0.02  # s between looks whether the server has all of it
+_CHUNK: Final = 64 * 1024
 
 
 class Pipe:
     """One stream between two descriptors and a target."""
 
     def __init__(self, pool: Pool, stop: Stop, source: int = 0, sink: int = 1) -> None:
-        """`stop` is told when the target's data is written, or the sink takes no more."""
-        self._pool, self._source, self._sink = pool, source, sink
-        self._over = threading.Event()
-        self._unwritten: OSError | None = None  # why the sink takes no more, unless its reader is gone
-        self._stop = stop
-        self._stream: Stream | None = None
-        self._drained = self._done = False
+        """`stop` is told when the stream is over and written, or when the source or the sink fails."""
+        self._pool, self._stop, self._source, self._sink = pool, stop, source, sink
+        self._stream: Stream | None = None  # once it is over
+        self._carriers: list[ClientSession] = []  # what carried it then
+        self._given = 0  # bytes of the source
+        self._written = False  # the target has ended, and all that it said is written
+        self._unread = False  # the sink's reader is gone
+        self._failure: NitroSocksError | None = None
+        self._wake = Wake()  # tells the pump of the source that the target has ended
 
     def run(self, target: Target) -> bool:
-        """False when the target has ended and all of it is written; True when this side is to end quietly before.
+        """False when both directions have ended and all is through; True when this side is to end quietly before.
 
-        Raises NetworkError when the stream was refused or lost, CannotCreate when the sink cannot be written.
+        Raises NetworkError when the stream was refused, reset or lost, or not all of the source got through;
+        CannotCreate when the source cannot be read or the sink not be written.
         """
-        near, far = socket.socketpair()
-        self._near = near
+        self._near, far = socket.socketpair()
         self._pool.open(target, far, self._finished)
         for pump in (self._pump_in, self._pump_out):
             threading.Thread(target=pump, name=pump.__name__.strip("_"), daemon=True).start()
-        while not self._stop.wait() and not self._done:
-            pass
-        if self._unwritten is not None:
-            raise CannotCreate(f"cannot write to stdout: {self._unwritten.strerror}")
-        if not self._drained:
-            return True
-        near.shutdown(socket.SHUT_RDWR)
-        while not self._over.is_set():  # in an outage our END is long on its way
-            if self._stop.wait():
+        while self._stream is None or not self._written:
+            if self._stop.wait() or self._unread:
                 return True
-        assert self._stream is not None
-        _check(self._stream)
+            if self._failure is not None:
+                raise self._failure
+        _check(self._stream, self._given)
+        while not self._arrived():  # our END is queued, and what stands before it may be long on its way
+            if self._stop.wait(_LOOK):
+                return True
         return False
 
     def _finished(self, stream: Stream) -> None:
+        self._carriers = self._pool.sessions
+        for each in self._carriers:
+            each.tunnel.outbox.post(ping=True)  # an ACK comes with the answer, sooner than by itself
         self._stream = stream
-        self._over.set()
         self._stop.tell()
 
+    def _arrived(self) -> bool:
+        """Whether the server has all that was read. Raises NetworkError where the session was over before."""
+        carriers, live = self._carriers, self._pool.sessions
+        if carriers and all(each.tunnel.acknowledged for each in carriers):
+            return True
+        if not any(each in live for each in carriers):
+            raise NetworkError("the session was over before the server had all of stdin")
+        return False
+
+    def _fail(self, what: str, error: OSError) -> None:
+        self._failure = CannotCreate(f"{what}: {error.strerror}")
+        self._stop.tell()
+
+    # -- stdin ---------------------------------------------------------------------------------------------------------
+
     def _pump_in(self) -> None:
-        with suppress(OSError):
-            while block := self._read_source():
-                self._near.sendall(block)
+        try:
+            while self._comes() and (block := self._read_source()):
+                self._given += len(block)
+                try:
+                    self._near.sendall(block)
+                except OSError:
+                    return  # the stream is over: `finished` says why
+        except OSError as error:  # not to be taken for an end
+            self._fail("cannot read stdin", error)
+            return
+        finally:
+            self._wake.close()
         with suppress(OSError):
             self._near.shutdown(socket.SHUT_WR)
 
-    def _pump_out(self) -> None:
-        buffer = memoryview(bytearray(_CHUNK))
-        try:
-            while n := self._receive(buffer):
-                block = buffer[:n]
-                while block:
-                    block = block[self._write_sink(block) :]
-            self._drained = True
-        except BrokenPipeError:
-            pass  # whoever reads our stdout is gone, and that is an end, too
-        except OSError as error:
-            self._unwritten = error
-        self._done = True
-        self._stop.tell()
+    def _comes(self) -> bool:
+        """Waits until the source has something or ends; False when the target has ended and it is silent since."""
+        until = None
+        while True:
+            self._wake.clear()
+            if self._written and until is None:
+                until = now() + SILENT
+            left = None if until is None else until - now()
+            if self._wake.wait({self._source: select.POLLIN}, left):
+                return True
+            if left is not None and left <= 0:
+                return False
 
     def _read_source(self) -> bytes:
         while True:
@@ -92,12 +124,25 @@ class Pipe:
             except BlockingIOError:  # it was inherited as non-blocking, and stays so: the flag is shared
                 wait({self._source: select.POLLIN}, None)
 
-    def _write_sink(self, block: memoryview) -> int:
-        while True:
-            try:
-                return os.write(self._sink, block)
-            except BlockingIOError:
-                wait({self._sink: select.POLLOUT}, None)
+    # -- stdout --------------------------------------------------------------------------------------------------------
+
+    def _pump_out(self) -> None:
+        buffer = memoryview(bytearray(_CHUNK))
+        try:
+            while n := self._receive(buffer):
+                block = buffer[:n]
+                while block:
+                    block = block[self._write_sink(block) :]
+        except BrokenPipeError:  # whoever reads our stdout is gone, and that is an end, too
+            self._unread = True
+            self._stop.tell()
+        except OSError as error:
+            self._fail("cannot write to stdout", error)
+        else:
+            self._close_sink()
+            self._written = True
+            self._wake.set()
+            self._stop.tell()
 
     def _receive(self, buffer: memoryview) -> int:
         try:
@@ -105,11 +150,29 @@ class Pipe:
         except OSError:
             return 0  # the stream was reset, or lost: `finished` says why
 
+    def _write_sink(self, block: memoryview) -> int:
+        while True:
+            try:
+                return os.write(self._sink, block)
+            except BlockingIOError:
+                wait({self._sink: select.POLLOUT}, None)
 
-def _check(stream: Stream) -> None:
+    def _close_sink(self) -> None:
+        """Its reader sees the end now, and may end the source for that. The number is not free for others."""
+        with suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._sink)
+            os.close(nowhere)
+
+
+def _check(stream: Stream, given: int) -> None:
+    """Raises NetworkError unless all of what was given went through to a clean end."""
+    behind = "" if stream.took >= given else ", before all of stdin was through"
     if stream.ending is Ending.REFUSED:
         raise NetworkError(f"refused by the server: {stream.reason}")
     if stream.ending is Ending.LOST:
         raise NetworkError(stream.reason)
     if stream.ending in (Ending.RESET_HERE, Ending.RESET_THERE):
-        raise NetworkError(f"connection reset: {stream.reason}")
+        raise NetworkError(f"connection reset: {stream.reason}{behind}")
+    if behind:
+        raise NetworkError(f"the connection ended{behind}")

@@ -137,6 +137,7 @@ class ClientTunnel(Tunnel):
         frames.sized(payload, wire.HASH, wire.HASH, Frame.DISCONNECT_ACK)
         if not self.state.releasing:
             raise Violation("DISCONNECT_ACK that nobody asked for")
+        self.inbound.peer_acked = self.outbound.resend.sent  # DISCONNECT left behind every numbered frame
         self.outbox.post(farewell=bytes([Frame.DISCONNECT_DONE]) + schedule.hash256(payload))
 
     def _on_goaway(self, payload: bytes) -> None:

@@ -190,6 +190,12 @@ class Tunnel:
         """Bytes that this session holds: frames not acknowledged, and backlogs; any thread."""
         return self.outbound.resend.kept_bytes + self.inbound.delivery.held
 
+    @property
+    def acknowledged(self) -> bool:
+        """Whether the peer has received all numbered frames that were queued before; any thread."""
+        resend = self.outbound.resend
+        return len(resend) + resend.acked <= self.inbound.peer_acked  # read in this order it is never true too early
+
     # -- the session's end ---------------------------------------------------------------------------------------------
 
     def post_abort(self, reason: Abort, text: str) -> None:

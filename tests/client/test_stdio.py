@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from contextlib import suppress
 
 import pytest
 from links import BOUND, Threads
 from loopback import reset, unused_port
-from pools import WatchedPool
 from world import World, echo, read_all
 
+from nitrosocks_lib.client import stdio
 from nitrosocks_lib.client.stdio import Pipe
 from nitrosocks_lib.facts.errors import CannotCreate, NetworkError
 from nitrosocks_lib.protocol.frames import Target
@@ -21,39 +22,45 @@ class Told:
     """What Pipe needs of a Stop: it is told, and a test may end it."""
 
     def __init__(self) -> None:
-        self._changed, self.came, self._told = threading.Condition(), False, False
+        self.changed, self.came, self._told = threading.Condition(), False, False
 
     def tell(self) -> None:
-        with self._changed:
+        with self.changed:
             self._told = True
-            self._changed.notify_all()
+            self.changed.notify_all()
 
     def wait(self, seconds: float | None = None) -> bool:
-        with self._changed:
-            assert self._changed.wait_for(lambda: self.came or self._told, BOUND)
+        with self.changed:
+            in_time = self.changed.wait_for(lambda: self.came or self._told, BOUND if seconds is None else seconds)
+            assert in_time or seconds is not None
             self._told = False
             return self.came
 
     def end(self) -> None:
-        with self._changed:
+        with self.changed:
             self.came = True
-            self._changed.notify_all()
+            self.changed.notify_all()
 
 
 class Command:
     """A Pipe in a thread between two of the kernel's pipes: `write` is its stdin, `read` its stdout."""
 
-    def __init__(self, world: World, threads: Threads, port: int, full: bool = False) -> None:
-        """Where it is `full`, stdout is a disk that takes no more, and not `read`."""
-        source, self.write = os.pipe()
+    def __init__(
+        self, world: World, threads: Threads, port: int, full: bool = False, source: int | None = None
+    ) -> None:
+        """Where it is `full`, stdout is a disk that takes no more, and not `read`. `source` instead of `write`."""
+        reading, self.write = os.pipe()
         self.read, sink = os.pipe()
+        if source is not None:
+            world.callback(os.close, reading)
+        source = reading if source is None else source
         for fd in (source, self.write, self.read, sink):
             world.callback(self._close, fd)
         if full:
             world.callback(os.close, sink := os.open("/dev/full", os.O_WRONLY))
         self.stop, self.outcome = Told(), []
         self.sink, self._closed = sink, set()
-        self.pipe = Pipe(WatchedPool(world), self.stop, source, sink)
+        self.pipe = Pipe(world.pool(), self.stop, source, sink)
         self.thread = threads.start(self._run, Target(1, "127.0.0.1", port))
 
     def _run(self, target: Target) -> None:
@@ -62,6 +69,11 @@ class Command:
         except (CannotCreate, NetworkError) as error:
             self.outcome.append(str(error))
         self.pipe._near.close()  # the process ends here, usually
+
+    def expect_finished(self) -> None:
+        """The stream is over at this side."""
+        with self.stop.changed:
+            assert self.stop.changed.wait_for(lambda: self.pipe._stream is not None, BOUND)
 
     def close(self, fd: int) -> None:
         self._closed.add(fd)
@@ -77,9 +89,15 @@ class Command:
 
 
 @pytest.fixture
-def run():
-    with World() as world, Threads() as threads:
-        yield lambda serve: Command(world, threads, world.target(serve))
+def threads():
+    with Threads() as made:
+        yield made
+
+
+@pytest.fixture
+def run(threads):
+    with World() as world:
+        yield lambda serve, **more: Command(world, threads, world.target(serve), **more)
 
 
 def read_exactly(fd: int, size: int) -> bytes:
@@ -121,6 +139,92 @@ def test_all_of_it_is_written_before_the_end(run) -> None:
     data = os.urandom(3 << 20)
     command = run(lambda sock: sock.sendall(data))
     assert read_exactly(command.read, len(data)) == data and command.result() is False
+
+
+# -- the target ends first --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source is never silent for long enough."""
+    monkeypatch.setattr(stdio, "SILENT", BOUND)
+
+
+def half_close(sock: socket.socket) -> bytes:
+    sock.shutdown(socket.SHUT_WR)
+    return read_all(sock)
+
+
+def write_slowly(command: Command, data: bytes) -> None:
+    with os.fdopen(os.dup(command.write), "wb", buffering=0) as source:
+        for at in range(0, len(data), 3000):
+            source.write(data[at : at + 3000])
+    command.close(command.write)
+
+
+def test_what_the_source_still_has_is_carried(run, patient) -> None:
+    got, data = [], os.urandom(3 << 20)
+    command = run(lambda sock: got.append(half_close(sock)))
+    assert os.read(command.read, 1) == b"", "its reader sees the end at once"
+    write_slowly(command, data)
+    assert command.result() is False and got == [data]
+
+
+def test_a_source_that_is_silent_then_is_no_hindrance(run) -> None:
+    got = []
+    command = run(lambda sock: got.append(half_close(sock)))
+    os.write(command.write, b"all of it")
+    assert command.result() is False and got == [b"all of it"]
+
+
+def test_what_does_not_get_through_is_told(run, patient) -> None:
+    """The target has closed its connection, and its kernel resets what comes."""
+    command = run(lambda sock: sock.sendall(b"bye"))
+    assert read_exactly(command.read, 4) == b"bye"
+    with suppress(BrokenPipeError):
+        while command.thread.is_alive():
+            os.write(command.write, bytes(1000))
+    assert str(command.result()).startswith("connection reset: the other end broke the connection")
+
+
+def test_a_source_that_cannot_be_read_is_no_end(run, tmp_path) -> None:
+    ended = []
+    command = run(lambda sock: ended.append(read_until_reset(sock)), source=os.open(tmp_path, os.O_RDONLY))
+    assert command.result() == "cannot read stdin: Is a directory"
+    command.pipe._pool.close(BOUND)
+    command.thread.join(BOUND)
+    assert ended != [b""]
+
+
+def read_until_reset(sock: socket.socket) -> bytes | None:
+    try:
+        return read_all(sock)
+    except ConnectionResetError:
+        return None
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+def test_it_ends_well_only_when_the_server_has_all(threads: Threads, patient, resumed: bool) -> None:
+    """Both directions have ended here, but what was sent last is swallowed, and then the connection is cut."""
+    got: list[bytes] = []
+    with World(proxy=True, resume=120 if resumed else 0) as world:
+        command = Command(world, threads, world.target(lambda sock: got.append(half_close(sock))))
+        assert os.read(command.read, 1) == b""
+        world.proxy.stall()
+        os.write(command.write, b"the last words")
+        command.close(command.write)
+        command.expect_finished()
+        world.proxy.refuse(not resumed)
+        world.proxy.unstall()
+        world.proxy.cut()
+        result = command.result()
+    if resumed:
+        assert result is False and got == [b"the last words"]
+    else:
+        assert result == "the session was over before the server had all of stdin"
+
+
+# -- ends from outside ------------------------------------------------------------------------------------------------
 
 
 def test_a_sink_that_is_closed_is_a_quiet_end(run) -> None:
@@ -184,7 +288,7 @@ def test_a_reset_of_the_target(run) -> None:
 
     command = run(serve)
     os.write(command.write, b"x")
-    assert command.result() == "connection reset: by the target"
+    assert command.result() == "connection reset: the other end broke the connection"
 
 
 def test_a_session_that_is_lost() -> None:

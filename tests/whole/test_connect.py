@@ -20,8 +20,9 @@ from world import SERVER_KEY, World
 
 from nitrosocks_lib.files import profiles
 from nitrosocks_lib.files.keyfiles import write_secret
-from nitrosocks_lib.protocol.resend import ResendQueue
-from nitrosocks_lib.server.registry import Hosted
+from nitrosocks_lib.server.registry import Entry
+from nitrosocks_lib.session.inbound import Inbound
+from nitrosocks_lib.session.streams import Sending
 
 site = program.site
 PIPE = subprocess.PIPE
@@ -76,6 +77,28 @@ def test_what_the_peer_did_not_want_to_read_is_no_failure(site: Site, profile: P
         assert (process.wait(), str(process.err)) == (0, "")
 
 
+def test_an_upload_goes_on_where_the_peer_ends_at_once(site: Site, profile: Path) -> None:
+    """`nc -lN </dev/null >file` says nothing and ends; it reads on."""
+    got: list[bytes] = []
+
+    def sink(sock: socket.socket) -> None:
+        sock.shutdown(socket.SHUT_WR)
+        got.append(read_all(sock))
+
+    with Target(sink) as target:
+        done = site.run("connect", "-i", profile, "127.0.0.1", target.port, give=LARGE)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert got == [LARGE]
+
+
+def test_an_upload_that_does_not_get_through_is_told(site: Site, profile: Path) -> None:
+    """The peer ends well, and closes; its kernel resets what comes then."""
+    with Target(lambda sock: sock.sendall(b"enough")) as target:
+        done = site.run("connect", "-i", profile, "127.0.0.1", target.port, give=LARGE)
+        assert (done.returncode, done.stdout) == (255, b"enough")
+        assert expect_one_line(done.stderr).startswith(f"nitrosocks: 127.0.0.1:{target.port}: connection reset")
+
+
 def test_a_reset_by_the_target_is_told(site: Site, profile: Path) -> None:
     def break_off(sock: socket.socket) -> None:
         sock.recv(1)
@@ -127,15 +150,14 @@ def test_signals_end_it_while_its_end_is_not_acknowledged(
     site: Site, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The target has ended, and then the network is gone: nobody is to wait for that."""
-    size, acked, acknowledge = 150_000, threading.Condition(), ResendQueue.acknowledge
+    size, acked, on_ack = 150_000, threading.Condition(), Inbound._on_ack
 
-    def told(queue: ResendQueue, count: int) -> object:
+    def told(inbound: Inbound, payload: bytes) -> None:
         with acked:
-            slots = acknowledge(queue, count)
+            on_ack(inbound, payload)
             acked.notify_all()
-            return slots
 
-    monkeypatch.setattr(ResendQueue, "acknowledge", told)
+    monkeypatch.setattr(Inbound, "_on_ack", told)
     with World(proxy=True) as world:
         port = world.target(lambda sock: sock.sendall(bytes(size)))
         process = site.connect(world_profile(site, world), "127.0.0.1", port, stdin=PIPE, stdout=PIPE)
@@ -147,10 +169,10 @@ def test_signals_end_it_while_its_end_is_not_acknowledged(
         assert str(process.err) == ""
 
 
-def end_is_acked(hosted: Hosted) -> bool:
+def end_is_acked(entry: Entry) -> bool:
     """Whether the client has the end of the target."""
-    stream, resend = hosted.tunnel.stream, hosted.tunnel.outbound.resend
-    return stream is not None and stream.own_ended and resend.acked >= stream.end_index > 0
+    ended = any(stream.sending is Sending.ENDED for stream in entry.tunnel.state.streams.all())
+    return ended and entry.tunnel.acknowledged
 
 
 def world_profile(site: Site, world: World) -> Path:
