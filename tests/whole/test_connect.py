@@ -20,8 +20,9 @@ from world import SERVER_KEY, World
 
 from nitrosocks_lib.files import profiles
 from nitrosocks_lib.files.keyfiles import write_secret
-from nitrosocks_lib.protocol.resend import ResendQueue
-from nitrosocks_lib.server.registry import Hosted
+from nitrosocks_lib.protocol.doubt import Doubt
+from nitrosocks_lib.server.registry import Entry
+from nitrosocks_lib.session.streams import Sending
 
 site = program.site
 PIPE = subprocess.PIPE
@@ -127,15 +128,14 @@ def test_signals_end_it_while_its_end_is_not_acknowledged(
     site: Site, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The target has ended, and then the network is gone: nobody is to wait for that."""
-    size, acked, acknowledge = 150_000, threading.Condition(), ResendQueue.acknowledge
+    size, acked, acknowledged = 150_000, threading.Condition(), Doubt.acknowledged
 
-    def told(queue: ResendQueue, count: int) -> object:
+    def told(doubt: Doubt, count: int, now: float) -> None:
+        acknowledged(doubt, count, now)
         with acked:
-            slots = acknowledge(queue, count)
             acked.notify_all()
-            return slots
 
-    monkeypatch.setattr(ResendQueue, "acknowledge", told)
+    monkeypatch.setattr(Doubt, "acknowledged", told)
     with World(proxy=True) as world:
         port = world.target(lambda sock: sock.sendall(bytes(size)))
         process = site.connect(world_profile(site, world), "127.0.0.1", port, stdin=PIPE, stdout=PIPE)
@@ -147,10 +147,11 @@ def test_signals_end_it_while_its_end_is_not_acknowledged(
         assert str(process.err) == ""
 
 
-def end_is_acked(hosted: Hosted) -> bool:
+def end_is_acked(entry: Entry) -> bool:
     """Whether the client has the end of the target."""
-    stream, resend = hosted.tunnel.stream, hosted.tunnel.outbound.resend
-    return stream is not None and stream.own_ended and resend.acked >= stream.end_index > 0
+    tunnel = entry.tunnel
+    ended = any(stream.sending is Sending.ENDED for stream in tunnel.state.streams.all())
+    return ended and tunnel.inbound.peer_acked == tunnel.outbound.resend.total
 
 
 def world_profile(site: Site, world: World) -> Path:
