@@ -13,7 +13,7 @@ from ..facts import limits
 from ..facts.errors import CutShort, NetworkError, NitroSocksError, Unanswered
 from ..net.timers import TIMERS, jittered, now
 from ..protocol.frames import Target
-from ..session.streams import Ending, Stream
+from ..session.streams import Stream
 from .dialler import Dialler
 from .outage import Outage
 from .session import OWN_END, ClientSession
@@ -32,19 +32,14 @@ class Pool:
         self._leaving: set[ClientSession] = set()  # about to be over: nothing is opened on them
         self._waiting: deque[Stream] = deque()  # for the session that is being made
         self._making = 0
-        self._made = 0
+        self.made = 0  # how many sessions were made so far
         self._pause = limits.BACKOFF_FIRST  # before one more is made ahead of need, when that failed
-        self._resting = False  # that pause is under way
+        self._rests_until = 0.0  # that pause is under way
         self._closed = False
         self._empty = threading.Condition(self._lock)
         self._moved: dict[ClientSession, int] = {}  # what each had moved at the last look
         self.outage = Outage()
         TIMERS.after(limits.BULK_LOOK, self._look)
-
-    @property
-    def made(self) -> int:
-        """How many sessions were made so far."""
-        return self._made
 
     @property
     def sessions(self) -> list[ClientSession]:
@@ -64,26 +59,32 @@ class Pool:
             raise NitroSocksError(_reason(error)) from error
 
     def open(self, target: Target, local: socket.socket, finished: Callable[[Stream], None]) -> None:
-        """Carries `local`, which is the session's from now on, to a target; `finished` hears of its end."""
-        local.setblocking(False)
-        self.carry(Stream(target, local, finished))
+        """Carries `local`, which is the session's from now on, to a target; `finished` hears of its end.
 
-    def carry(self, stream: Stream) -> None:
-        """Opens a stream on the session that suits it best, or on the one that is made next.
-
-        Where that fails, the stream is lost; nothing is raised.
+        On the session that suits it best, or on the one that is made next; where that fails it is lost.
         """
+        local.setblocking(False)
+        self._carry([Stream(target, local, finished)])
+
+    def _carry(self, streams: list[Stream], moved: bool = False) -> None:
+        """What waits goes in its order, so none overtakes another; `moved` ones were there before."""
         with self._lock:
-            session = None if self._closed else self._choose(stream.target)
-            if session is not None:
-                session.open(stream)
-            elif not self._closed:
-                self._waiting.append(stream)
+            closed = self._closed
+            if moved and not closed:
+                self._waiting.extendleft(reversed(streams))
+            elif not closed:
+                self._waiting.extend(streams)
+            while self._waiting and (session := self._choose(self._waiting[0].target)) is not None:
+                session.open(self._waiting.popleft())
+            full = not self._making and sum(session.full for session in self._alive) >= self._most
+            if full:
+                streams, self._waiting = list(self._waiting), deque()
             make = bool(self._waiting) and not self._making
             self._making += make
-            closed = self._closed
-        if closed:
-            _lose(stream, OWN_END)
+        if closed or full:
+            reason = OWN_END if closed else f"each of {self._most} sessions carries {limits.STREAMS} streams"
+            for stream in streams:
+                stream.lose(reason)
         elif make:
             self._make_or_lose()
         else:
@@ -115,7 +116,7 @@ class Pool:
             lost, self._waiting = self._waiting, deque()
             self._empty.notify_all()
         for stream in lost:
-            _lose(stream, _reason(error))
+            stream.lose(_reason(error))
 
     def _add_for_waiting(self) -> None:
         try:
@@ -132,7 +133,7 @@ class Pool:
             try:
                 return self._make()
             except (NetworkError, Unanswered, CutShort) as error:
-                if not self._made or now() + pause > until:
+                if not self.made or now() + pause > until:
                     raise
                 log.info("greeting again: %s", error)
                 with self._lock:
@@ -145,9 +146,8 @@ class Pool:
             with self._lock:
                 self._making += 1
             session = self._make()
-        except BaseException as error:
-            with self._lock:
-                self._making -= 1
+        except Exception as error:
+            self._none_made(error)
             made.set_exception(error)
             return
         made.set_result(None)
@@ -162,8 +162,9 @@ class Pool:
             greeting.link.close()
             raise
         with self._lock:
-            self._made += 1
+            self.made += 1
             self._making -= 1
+            self._pause = limits.BACKOFF_FIRST
             self._alive.append(session)
             while self._waiting:
                 session.open(self._waiting.popleft())
@@ -176,7 +177,7 @@ class Pool:
         """One more, where all that live move bulk or carry many streams: made before it is needed."""
         with self._lock:
             free = any(s.usable and not s.bulk and s.tunnel.load < limits.STREAMS_EACH for s in self._alive)
-            wanted = bool(self._alive) and not (free or self._making or self._closed or self._resting)
+            wanted = bool(self._alive) and not (free or self._making or self._closed or now() < self._rests_until)
             wanted = wanted and len(self._alive) < self._most
             self._making += wanted
         if wanted:
@@ -198,23 +199,26 @@ class Pool:
         log.info("no further session: %s", _reason(error))
         with self._lock:
             self._making -= 1
-            self._resting = True
-            pause, self._pause = self._pause, min(self._pause * 2, limits.BACKOFF_MAX)
+            self._rests_until = now() + self._pause
+            self._pause = min(self._pause * 2, limits.BACKOFF_MAX)
             make = bool(self._waiting) and not self._making
             self._making += make
-        TIMERS.after(pause, self._rested)
         if make:
             self._make_or_lose()
-
-    def _rested(self, _: float) -> None:
-        self._resting = False
 
     # -- what sessions report ------------------------------------------------------------------------------------------
 
     def changed(self, session: ClientSession) -> None:
         """As in session.Owner."""
-        if session.tunnel.load == 0 and (self._closed or session.spent):
-            session.release()
+        if self._closed or session.spent:
+            self._release_idle([session])
+
+    def _release_idle(self, sessions: list[ClientSession]) -> None:
+        """Under the lock: a stream that is opened on one of them meanwhile would be lost."""
+        with self._lock:
+            for session in sessions:
+                if session.tunnel.load == 0:
+                    session.release()
 
     def withdraw(self, session: ClientSession) -> None:
         """As in session.Owner."""
@@ -228,8 +232,8 @@ class Pool:
         with self._lock:
             self._leaving.discard(session)
             self._empty.notify_all()
-        for stream in moved:
-            self.carry(stream)
+        if moved:
+            self._carry(moved, moved=True)
 
     def hurry(self) -> None:
         """Ends the pauses of all sessions that reconnect: the network is there again."""
@@ -251,8 +255,7 @@ class Pool:
             idle = [s for s in self._alive if s.tunnel.load == 0 and at - s.idle_since > limits.IDLE and s.usable]
             surplus = idle[: max(0, len(idle) - (len(idle) == len(self._alive)))]
             closed = self._closed
-        for session in surplus:
-            session.release()
+        self._release_idle(surplus)
         self._make_ahead()
         return None if closed else at + limits.BULK_LOOK
 
@@ -266,7 +269,7 @@ class Pool:
             lost, self._waiting = self._waiting, deque()
             self._empty.notify_all()
         for stream in lost:
-            _lose(stream, OWN_END)
+            stream.lose(OWN_END)
         for session in sessions:
             session.release()
         left = self._wait_empty(seconds)
@@ -293,9 +296,3 @@ def _reason(error: Exception) -> str:
         return str(error)
     log.info("no session can be made", exc_info=error)
     return f"no session can be made: {error or type(error).__name__}"
-
-
-def _lose(stream: Stream, reason: str) -> None:
-    stream.end(Ending.LOST, reason)
-    stream.close_local()
-    stream.report()

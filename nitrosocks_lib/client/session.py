@@ -73,10 +73,14 @@ class ClientSession:
         return self.tunnel.draining or self.tunnel.state.streams.ours.used_up
 
     @property
+    def full(self) -> bool:
+        """Whether it carries as many streams as a session may."""
+        return self.tunnel.load >= limits.STREAMS
+
+    @property
     def usable(self) -> bool:
         """Whether it may carry a new stream."""
-        full = self.tunnel.load >= limits.STREAMS
-        return not (self.spent or self.tunnel.state.releasing or self._given_up or full)
+        return not (self.spent or self.tunnel.state.releasing or self._given_up or self.full)
 
     def owes_answer(self, target: Target) -> bool:
         """Whether an OPEN to this target is unanswered: the next to it goes the same way, to arrive behind it."""
@@ -159,14 +163,14 @@ class ClientSession:
         self._roam.close()
         tunnel, moved = self.tunnel, []
         self._owner.withdraw(self)
-        with suppress(IndexError):
-            while True:
-                moved.append(tunnel.outbox.opening.popleft())
+        waiting = [stream for stream in tunnel.outbox.opening if not stream.number]
+        tunnel.outbox.opening.clear()
         if not self._given_up:
             for stream in tunnel.state.streams.all():
                 if stream.untouched and stream.moves < _MOVES:
                     tunnel.state.streams.by_number.pop(stream.number)
                     moved.append(stream.again())
+        moved += waiting  # in the order in which they were opened
         tunnel.dispose(self._given_up or tunnel.state.reason)
         self._command.close()
         self._owner.gone(self, moved)

@@ -124,8 +124,9 @@ class Outbound:
         self._free_acknowledged()
         if outbox.switched:
             outbox.switched = self.control.numbered_held = False
-        while outbox.opening:
-            self._reading.open(outbox.opening.popleft())
+        while outbox.opening:  # taken out behind that: it counts all the time
+            self._reading.open(outbox.opening[0])
+            outbox.opening.popleft()
         while outbox.frames:
             self.resend.append(outbox.frames.popleft())
         while (stream := outbox.next_stream()) is not None:

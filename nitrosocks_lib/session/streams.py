@@ -121,6 +121,12 @@ class Stream:
                 local.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
         local.close()
 
+    def lose(self, reason: str) -> None:
+        """Ends a stream that no session carries, and tells."""
+        self.end(Ending.LOST, reason)
+        self.close_local()
+        self.report()
+
     def report(self) -> None:
         """Tells whoever opened the stream, once."""
         finished, self._finished = self._finished, None

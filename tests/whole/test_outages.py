@@ -24,7 +24,7 @@ CUTS = 5
 SIZE = 200_000_000
 AT_ONCE = 2.0  # seconds; a pause between two attempts, an attempt or a release would be longer sooner or later
 BACK = 10.0  # seconds until a server that is back is used again
-MOVED = 90.0  # seconds until a transfer is done whose address went away; three silent periods take 20 at most
+MOVED = 90.0  # seconds until a wait for a transfer whose address went away is given up
 SERVER, OLD, NEW = "10.203.17.1", "10.203.17.2", "10.203.17.3"
 
 
@@ -91,9 +91,8 @@ def test_scp_across_cuts(site: Proxied, direction: str, rst: bool) -> None:
     assert done.returncode == 0, done.stderr
     with copy.open("rb") as file:
         assert hashlib.file_digest(file, "sha256").digest() == hashlib.sha256(data).digest()
-    assert site.proxy.connections > CUTS
     told = done.stderr.decode()
-    assert told.count("connection lost") == told.count("connection restored") == site.proxy.connections - 1
+    assert CUTS < told.count("connection lost") == told.count("connection restored") < site.proxy.connections
 
 
 # -- a server that goes away -------------------------------------------------------------------------------------------
@@ -229,7 +228,10 @@ def namespaces() -> Iterator[Namespaces]:
 
 @pytest.mark.netns
 def test_a_transfer_survives_a_change_of_the_address(namespaces: Namespaces, tmp_path: Path) -> None:
-    """Windows and buffers are full when the address goes: the target does not read, the client still writes."""
+    """Windows and buffers are full when the address goes: the target does not read, the client still writes.
+
+    The session moves to the new address before it is lost, so nobody is told.
+    """
     data = os.urandom(1 << 26)
     with Site(tmp_path) as site:
         serve = [*NITROSOCKS, "serve", "--listen", f"{SERVER}:0", "--heartbeat", "5", "--home", site.home]
@@ -255,7 +257,7 @@ def test_a_transfer_survives_a_change_of_the_address(namespaces: Namespaces, tmp
         sender.join(BOUND)
         client.wait()
         assert str(client.out) == hashlib.sha256(data).hexdigest() + "\n"
-        assert "connection lost" in str(client.err) and "connection restored" in str(client.err)
+        assert str(client.err) == ""
 
 
 def send(process: Process, data: bytes) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from loopback import dial, is_silent, pem, reset
+from pools import WatchedPool
 from world import BOUND, Opened, World, echo, read_all
 
 from nitrosocks_lib.demo.interceptor import Interceptor
@@ -18,6 +19,9 @@ from nitrosocks_lib.facts import limits
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.server.tunnel import RefreshPolicy
+from nitrosocks_lib.session.liveness import Liveness
+from nitrosocks_lib.session.streams import Ending
+from nitrosocks_lib.session.tunnel import Tunnel
 
 MANY = 60
 
@@ -58,7 +62,7 @@ def test_cut_connections_lose_nothing(rst: bool) -> None:
         opened = Opened(world.pool(), world.target(echo))
         assert opened.ask(data) == data
         stop.set()
-        assert opened.end().ended_well
+        assert opened.clean
         assert world.proxy.connections > 5
 
 
@@ -97,7 +101,7 @@ def test_a_silent_network_is_noticed() -> None:
     with World(proxy=True, heartbeat=5) as world:
         pool = world.pool()
         opened = begin(world, pool)
-        (session,) = pool._alive
+        (session,) = pool.sessions
         world.proxy.blackhole()
         opened.near.sendall(b"x" * 1_000)
         look_until_lost(session.tunnel)
@@ -108,12 +112,10 @@ def test_a_silent_network_is_noticed() -> None:
         assert got == b"x" * 1_000
 
 
-def look_until_lost(tunnel) -> None:
+def look_until_lost(tunnel: Tunnel) -> None:
     """Time passes for the liveness of this session alone: three silent periods."""
-    from nitrosocks_lib.session.liveness import Liveness
-
-    watch = Liveness(tunnel)
-    at = tunnel.inbound.last_heard
+    watch = Liveness(tunnel.state)
+    at = tunnel.state.last_heard
     for _ in range(4):
         at += 7.0
         watch._look(at)
@@ -138,7 +140,9 @@ def test_a_replayed_resume_changes_nothing(tmp_path: Path) -> None:
 
 def test_the_server_forgets_a_session_that_is_not_resumed(caplog: pytest.LogCaptureFixture) -> None:
     with World(proxy=True, resume=0) as world, caplog.at_level(logging.WARNING):
-        opened = begin(world)
+        pool = world.pool()
+        opened = begin(world, pool)
+        pool.sessions[0].tunnel.state.terms.resume = 60  # else it would give up by itself
         world.proxy.refuse(True)
         world.proxy.cut()
         assert world.registry.wait_empty(lambda _: True, BOUND)
@@ -147,7 +151,7 @@ def test_the_server_forgets_a_session_that_is_not_resumed(caplog: pytest.LogCapt
             while True:
                 if not opened.near.recv(1):
                     raise ConnectionResetError
-        assert "does not know the session" in opened.end().lost
+        assert opened.end().ending is Ending.LOST and "does not know the session" in opened.end().reason
 
 
 def test_a_restarted_server_is_used_again() -> None:
@@ -157,14 +161,14 @@ def test_a_restarted_server_is_used_again() -> None:
         first = begin(world, pool)
         port = world.port
         world.server.stop()
-        assert first.end().lost
+        assert first.end().ending is Ending.LOST
         world.start(port)
         ping(begin(world, pool), b"new ones go on at once")
 
 
 def test_a_local_side_that_resets_during_an_outage_ends_at_once() -> None:
     with World(proxy=True) as world:
-        pool = world.pool()
+        pool = WatchedPool(world)
         done = threading.Event()
         with socket.create_server(("127.0.0.1", 0)) as listener:
             near = socket.create_connection(listener.getsockname())
@@ -173,12 +177,11 @@ def test_a_local_side_that_resets_during_an_outage_ends_at_once() -> None:
         assert near.recv(1) == b"x"
         world.proxy.refuse(True)
         world.proxy.cut()
-        (session,) = pool._alive
-        assert world.proxy.wait(lambda: session.tunnel.outcome is not None, BOUND)  # it has noticed, and tries again
+        (session,) = pool.sessions
+        assert world.proxy.wait(lambda: not session.tunnel.connected, BOUND)  # it has noticed, and tries again
         reset(near)
         assert done.wait(BOUND)
-        with pool._lock:
-            assert pool._empty.wait_for(lambda: not pool._alive, BOUND)
+        pool.wait(lambda: pool.alive == 0)
 
 
 def test_a_local_side_that_hung_up_does_not_hurry_the_attempts() -> None:
@@ -196,11 +199,11 @@ def test_a_local_side_that_hung_up_does_not_hurry_the_attempts() -> None:
             near = socket.create_connection(listener.getsockname(), BOUND)
             pool.open(Target(1, "127.0.0.1", world.target(serve)), listener.accept()[0], lambda _: done.set())
         assert read_all(near) == b"that is all"
-        (session,) = pool._alive
+        (session,) = pool.sessions
         world.proxy.refuse(True)
         before, began = world.proxy.connections, now()
         world.proxy.cut()
-        assert world.proxy.wait(lambda: session.tunnel.outcome is not None, BOUND)
+        assert world.proxy.wait(lambda: not session.tunnel.connected, BOUND)
         with near:
             near.sendall(b"last words")
         assert world.proxy.wait_connections(before + 4, BOUND)
@@ -218,8 +221,8 @@ def test_closing_during_an_outage_is_quick() -> None:
         world.proxy.refuse(True)
         world.proxy.cut()
         pool.close(BOUND)
-        assert opened.end().lost
-        assert not pool._alive
+        assert opened.end().ending is Ending.LOST
+        assert not pool.sessions
 
 
 def test_redial_moves_a_live_session() -> None:
@@ -232,7 +235,7 @@ def test_redial_moves_a_live_session() -> None:
 
 def test_a_window_full_of_data_survives() -> None:
     """Both sides have sent all they may, nobody reads, and the connection is cut."""
-    with World(proxy=True) as world:
+    with World(proxy=True, window=4 << 20) as world:
         go = threading.Event()
 
         def serve(sock: socket.socket) -> None:
@@ -243,7 +246,7 @@ def test_a_window_full_of_data_survives() -> None:
             sender.join(BOUND)
             sock.sendall(len(got).to_bytes(4, "big"))
 
-        opened = Opened(world.pool(), world.target(serve))
+        opened = Opened(world.pool(window=4 << 20), world.target(serve))
         sender = threading.Thread(target=opened._send, args=(bytes(9 << 20),), daemon=True)
         sender.start()
         assert world.proxy.wait(lambda: world.proxy.bytes_up > 4 << 20 and world.proxy.bytes_down > 4 << 20, BOUND)
