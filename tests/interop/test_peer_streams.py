@@ -9,7 +9,6 @@ import peer
 import pytest
 from pairs import BOUND, Pairs
 from peer import C2S, S2C
-from peer_judge import together
 
 SIZE = 300_000
 

@@ -23,7 +23,7 @@ BOUNDS = {  # what a handshake may state
 FAILURES = AssertionError, InvalidTag, InvalidSignature, ValueError, OSError, StopIteration, struct.error
 SESSION = (
     "session_id rs j client_id public token encrypt_type client_window server_window resume_seconds heartbeat address "
-    "sent received acked kept over leaving streams listeners next heard"
+    "sent received acked kept over leaving streams listeners next heard starved"
 )  # what is of a session, and goes along to its next connection
 
 

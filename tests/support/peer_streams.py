@@ -124,14 +124,14 @@ class Listener:
 
 
 class Streams:
-    """`heard` is every frame that came, in order."""
+    """`heard` is every frame that came, in order; `starved` are streams whose limits read() does not raise."""
 
     restates = b""  # limits that the first ACK on a new connection states
 
     def __init__(self, *args, **options):
         self.streams: dict[int, Stream] = {}
         self.listeners: dict[int, Listener] = {}
-        self.next, self.heard = {C2S: 1, S2C: 2}, []
+        self.next, self.heard, self.starved = {C2S: 1, S2C: 2}, [], set()
         super().__init__(*args, **options)
 
     @property
@@ -225,11 +225,13 @@ class Streams:
             self.answer(kind, payload)
             if kind in NUMBERED and not self.over:
                 number = int.from_bytes(payload[:4])
-                self.grant(*([number] if kind == DATA and self._is_low(self.streams[number]) else []))
+                self.grant(*([number] if kind == DATA and self._is_low(number) else []))
 
-    def _is_low(self, stream: Stream) -> bool:
+    def _is_low(self, number: int) -> bool:
         """Half of its window is used."""
-        return not stream.over and 2 * (stream.granted - stream.taken) <= self.own_window
+        stream = self.streams[number]
+        used_up = 2 * (stream.granted - stream.taken) <= self.own_window
+        return used_up and not stream.over and number not in self.starved
 
     def answered(self, *numbers: int) -> None:
         """Reads until these streams are answered."""
