@@ -193,7 +193,7 @@ def test_no_numbered_frame_before_switch(pairs):
     server.refresh()
     client.answer(*client.recv())
     assert server.recv()[0] == peer.REFRESHED
-    client.open()
+    client.send(*OPENED[0])
     violated(client, server, 1)
 
 

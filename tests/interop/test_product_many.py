@@ -8,7 +8,7 @@ import peer
 import pytest
 import visits
 from hosts import Site
-from visits import WINDOW, Served, Tap, Visit, Visitor, exactly, fill, rest, until_acked
+from visits import WINDOW, Served, Tap, Visit, Visitor, exactly, fill, pour, rest, until_acked
 
 served, visit = visits.served, visits.visit
 MOST = 1024  # streams of a session that are open at once
@@ -109,8 +109,7 @@ def test_a_stream_that_waits_holds_up_no_other(visit: Visit, visitor: Visitor, t
     other, far = visitor.opens(tap)
     for n in range(20):
         data = bytes([n]) * 50_000
-        visitor.read(lambda: visitor.streams[other].may >= visitor.streams[other].sent + 50_000)
-        visitor.data(other, data)
+        pour(visitor, other, data)
         assert exactly(far, len(data)) == data
         far.sendall(data)
         assert visitor.gather(other, len(data)) == data

@@ -49,7 +49,6 @@ class Opener:
         self.peer = visit.visitor()
         self.tap = visit.tap() if "A" in way else visit.held()
         self.port = nowhere if "F" in way else self.tap.port
-        self.target = socket.socket()
         self.number = 1
 
     def step(self, letter: str) -> None:
@@ -60,7 +59,8 @@ class Opener:
         elif letter in "AF":
             self.peer.answered(self.number)
             assert self.peer.streams[self.number].answer[0] == KINDS[letter.lower()]
-            self.target = self.tap.accept() if letter == "A" else self.target
+            if letter == "A":
+                self.target = self.tap.accept()
         elif letter == "E":
             self.target.shutdown(socket.SHUT_WR)
             self.peer.read(lambda: peer.S2C in self.peer.streams[self.number].ended)

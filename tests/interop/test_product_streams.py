@@ -9,7 +9,7 @@ import peer
 import pytest
 import visits
 from peer_streams import BLOCK, at
-from visits import WINDOW, Tap, Visit, Visitor, exactly, fill, reset, rest, synced, until_acked
+from visits import WINDOW, Tap, Visit, Visitor, exactly, fill, pour, reset, rest, synced, until_acked
 
 served, visit, nowhere = visits.served, visits.visit, visits.nowhere
 MOST = 1024  # streams of a session that are open at once
@@ -34,8 +34,7 @@ def test_data_of_all_sizes_both_ways(visitor: Visitor, tap: Tap) -> None:
     number, target = visitor.opens(tap)
     for size in SIZES:
         up, down = random.randbytes(size), random.randbytes(size)
-        visitor.read(lambda need=size: visitor.streams[number].may >= visitor.streams[number].sent + need)
-        visitor.data(number, up)
+        pour(visitor, number, up)
         target.sendall(down)
         assert exactly(target, size) == up and visitor.gather(number, size) == down
     visitor.ends(number, target)

@@ -185,7 +185,9 @@ class Streams:
         self.ack(b"".join(struct.pack(">IQ", *each) for each in stated))
 
     def tell(self, kind: int, number: int, rest: bytes = b"") -> int:
-        """Any frame that begins with a number."""
+        """Any frame that begins with a number; between REFRESHED and SWITCH a client waits with it."""
+        if self.mine == C2S and self.next_rk:
+            self.read(lambda: not self.next_rk)
         self.send(kind, struct.pack(">I", number) + rest)
         return number
 

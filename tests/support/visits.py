@@ -57,6 +57,17 @@ def fill(side: peer_judge.Judge, number: int) -> int:
     return stream.sent
 
 
+def pour(side: peer_judge.Judge, number: int, data: bytes) -> int:
+    """Sends as fast as the limit lets it, and returns the most that the limit was ahead of what was sent."""
+    stream, widest, at = side.streams[number], 0, 0
+    while at < len(data):
+        side.read(lambda: stream.may > stream.sent)
+        widest = max(widest, ahead := stream.may - stream.sent)
+        side.data(number, data[at : at + ahead])
+        at += ahead
+    return max(widest, stream.may - stream.sent)
+
+
 def fails(call: Callable[[], object], text: str) -> None:
     """The peer finds this wrong."""
     with pytest.raises(PeerError, match=text):
@@ -231,7 +242,9 @@ def violates(visitor: Visitor, frames: list[tuple[int, bytes]], reason: int = 1)
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One server for all tests of a module."""
     with Site(tmp_path_factory.mktemp("served")) as site:
-        yield Served(site)
+        made = Served(site)
+        yield made
+        made.process.popen.kill()  # it would wait for the streams of those who are gone
 
 
 @pytest.fixture
