@@ -1,5 +1,7 @@
 """The second endpoint alone: against the recorded runs. Against itself it is in test_peer_pairs.py."""
+import base64
 import hashlib
+import hmac
 import json
 from itertools import repeat
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import peer
 import pytest
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from peer import C2S, S2C, Keys, Symmetric, client_keys, expand
 from peer_judge import Client, Feed, Server, together
@@ -49,6 +52,22 @@ def steps(monkeypatch):
     return done
 
 
+def token(knock, hour, ident, what, n):
+    """6: the path of a carrier's request."""
+    hour = hour.to_bytes(8)
+    aes = Cipher(algorithms.AES(expand(knock, b"ns1 carrier" + hour)), modes.ECB()).encryptor()
+    block = aes.update(ident + bytes([what]) + n.to_bytes(5))
+    tag = hmac.digest(expand(knock, b"ns1 carrier tag" + hour), block, "sha256")[:16]
+    return base64.urlsafe_b64encode(block + tag).decode().rstrip("=")
+
+
+@both_runs
+def test_recorded_tokens_of_carriers(run):
+    recorded = run["carrier"]
+    for row in recorded["tokens"]:
+        assert token(b(run["knock"]), recorded["hour"], b(recorded["id"]), row["what"], row["n"]) == row["token"]
+
+
 def check_keys(side, recorded):
     assert (side.hs.hex(), side.rk.hex()) == (recorded.get("hs", side.hs.hex()), recorded["RK"])
     for name, key in recorded["frame_keys"].items():
@@ -73,7 +92,6 @@ def test_recorded_handshake(run, steps):
     knock = peer.hkdf(b"", b(run["server_public"]), b"ns1 knock", 32)
     client = Client(None, b(run["server_public"]), b(run["client_seed"]), b"")
     assert (client.client_id.hex(), client.knock.hex(), knock) == (run["client_id"], run["knock"], client.knock)
-    assert "/" + expand(knock, b"ns1 path", 16).hex() == run["websocket_path"]
     assert 30 + int.from_bytes(expand(knock, b"ns1 late", 2)) % 61 == run["late_seconds"]
     digits = TOTP(b(run["token"]), 6, hashes.SHA1(), 30).generate(run["server_ms"] // 1000)
     proof = peer.H(peer.H(b(run["token"]), b(run["R1"])), digits)

@@ -1,212 +1,149 @@
-"""The independent peer as a client of our server: what streams do, and what RESET does to them, over TLS."""
+"""Many streams of the second endpoint against itself: at once, and through cuts that lose frames and ACKs."""
 
-import contextlib
-import socket
-import threading
-from collections.abc import Iterator
+import hashlib
+import random
+from collections import Counter
+from threading import Thread
 
 import peer
 import pytest
-from meeting import BOUND, Blocked, Tap, answered, at, ended, gathered, reset, told, until, until_acked, visiting
-from world import World, read_all
+from pairs import BOUND, Pairs
+from peer import C2S, S2C
 
-from nitrosocks_lib.net.wake import Wake
-from nitrosocks_lib.server import tunnel as host
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    with World() as shared:
-        yield shared
+SIZE = 300_000
 
 
 @pytest.fixture
-def tap(world: World) -> Tap:
-    return Tap(world)
+def pairs():
+    with Pairs() as made:
+        yield made
 
 
-# Streams
+def echo(server):
+    """Answers OPEN with OPENED, DATA and END with themselves, until it is left."""
+    while (frame := server.recv())[0] != peer.DISCONNECT:
+        kind, payload = frame
+        number = int.from_bytes(payload[:4])
+        if kind == peer.OPEN:
+            server.opened(number)
+        elif kind in (peer.DATA, peer.END):
+            server.grant(number)
+            server.send(kind, payload)
+    server.release()
 
 
-def test_each_direction_ends_by_itself(world: World, tap: Tap) -> None:
-    visitor = visiting(world)
-    for first in ("client", "target"):
-        target = visitor.opens(tap)
-        if first == "client":
-            visitor.send(peer.END)
-            assert target.recv(1) == b""
-            target.sendall(b"late")
-            assert gathered(visitor, 4) == b"late"
+@pytest.mark.parametrize("count", [1, 20, 500])
+def test_many_streams_at_once(pairs, count):
+    client, server = pairs.two({"client_window": 65536}, server_window=65536)
+    thread = Thread(target=echo, args=(server,), daemon=True)
+    thread.start()
+    sent = {client.open(): random.Random(n).randbytes(SIZE // count) for n in range(count)}
+    assert list(sent) == list(range(1, 2 * count, 2))
+    for number, data in sent.items():
+        for begin in range(0, len(data), 30_000):
+            client.data(number, data[begin : begin + 30_000])
+            client.read(lambda stream=client.streams[number]: stream.sent == stream.taken)
+    client.end(*sent)
+    client.closed(*sent)
+    assert {number: bytes(stream.got) for number, stream in client.streams.items()} == sent
+    client.release()
+    thread.join(BOUND)
+    assert server.over and not server.alive() and not client.kept
+
+
+class Wild:
+    """Says and reads at random; each side's frames that are under way are counted, so that no read waits."""
+
+    def __init__(self, pairs, seed):
+        self.pairs, self.random = pairs, random.Random(seed)
+        small = {"client_window": 65536}
+        self.sides = dict(zip((C2S, S2C), pairs.two(small, server_window=65536), strict=True))
+        self.under_way, self.said, self.did = Counter(), {}, Counter()
+
+    def say(self, d):
+        """A frame that is fine, on some stream, or a new stream."""
+        side = self.sides[d]
+        mine = [n for n, s in side.alive().items() if d not in s.ended and (s.opener == d or s.answer[0])]
+        owed = [n for n, s in side.alive().items() if s.opener != d and not s.answer[0]]
+        deed = self.random.choice(["data"] * 8 + ["answer"] * 3 + ["open", "end", "reset", "ack", "grant"])
+        number = self.random.choice((owed if deed == "answer" else mine) or [0])
+        if deed == "open" and d == C2S:
+            side.open()
+        elif deed == "answer" and number:
+            side.opened(number) if self.random.random() < 0.9 else side.refused(number, 5)
+        elif deed == "data" and number and side.streams[number].sent + 2_000 <= side.streams[number].may:
+            data = self.random.randbytes(self.random.randrange(1, 2_000))
+            self.said.setdefault((d, number), hashlib.sha256()).update(data)
+            side.data(number, data)
+        elif deed in ("end", "reset") and number and self.random.random() < 0.3:
+            getattr(side, deed)(number)
+        elif deed == "ack":
+            side.ack()
+        elif deed == "grant" and side.streams:
+            side.grant(self.random.choice(list(side.streams)))
         else:
-            target.shutdown(socket.SHUT_WR)
-            assert told(visitor, peer.END) == b""
-            visitor.send(peer.DATA, b"late")
-            visitor.send(peer.END)
-            assert read_all(target) == b"late"
-        target.close()
-        if first == "client":
-            told(visitor, peer.END)
-        until_acked(visitor)
-    assert visitor.stream == "idle"
+            return
+        self.did[deed] += 1
+        self.under_way[d] += 1
+
+    def hear(self, d):
+        """Reads some of what is under way in this direction."""
+        reader = self.sides[S2C if d == C2S else C2S]
+        for _ in range(self.random.randrange(self.under_way[d] + 1)):
+            reader.recv()
+            self.under_way[d] -= 1
+
+    def cut(self):
+        """What is under way is lost, and sent again."""
+        (client, old), lost = self.sides.values(), self.under_way.total()
+        server, errors = self.pairs.reconnected(client, old)
+        assert errors == ["", ""]
+        self.sides[S2C] = server
+        self.under_way = Counter({C2S: len(client.kept), S2C: 1 + len(server.kept)})
+        self.did["lost"] += lost
+
+    def settle(self):
+        """Reads all that is under way."""
+        for d, reader in ((C2S, self.sides[S2C]), (S2C, self.sides[C2S])):
+            for _ in range(self.under_way[d]):
+                reader.recv()
+        self.under_way.clear()
 
 
-def test_data_and_end_right_behind_open(world: World, tap: Tap) -> None:
-    visitor = visiting(world)
-    visitor.send(peer.OPEN, tap.open)
-    visitor.send(peer.DATA, b"early")
-    visitor.send(peer.END)
-    target = tap.accept()
-    assert read_all(target) == b"early"
-    target.close()
-    told(visitor, peer.OPENED)
-    told(visitor, peer.END)
-    until_acked(visitor)
+@pytest.mark.parametrize("seed", range(10))
+def test_cuts_lose_and_double_nothing(pairs, seed):
+    wild = Wild(pairs, seed)
+    for _ in range(30):
+        for _ in range(wild.random.randrange(60)):
+            wild.say(wild.random.choice((C2S, S2C)))
+            if wild.random.random() < 0.2:
+                wild.hear(wild.random.choice((C2S, S2C)))
+        wild.cut()
+        if wild.random.random() < 0.5:
+            wild.settle()
+    wild.settle()
+    client, server = wild.sides.values()
+    assert (client.received, server.received) == (server.sent, client.sent)
+    for d, reader in ((C2S, server), (S2C, client)):
+        for number, stream in reader.streams.items():
+            if stream.last == (b"", b"") and stream.answer[0] != peer.REFUSED:  # else some was ignored
+                said = wild.said.get((d, number), hashlib.sha256())
+                assert hashlib.sha256(stream.got).digest() == said.digest()
+    assert client.streams.keys() == server.streams.keys() and client.unrestated == server.unrestated == {}
+    assert min(wild.did[each] for each in ("open", "answer", "data", "end", "grant", "lost")) > 0
 
 
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
-@pytest.mark.parametrize(
-    ("kind", "named", "reason"),
-    [
-        (peer.OPEN, at(host="192.0.2.1"), 2),  # not permitted
-        (peer.OPEN, at(0, "/etc/passwd", 2), 2),
-        (peer.OPEN, at(0), 1),
-        (peer.OPEN, at(host=""), 1),
-        (peer.OPEN, at(host="x" * 256), 1),
-        (peer.OPEN, None, 5),  # nobody listens there
-        (peer.OPEN, at(kind=3), 7),
-        (peer.LISTEN, at(), 7),
-    ],
-)
-def test_a_refused_stream_is_over_at_once(world: World, tap: Tap, kind: int, named: bytes | None, reason: int) -> None:
-    visitor = visiting(world)
-    for behind in ([], [(peer.DATA, b"dropped"), (peer.END, b"")], [(peer.RESET, b"\1why")]):
-        visitor.send(kind, named or at(closed_port()))
-        refused = told(visitor, peer.REFUSED)
-        assert refused[0] == reason and refused[1:].decode().isprintable() and refused[1:]
-        for frame in behind:  # they crossed it
-            visitor.send(*frame)
-        until_acked(visitor)
-    ended(visitor, visitor.opens(tap))
-
-
-def test_a_refusal_drops_what_waited_for_the_dial(world: World, tap: Tap, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocked, visitor = Blocked(monkeypatch, host, "reach"), visiting(world)
-    visitor.send(peer.OPEN, at(closed_port()))
-    for _ in range(3):
-        visitor.send(peer.DATA, bytes(65_536))
-    visitor.send(peer.END)
-    assert answered(visitor) == [peer.ACK] and len(visitor.kept) == 4
-    blocked.go.set()
-    assert told(visitor, peer.REFUSED)[0] == 5
-    until_acked(visitor)
-    ended(visitor, visitor.opens(tap))
-
-
-def test_the_next_open_may_come_before_we_have_noticed_our_own_refusal(
-    world: World, tap: Tap, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    visitor, go, real = visiting(world), threading.Event(), Wake.set
-    answered(visitor)
-    inbound = visitor.hosted.tunnel.inbound
-
-    def late(wake: Wake) -> None:
-        """The dialling thread is held up just before it tells inbound."""
-        assert wake is not inbound.wake or threading.current_thread().name != "dial" or go.wait(BOUND)
-        real(wake)
-
-    monkeypatch.setattr(Wake, "set", late)
-    visitor.send(peer.OPEN, at(closed_port()))
-    assert told(visitor, peer.REFUSED)[0] == 5
-    visitor.send(peer.OPEN, tap.open)
-    assert told(visitor, peer.OPENED) == tap.open[1:]
-    go.set()
-    ended(visitor, tap.accept())
-
-
-# RESET
-
-
-def test_the_answer_comes_before_a_reset(world: World, tap: Tap, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The target resets at once, and early data meets it before the answer is posted."""
-    blocked, visitor = Blocked(monkeypatch, host.ServerTunnel, "_post_answer"), visiting(world)
-    visitor.send(peer.OPEN, tap.open)
-    target = tap.accept()
-    blocked.entered.get(timeout=BOUND)
-    reset(target)
-    for _ in range(2):
-        visitor.send(peer.DATA, b"early")
-    assert set(answered(visitor)) <= {peer.ACK}
-    blocked.go.set()
-    assert told(visitor, peer.OPENED) and told(visitor, peer.RESET)
-    visitor.send(peer.RESET, b"\1")
-    until_acked(visitor)
-
-
-@pytest.mark.parametrize("before", [[], [(peer.DATA, b"x")], [(peer.END, b"")]])
-def test_a_reset_of_the_client(world: World, tap: Tap, before: list) -> None:
-    visitor = visiting(world)
-    target = visitor.opens(tap)
-    for frame in [*before, (peer.RESET, b"\1over")]:
-        visitor.send(*frame)
-    with contextlib.suppress(ConnectionResetError):  # END, and what came before RESET, may have been passed on
-        assert read_all(target) in (b"", b"x") and before
-    assert told(visitor, peer.RESET)[0] == 1
-    until_acked(visitor)
-    ended(visitor, visitor.opens(tap))
-
-
-@pytest.mark.parametrize("behind", [[], [(peer.DATA, bytes(65_536)), (peer.END, b"")]])
-def test_a_reset_before_the_answer(world: World, tap: Tap, monkeypatch: pytest.MonkeyPatch, behind: list) -> None:
-    blocked, visitor = Blocked(monkeypatch, host, "reach"), visiting(world)
-    visitor.send(peer.OPEN, tap.open)
-    blocked.entered.get(timeout=BOUND)  # else there may be no dial at all
-    for frame in [*behind, (peer.RESET, b"\1")]:
-        visitor.send(*frame)
-    assert told(visitor, peer.REFUSED)[0] == 1
-    until_acked(visitor)
-    visitor.send(peer.OPEN, tap.open)  # while the first dial still runs
-    blocked.go.set()
-    assert told(visitor, peer.OPENED) == tap.open[1:]
-    targets = [tap.accept(), tap.accept()]
-    visitor.send(peer.DATA, b"to the second")
-    got = [target.recv(100) for target in targets]
-    assert sorted(got) == [b"", b"to the second"]
-    ended(visitor, targets[got.index(b"to the second")])
-
-
-@pytest.mark.parametrize("half", ["", "END of the client", "END of the target"])
-def test_a_reset_of_the_target_goes_out_before_the_ack_of_what_it_drops(world: World, tap: Tap, half: str) -> None:
-    visitor = visiting(world)
-    target = visitor.opens(tap)
-    if half == "END of the target":
-        target.shutdown(socket.SHUT_WR)
-        told(visitor, peer.END)
-    receiving = visitor.hosted.tunnel.inbound.receiving
-    while receiving.held_bytes < 1 << 20:  # the target does not read
-        for _ in range(16):
-            visitor.send(peer.DATA, bytes(65_536))
-        answered(visitor)
-    if half == "END of the client":
-        visitor.send(peer.END)
-        answered(visitor)
-    taken = receiving.consumed
-    assert taken < visitor.sent
-    reset(target)
-    assert until(visitor, peer.RESET) == b"\1" and visitor.acked <= taken
-    visitor.ack()
-    visitor.send(peer.RESET, b"\1")
-    until_acked(visitor)
-    ended(visitor, visitor.opens(tap))
-
-
-def test_resets_of_what_is_over_are_ignored(world: World, tap: Tap) -> None:
-    visitor = visiting(world)
-    for _ in range(2):
-        visitor.send(peer.RESET, b"\1")
-        until_acked(visitor)
-        ended(visitor, visitor.opens(tap))
-    assert answered(visitor) == []
+def test_acks_that_are_lost_cost_nothing_but_room(pairs):
+    client, server = pairs.two()
+    number = client.open()
+    for n in range(5):
+        client.data(number, b"%d" % n)
+    for _ in range(6):
+        server.recv()
+    server.lose()
+    server.ack()
+    server.opened(number)
+    assert len(client.kept) == 6
+    server, errors = pairs.reconnected(client, server)
+    assert errors == ["", ""] and client.kept == [] and server.received == 6
+    assert [client.recv()[0], client.recv()[0]] == [peer.ACK, peer.OPENED]

@@ -1,7 +1,7 @@
 """A second NitroSocks/1 endpoint for the tests, written from docs/protocol.md alone and independent of the product.
 
 Blocking, over anything with recv(n) and sendall(b); no timers, no decoy. What raises has ended the connection. recv()
-answers nothing and send() frames what it is given, so a test may misbehave. peer_judge.py judges which frame may come.
+answers nothing, send() frames what it is given. peer_streams.py knows streams, peer_judge.py judges what may come.
 """
 import hashlib
 import hmac
@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 OPEN, OPENED, REFUSED, DATA, END, RESET = range(0x10, 0x16)
-LISTEN, LISTENING, ACCEPTED = range(0x18, 0x1B)
+LISTEN, LISTENING, ACCEPTED, UNLISTEN = range(0x18, 0x1C)
 ACK, PING, PONG, PAD, REFRESH, REFRESHED, SWITCH = range(0x20, 0x27)
 DISCONNECT, DISCONNECT_ACK, DISCONNECT_DONE, ABORT, GOAWAY = range(0x30, 0x35)
-NUMBERED, C2S, S2C = range(0x10, 0x1B), b"c2s", b"s2c"
+NUMBERED, C2S, S2C = {*range(0x10, 0x16), *range(0x18, 0x1C)}, b"c2s", b"s2c"
 SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 
 # 1 and 2: functions, and the keys that last
@@ -87,7 +87,7 @@ class Peer:
     """What both sides do. Each message stands here once: who writes a part packs the attributes that it names, and who
     reads it sets them; so what a reader has drawn beforehand is replaced. Options are attributes, too."""
     mine = other = server_kem = client_kem = e = secret = session_id = out = b""
-    now, version, offer, encrypt_type, client_window, server_window = time.time, 1, 6, 2, 1 << 20, 1 << 20
+    now, version, offer, encrypt_type, client_window, server_window = time.time, 1, 6, 2, 1 << 18, 1 << 18
     resume_seconds, heartbeat, address, certificate_hash = 120, 20, "", bytes(32)
     pad, j, sent, received, acked, refuse, over, leaving = 0, 0, 0, 0, 0, 0, False, False
 
@@ -217,13 +217,13 @@ class Peer:
 
     def _move(self) -> None:
         """The session is on this connection once the client's first frame opens; then what was lost is sent again."""
-        if self.mine == S2C:
-            assert self.recv()[0] == ACK, "the session is over"
-        elif not self.acked <= self.stated <= self.sent:
+        if self.mine == C2S and not self.acked <= self.stated <= self.sent:
             self.send(ABORT, b"\1")
             raise AssertionError("received is out of range")
+        self.kept, self.acked = self.kept[self.stated - self.acked:], self.stated
+        assert self.mine == C2S or self.recv()[0] == ACK, "the session is over"
         self.ack()
-        for kind, payload in self.kept[self.stated - self.acked:]:
+        for kind, payload in self.kept:
             self.sock.sendall(self.keys[self.mine].seal(bytes([kind]) + payload))
 
     def send(self, kind: int, payload: bytes = b"") -> None:
@@ -243,7 +243,7 @@ class Peer:
         elif kind in NUMBERED:
             self.received += 1
         elif kind == ACK and d == self.other:
-            self.kept, self.acked = self.kept[int.from_bytes(payload) - self.acked:], int.from_bytes(payload)
+            self.kept, self.acked = self.kept[int.from_bytes(payload[:8]) - self.acked:], int.from_bytes(payload[:8])
         elif kind == REFRESHED and self.secret:
             if d == self.other:
                 h, self.next_e_public = H(self.hs, struct.pack(">I", self.epoch)), payload[1168:]
@@ -257,8 +257,8 @@ class Peer:
         self.leaving |= kind == DISCONNECT
         self.over |= kind in (ABORT, DISCONNECT_DONE)
 
-    def ack(self) -> None:
-        self.send(ACK, struct.pack(">Q", self.received))
+    def ack(self, limits: bytes = b"") -> None:
+        self.send(ACK, struct.pack(">Q", self.received) + limits)
 
     def refresh(self) -> None:
         """A server's REFRESH; answer() does the rest on either side."""

@@ -1,9 +1,10 @@
 """The peers of peer.py under a judge, who watches what reaches them; written from docs/protocol.md alone, too.
 
-Judged is: may this frame come now, is it well formed, does it fit the window; are the terms of a handshake in bounds.
-Whatever fails is a PeerError, and closes the connection.
+Judged is: may this frame come now, is it well formed, does it fit the limit; are the terms of a handshake in bounds.
+Whatever fails is a PeerError, and closes the connection; a Violation is answered by ABORT before that.
 """
 
+import contextlib
 import functools
 import io
 import struct
@@ -11,23 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import peer
 from cryptography.exceptions import InvalidSignature, InvalidTag
-from peer import C2S, NUMBERED, S2C, H
+from peer import C2S, NUMBERED, H
+from peer_streams import OF_LISTENERS, OPENINGS, Streams, ill_formed, limits
 
-MAX, BOTH = 65536, C2S + S2C
-FRAMES = {  # type: (who may send it, least and most bytes of payload, where the UTF-8 text in it begins)
-    peer.OPEN: (C2S, 3, MAX, 3), peer.OPENED: (S2C, 2, MAX, 2), peer.REFUSED: (S2C, 1, MAX, 1),
-    peer.DATA: (BOTH, 1, MAX, MAX), peer.END: (BOTH, 0, 0, 0), peer.RESET: (BOTH, 1, MAX, 1),
-    peer.LISTEN: (C2S, 3, MAX, 3), peer.LISTENING: (S2C, 2, MAX, 2), peer.ACCEPTED: (S2C, 2, MAX, 2),
-    peer.ACK: (BOTH, 8, 8, 8), peer.PING: (BOTH, 8, 32, 32), peer.PONG: (BOTH, 32, 32, 32),
-    peer.PAD: (BOTH, 0, MAX, MAX), peer.REFRESH: (S2C, 2336, 2336, MAX), peer.REFRESHED: (C2S, 2384, 2384, MAX),
-    peer.SWITCH: (S2C, 32, 32, 32), peer.DISCONNECT: (C2S, 0, 0, 0), peer.DISCONNECT_ACK: (S2C, 32, 32, 32),
-    peer.DISCONNECT_DONE: (C2S, 32, 32, 32), peer.ABORT: (BOTH, 1, MAX, 1), peer.GOAWAY: (S2C, 4, 4, 4),
-}  # fmt: skip
-STREAM = {  # type: (states of the stream in which it may come, state that it leads to)
-    peer.OPEN: ("idle refused", "opening"), peer.OPENED: ("opening", "open"),
-    peer.REFUSED: ("opening listening", "refused"), peer.LISTEN: ("idle refused", "listening"),
-    peer.LISTENING: ("listening", "parked"), peer.ACCEPTED: ("parked", "open"),
-}  # fmt: skip
+VIOLATION, LIMIT = 1, 5  # reasons of ABORT
 BOUNDS = {  # what a handshake may state
     "kind": (1, 2), "pad": (0, 1024), "client_window": (1 << 16, 1 << 26), "server_window": (1 << 16, 1 << 26),
     "resume_seconds": (0, 86_400), "heartbeat": (5, 300), "rest": (2, 1281),
@@ -35,7 +23,7 @@ BOUNDS = {  # what a handshake may state
 FAILURES = AssertionError, InvalidTag, InvalidSignature, ValueError, OSError, StopIteration, struct.error
 SESSION = (
     "session_id rs j client_id public token encrypt_type client_window server_window resume_seconds heartbeat address "
-    "sent received acked kept over leaving held consumed stream ends"
+    "sent received acked kept over leaving streams listeners next heard starved"
 )  # what is of a session, and goes along to its next connection
 
 
@@ -43,9 +31,22 @@ class PeerError(Exception):
     """The other side, or a test, is wrong; or it refused."""
 
 
+class Violation(PeerError):
+    """A frame that may not come. `reason` is that of the ABORT."""
+
+    def __init__(self, text: str, reason: int = VIOLATION):
+        super().__init__(text)
+        self.reason = reason
+
+
 def need(condition: object, text: str) -> None:
     if not condition:
         raise PeerError(text)
+
+
+def judge(condition: object, text: str, reason: int = VIOLATION) -> None:
+    if not condition:
+        raise Violation(text, reason)
 
 
 def checked(method):
@@ -88,15 +89,29 @@ class Feed:
         self.closed = True
 
 
-class Judge:
-    """What both sides are judged by; to be mixed into one of them."""
+class Mute:
+    """In place of a socket: what is written goes nowhere, as on a line that is about to be cut."""
 
-    stream, consumed, first, refreshing, r2 = "idle", 0, False, False, b""
+    def __init__(self, sock):
+        self.sock, self.sendall = sock, len
+
+    def __getattr__(self, name):
+        return getattr(self.sock, name)
+
+
+class Judge(Streams):
+    """What both sides are judged by; to be mixed into one of them.
+
+    `unrestated` are the limits above the window that the other side did not state again in front of its first other
+    frame on this connection; a stream that it had over has none to state.
+    """
+
+    first, restating, refreshing, r2 = False, False, False, b""
 
     def __init__(self, *args, **options):
         if unknown := [name for name in options if not hasattr(self, name)]:
             raise TypeError(f"no such options: {unknown}")
-        self.held, self.ends, self.pings = [], set(), []
+        self.unrestated = {}
         super().__init__(*args, **options)
 
     @checked
@@ -106,13 +121,22 @@ class Judge:
     def resume(self, sock):
         self.greet(sock)
 
+    def lose(self):
+        """From now on nothing that is sent arrives; it counts as sent."""
+        self.sock = Mute(self.sock)
+
     @checked
     def send(self, kind, payload=b""):
         return super().send(kind, payload)
 
     @checked
     def recv(self):
-        return super().recv()
+        try:
+            return super().recv()
+        except Violation as wrong:
+            with contextlib.suppress(*FAILURES):
+                super().send(peer.ABORT, bytes([wrong.reason]) + str(wrong).encode())
+            raise
 
     @checked
     def refresh(self):
@@ -132,75 +156,72 @@ class Judge:
             need(n <= 255 and n + 2 <= self.rest <= n + 1026 and not any(self.tail[n + 2 :]), "address or padding")
 
     def _move(self):
-        self.first, self.refreshing, self.pings = True, False, []
+        self.first, self.restating, self.refreshing = True, True, False
+        theirs = self.server_window if self.mine == C2S else self.client_window
+        flowing = {n: s for n, s in self.alive().items() if self.mine not in s.ended}
+        self.unrestated = {n: s.may for n, s in flowing.items() if s.may > theirs}
         super()._move()
 
     def _passed(self, d, kind, payload):
         if d == self.other:
-            self._judge_form(kind, payload)
+            judge(not (why := ill_formed(d, kind, payload)), why)
             self._judge_time(kind, payload)
-        else:
-            self._note(kind, payload)
-        super()._passed(d, kind, payload)
-
-    def _judge_form(self, kind, payload):
-        sender, low, high, text = FRAMES.get(kind, (b"", 0, 0, 0))
-        need(self.other in sender and low <= len(payload) <= high, f"frame {kind:#x} of {len(payload)} bytes")
-        payload[text:].decode()
-        need(kind not in (peer.OPEN, peer.LISTEN) or 1 <= payload[0] <= 3, "neither tcp nor unix nor udp")
-
-    def _judge_time(self, kind, payload):
-        need(not self.first or kind in (peer.ACK, peer.ABORT), "the first frame is no ACK")
-        was, self.first = self.stream, False
-        if kind in NUMBERED:
-            need(self._step(self.other, kind), f"frame {kind:#x} while {was}")
-            self.held = [*self.held, len(payload) if kind == peer.DATA else 0]
-            stated = self.server_window if self.mine == S2C else self.client_window
-            need(sum(self.held) <= stated and sum(map(bool, self.held)) <= 1024, "window exceeded")
-        elif kind == peer.ACK:
-            need(self.acked <= int.from_bytes(payload) <= self.sent, "ACK out of range")
-        elif kind == peer.PONG:
-            need(payload in self.pings, "PONG for no PING")
-            self.pings.remove(payload)
-        elif kind == peer.REFRESH and not self.leaving:
-            need(not self.refreshing, "REFRESH while one runs")
-            self.refreshing = True
-        elif kind == peer.REFRESHED:
-            need(self.secret, "REFRESHED not asked for")
-        elif kind == peer.SWITCH:
-            need(self.next_rk, "SWITCH not asked for")
-            self.refreshing = False
-        elif kind == peer.DISCONNECT:
-            need(was in ("idle", "refused"), f"DISCONNECT while {was}")
-        elif kind in (peer.DISCONNECT_ACK, peer.DISCONNECT_DONE):
-            need(self.leaving and (kind == peer.DISCONNECT_ACK or payload == H(self.r2)), "release out of order")
-
-    def _note(self, kind, payload):
-        """Of what is sent, what the answers will be judged by."""
-        if kind in NUMBERED:
-            need(self.mine == S2C or not self.next_rk, "no numbered frame before SWITCH")
-            self._step(self.mine, kind)
-        elif kind == peer.ACK:
-            number = int.from_bytes(payload)
-            self.held = self.held[max(0, number - self.consumed) :]
-            self.consumed = max(self.consumed, number)
-        elif kind == peer.PING:
-            self.pings.append(H(payload))
         elif kind == peer.DISCONNECT_ACK:
             self.r2 = payload
+        super()._passed(d, kind, payload)
 
-    def _step(self, d, kind):
-        """Move the stream by a numbered frame sent in direction d; False if that frame may not come now."""
-        was, ended = self.stream, d in self.ends
-        if kind in STREAM:
-            before, self.stream = STREAM[kind]
-            self.ends = set() if kind in (peer.OPEN, peer.LISTEN) else self.ends
-            return was in before.split()
-        if kind != peer.DATA and was not in ("idle", "refused"):
-            self.ends = self.ends | {d}
-            self.stream = "idle" if len(self.ends) == 2 else was
-        early, late = d == C2S and was == "opening", d == C2S and was == "refused"
-        return kind == peer.RESET or late or not ended and (early or was == "open")
+    def _judge_time(self, kind, payload):
+        judge(not self.first or kind in (peer.ACK, peer.ABORT), "the first frame is no ACK")
+        self.first, self.restating = False, self.restating and kind == peer.ACK
+        if self.leaving and kind not in (peer.DISCONNECT_ACK, peer.DISCONNECT_DONE):
+            judge(self.mine == C2S or kind == peer.ABORT, f"frame {kind:#x} behind DISCONNECT")
+        elif kind in NUMBERED:
+            judge(self.mine == C2S or not self.next_rk, "a numbered frame before SWITCH")
+            self._judge_numbered(kind, int.from_bytes(payload[:4]), payload)
+        elif kind == peer.ACK:
+            self._judge_ack(payload)
+        else:
+            self._judge_session(kind, payload)
+
+    def _judge_numbered(self, kind, number, payload):
+        listener = int.from_bytes(payload[4:8]) if kind == peer.ACCEPTED else number
+        if kind == peer.ACCEPTED or kind in OF_LISTENERS:
+            judge(listener in self.listeners, f"a listener never asked for: {listener}")
+            judge(not (why := self.listeners[listener].verdict(kind)), why)
+        if kind in OPENINGS:
+            judge(number == self.next[self.other], f"stream {number} is not the next")
+        elif kind == peer.LISTEN:
+            judge(number == len(self.listeners) + 1, f"listener {number} is not the next")
+        elif kind not in OF_LISTENERS:
+            judge(number in self.streams, f"a stream never opened: {number}")
+            stream = self.streams[number]
+            judge(not (why := stream.verdict(self.other, kind)), why)
+            fits = stream.over or kind != peer.DATA or stream.taken + len(payload) - 4 <= stream.granted
+            judge(fits, "beyond the limit", LIMIT)
+            if kind in (peer.RESET, peer.REFUSED):
+                self.unrestated.pop(number, None)
+
+    def _judge_ack(self, payload):
+        judge(self.acked <= int.from_bytes(payload[:8]) <= self.sent, "ACK out of range")
+        for number, limit in limits(payload):
+            judge(number in self.streams, f"a limit of a stream never opened: {number}")
+            if self.restating and limit >= self.unrestated.get(number, limit + 1):
+                del self.unrestated[number]
+
+    def _judge_session(self, kind, payload):
+        if kind == peer.REFRESH:
+            judge(not self.refreshing, "REFRESH while one runs")
+            self.refreshing = True
+        elif kind == peer.REFRESHED:
+            judge(self.secret, "REFRESHED not asked for")
+        elif kind == peer.SWITCH:
+            judge(self.next_rk, "SWITCH not asked for")
+            self.refreshing = False
+        elif kind == peer.DISCONNECT:
+            left = [n for n, s in self.alive().items() if s.opener == C2S or s.answer[0]]
+            judge(not left and not self.next_rk, f"DISCONNECT with open streams: {left}")
+        elif kind in (peer.DISCONNECT_ACK, peer.DISCONNECT_DONE):
+            judge(self.leaving and (kind == peer.DISCONNECT_ACK or payload == H(self.r2)), "release out of order")
 
 
 class Client(Judge, peer.Client):
