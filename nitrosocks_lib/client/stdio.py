@@ -61,6 +61,7 @@ class Pipe:
             if self._failure is not None:
                 raise self._failure
         _check(self._stream, self._given)
+        self._close_sink()
         while not self._arrived():  # our END is queued, and what stands before it may be long on its way
             if self._stop.wait(_LOOK):
                 return True
@@ -139,7 +140,8 @@ class Pipe:
         except OSError as error:
             self._fail("cannot write to stdout", error)
         else:
-            self._close_sink()
+            if not self._is_over():
+                self._close_sink()
             self._written = True
             self._wake.set()
             self._stop.tell()
@@ -156,6 +158,10 @@ class Pipe:
                 return os.write(self._sink, block)
             except BlockingIOError:
                 wait({self._sink: select.POLLOUT}, None)
+
+    def _is_over(self) -> bool:
+        """Whether the stream is over already: why is to be said before ssh sees the end, and ends us for it."""
+        return bool(wait({self._near.fileno(): select.POLLIN}, 0).get(self._near.fileno(), 0) & select.POLLHUP)
 
     def _close_sink(self) -> None:
         """Its reader sees the end now, and may end the source for that. The number is not free for others."""

@@ -67,13 +67,6 @@ def test_stdin_from_nowhere(site: Site, profile: Path, echoing: Target) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-def test_a_stdin_that_cannot_be_read_is_no_end_of_it(site: Site, profile: Path, echoing: Target) -> None:
-    words = [*program.NITROSOCKS, "connect", "-i", profile, "127.0.0.1", echoing.port]
-    done = site.call("/bin/sh", "-c", 'exec "$@" </', "sh", *words)
-    line = program.expect_one_line(done.stderr)
-    assert (done.returncode, line) == (255, "nitrosocks: cannot read stdin: Is a directory")
-
-
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
 def test_closed_descriptors_do_not_become_sockets(site: Site, server: Process, profile: Path, closed: str) -> None:
     """Some supervisors start programs without them. What is written to a socket of ours there leaves unencrypted."""
