@@ -62,7 +62,7 @@ class Command:
         self.sink, self._closed = sink, set()
         self.pipe = Pipe(world.pool(), self.stop, source, sink)
         self.thread = threads.start(self._run, Target(1, "127.0.0.1", port))
-        world.callback(lambda: self.pipe._near.close())
+        world.callback(self._close_near)
 
     def _run(self, target: Target) -> None:
         try:
@@ -76,6 +76,9 @@ class Command:
         """The stream is over at this side."""
         with self.stop.changed:
             assert self.stop.changed.wait_for(lambda: self.pipe._stream is not None, BOUND)
+
+    def _close_near(self) -> None:
+        self.pipe._near.close()
 
     def close(self, fd: int) -> None:
         self._closed.add(fd)
