@@ -43,7 +43,7 @@ def pool(*failures: Exception) -> Any:
         for failure in left:
             raise failure
 
-    return SimpleNamespace(start=start)
+    return SimpleNamespace(start=start, doubt=lambda _: None)
 
 
 @pytest.mark.parametrize("retry", [False, True])
