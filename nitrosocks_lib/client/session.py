@@ -62,6 +62,7 @@ class ClientSession:
         self._attempts = 0  # j of protocol 3.5
         self._given_up = ""
         self._hurried = False  # the pause under way is to end
+        self._missed = False  # people were told that it lost its connection
         self._last: dict[Target, Stream] = {}  # the last stream to each target, while its OPEN may be unanswered
         self.bulk = False  # the pool: it moves much, and is for others' bulk only
 
@@ -192,21 +193,21 @@ class ClientSession:
             prepared.close()
         if over:
             return None
-        if self.tunnel.load == 0:  # it is kept for the next stream, and nobody misses it
-            return self._reconnect(until)
         link = None
-        self._owner.outage.begins(state.reason)
         try:
             link = self._reconnect(until)
         finally:
-            self._owner.outage.ends(link is not None)
+            if self._missed:
+                self._missed = False
+                self._owner.outage.ends(link is not None)
         return link
 
     def _reconnect(self, until: float) -> Link | None:
         """Dials until the session is resumed: at once, then with growing pauses (protocol 3.5)."""
-        pause = limits.BACKOFF_FIRST
+        pause, self._hurried = limits.BACKOFF_FIRST, False
         with Edges([s.local.fileno() for s in self.tunnel.state.streams.all() if s.local is not None]) as locals_:
             while not self._given_up:
+                self._tell_people()
                 try:
                     return self._resume_on(None, until)
                 except NitroSocksError as error:
@@ -219,6 +220,12 @@ class ClientSession:
                 self._rest(min(now() + jittered(pause), until), locals_)
                 pause = min(pause * 2, limits.BACKOFF_MAX)
         return None
+
+    def _tell_people(self) -> None:
+        """Nobody misses a session without a stream."""
+        if not self._missed and self.tunnel.load:
+            self._missed = True
+            self._owner.outage.begins(self.tunnel.state.reason)
 
     def _resume_on(self, link: Link | None, until: float) -> Link:
         """RESUME, on this link or a new one; all is handed over when it returns. The old one is left for good."""
