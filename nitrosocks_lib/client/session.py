@@ -62,6 +62,7 @@ class ClientSession:
         self._attempts = 0  # j of protocol 3.5
         self._given_up = ""
         self._hurried = False  # the pause under way is to end
+        self._anew = False  # an attempt that still dials is to be begun anew: its address may be gone
         self._missed = False  # people were told that it lost its connection
         self._last: dict[Target, Stream] = {}  # the last stream to each target, while its OPEN may be unanswered
         self.bulk = False  # the pool: it moves much, and is for others' bulk only
@@ -124,6 +125,7 @@ class ClientSession:
     def doubt(self, reason: str) -> None:
         """The network changed: the connection may be dead, and the next attempt may succeed."""
         self._roam.doubt(reason)
+        self._anew = True
         self.hurry()
 
     def _changed(self) -> None:
@@ -230,15 +232,16 @@ class ClientSession:
     def _resume_on(self, link: Link | None, until: float) -> Link:
         """RESUME, on this link or a new one; all is handed over when it returns. The old one is left for good."""
         tunnel = self.tunnel
-        self._attempts += 1
+        self._attempts, self._anew = self._attempts + 1, False
         attempt = Attempt(self._dialler, self._server, link, self._command.set)
         attempt.start(tunnel.state.terms, self._attempts, tunnel.inbound.received)
         while not attempt.done:
             self._command.wait({}, max(0.0, until - now()))
             self._command.clear()
-            if self._given_up or (not attempt.done and now() >= until):
+            anew = self._anew and attempt.link is None
+            if self._given_up or (not attempt.done and (anew or now() >= until)):
                 attempt.abandon()
-                raise NetworkError(self._given_up or "no answer in time")
+                raise NetworkError(self._given_up or ("the network changed" if anew else "no answer in time"))
         if attempt.error is not None:
             raise attempt.error
         link, recovered = attempt.link, attempt.recovered
