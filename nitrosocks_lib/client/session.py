@@ -141,7 +141,7 @@ class ClientSession:
             self._serve()
         except Exception as error:  # no thread or descriptor is left, or a fault of ours
             log.exception("a session failed")
-            self._given_up = self._given_up or f"an internal error: {error or type(error).__name__}"
+            self._given_up = self._given_up or f"an internal error: {str(error) or type(error).__name__}"
             if self._link is not None:
                 self._link.close()
         finally:
