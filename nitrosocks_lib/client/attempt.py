@@ -72,7 +72,7 @@ class Attempt:
             self.error = error
         else:
             log.info("an attempt to reconnect failed", exc_info=error)
-            self.error = NetworkError(f"no attempt can be made: {error or type(error).__name__}")
+            self.error = NetworkError(f"no attempt can be made: {str(error) or type(error).__name__}")
         if self.link is not None:
             self.link.close()
 

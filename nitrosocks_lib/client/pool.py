@@ -295,4 +295,4 @@ def _reason(error: Exception) -> str:
     if isinstance(error, NitroSocksError):
         return str(error)
     log.info("no session can be made", exc_info=error)
-    return f"no session can be made: {error or type(error).__name__}"
+    return f"no session can be made: {str(error) or type(error).__name__}"

@@ -17,6 +17,7 @@ from ..session.state import Outcome
 from .tunnel import ClientTunnel
 
 log = logging.getLogger(__name__)
+_DIALS = 2  # at once: a doubt begins one more, where the address that the first began from may be gone
 _NEVER = Timer(lambda _: None)
 
 
@@ -29,13 +30,13 @@ class Roam:
         self._lock = threading.Lock()
         self._link: Link | None = None
         self._over = False
-        self._making = False
+        self._making = 0  # connections under way
         self._doubted_at = 0.0  # since when the old connection is in doubt; 0 while it is not
         self._progress = 0  # bytes that the next kernel on the way had taken at the last look
         self._pause = limits.BACKOFF_FIRST
         self._timer = _NEVER if age is None else TIMERS.after(sooner(age), self._begin)
-        self._armed = False  # a look is due; it is one thread at a time that sets or clears this
-        tunnel.waits = self._arm
+        self._armed = False  # a look is due
+        self._state.waits = self._arm
 
     def take(self) -> Link | None:
         """For the owner, when the pair has returned: the new connection, if there is one. None is made any more."""
@@ -43,7 +44,7 @@ class Roam:
             self._over = True
             self._timer.cancel()
             link, self._link = self._link, None
-        self._tunnel.waits = lambda: None
+        self._state.waits = lambda: None
         return link
 
     def close(self) -> None:
@@ -55,9 +56,10 @@ class Roam:
     # -- doubt ---------------------------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        """outbound: a numbered frame is out, and before it nothing was unanswered."""
+        """Any thread: something is unanswered, and before it nothing was."""
         if not self._armed:
             self._armed = True
+            self._progress = self._taken()[0]
             TIMERS.after(self._state.doubt.patience(now()), self._look)
 
     def _look(self, at: float) -> float | None:
@@ -78,12 +80,16 @@ class Roam:
 
     def _look_at_progress(self, at: float) -> None:
         """A line that still takes what we wrote is slow, not dead. What it took whole proves nothing: a box took it."""
-        link = self._tunnel.link
-        waits = link.unacknowledged() if link is not None else 0
-        progress = self._tunnel.outbound.written - waits
+        progress, waits = self._taken()
         if waits and progress > self._progress:
             self._state.last_heard = at
         self._progress = progress
+
+    def _taken(self) -> tuple[int, int]:
+        """How many bytes the next kernel on the way has taken of what was written, and how many it has not."""
+        link = self._tunnel.link
+        waits = link.unacknowledged() if link is not None else 0
+        return self._tunnel.outbound.written - waits, waits
 
     def doubt(self, reason: str) -> None:
         """Any thread, without waiting: PING, and a new connection beside the old one."""
@@ -97,20 +103,22 @@ class Roam:
         state.doubt.doubled()
         state.doubt.pinged(self._doubted_at)
         state.outbox.post(ping=True)
+        self._arm()
         self._begin(self._doubted_at)
 
     # -- the new connection --------------------------------------------------------------------------------------------
 
     def _begin(self, at: float) -> float | None:
         with self._lock:
-            if self._over or self._making:
+            if self._over or self._making >= _DIALS:
                 return None
-            self._making = True
+            self._making += 1
         try:
             threading.Thread(target=self._prepare, name="redial", daemon=True).start()
         except RuntimeError as error:  # no thread is left
             log.info("redial: %s", error)
-            self._making = False
+            with self._lock:
+                self._making -= 1
             return at + limits.BACKOFF_MAX
         return None
 
@@ -126,7 +134,7 @@ class Roam:
 
     def _try_again(self) -> None:
         with self._lock:
-            self._making = False
+            self._making -= 1
             if not self._over and not self._heard():
                 self._timer = TIMERS.after(jittered(self._pause), self._begin)
                 self._pause = min(self._pause * 2, limits.BACKOFF_MAX)
@@ -141,8 +149,8 @@ class Roam:
     def _offer(self, link: Link) -> bool:
         """Under the lock: behind `take` the session may be on another connection, which must not be ended for this."""
         with self._lock:
-            self._making = False
-            wanted = not self._over and not self._state.releasing and not self._heard()
+            self._making -= 1
+            wanted = not (self._over or self._link or self._state.releasing or self._heard())
             if wanted:
                 self._link = link
                 reason = "it was silent" if self._doubted_at else "redial"

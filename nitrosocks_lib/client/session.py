@@ -62,6 +62,8 @@ class ClientSession:
         self._attempts = 0  # j of protocol 3.5
         self._given_up = ""
         self._hurried = False  # the pause under way is to end
+        self._anew = False  # an attempt that still dials is to be begun anew: its address may be gone
+        self._missed = False  # people were told that it lost its connection
         self._last: dict[Target, Stream] = {}  # the last stream to each target, while its OPEN may be unanswered
         self.bulk = False  # the pool: it moves much, and is for others' bulk only
 
@@ -123,6 +125,7 @@ class ClientSession:
     def doubt(self, reason: str) -> None:
         """The network changed: the connection may be dead, and the next attempt may succeed."""
         self._roam.doubt(reason)
+        self._anew = True
         self.hurry()
 
     def _changed(self) -> None:
@@ -138,7 +141,7 @@ class ClientSession:
             self._serve()
         except Exception as error:  # no thread or descriptor is left, or a fault of ours
             log.exception("a session failed")
-            self._given_up = self._given_up or f"an internal error: {error or type(error).__name__}"
+            self._given_up = self._given_up or f"an internal error: {str(error) or type(error).__name__}"
             if self._link is not None:
                 self._link.close()
         finally:
@@ -192,21 +195,21 @@ class ClientSession:
             prepared.close()
         if over:
             return None
-        if self.tunnel.load == 0:  # it is kept for the next stream, and nobody misses it
-            return self._reconnect(until)
         link = None
-        self._owner.outage.begins(state.reason)
         try:
             link = self._reconnect(until)
         finally:
-            self._owner.outage.ends(link is not None)
+            if self._missed:
+                self._missed = False
+                self._owner.outage.ends(link is not None)
         return link
 
     def _reconnect(self, until: float) -> Link | None:
         """Dials until the session is resumed: at once, then with growing pauses (protocol 3.5)."""
-        pause = limits.BACKOFF_FIRST
+        pause, self._hurried = limits.BACKOFF_FIRST, False
         with Edges([s.local.fileno() for s in self.tunnel.state.streams.all() if s.local is not None]) as locals_:
             while not self._given_up:
+                self._tell_people()
                 try:
                     return self._resume_on(None, until)
                 except NitroSocksError as error:
@@ -220,18 +223,25 @@ class ClientSession:
                 pause = min(pause * 2, limits.BACKOFF_MAX)
         return None
 
+    def _tell_people(self) -> None:
+        """Nobody misses a session without a stream."""
+        if not self._missed and self.tunnel.load:
+            self._missed = True
+            self._owner.outage.begins(self.tunnel.state.reason)
+
     def _resume_on(self, link: Link | None, until: float) -> Link:
         """RESUME, on this link or a new one; all is handed over when it returns. The old one is left for good."""
         tunnel = self.tunnel
-        self._attempts += 1
+        self._attempts, self._anew = self._attempts + 1, False
         attempt = Attempt(self._dialler, self._server, link, self._command.set)
         attempt.start(tunnel.state.terms, self._attempts, tunnel.inbound.received)
         while not attempt.done:
             self._command.wait({}, max(0.0, until - now()))
             self._command.clear()
-            if self._given_up or (not attempt.done and now() >= until):
+            anew = self._anew and attempt.link is None
+            if self._given_up or (not attempt.done and (anew or now() >= until)):
                 attempt.abandon()
-                raise NetworkError(self._given_up or "no answer in time")
+                raise NetworkError(self._given_up or ("the network changed" if anew else "no answer in time"))
         if attempt.error is not None:
             raise attempt.error
         link, recovered = attempt.link, attempt.recovered

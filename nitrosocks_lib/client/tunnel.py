@@ -37,7 +37,6 @@ class ClientTunnel(Tunnel):
         super().__init__(attached, greeted.terms, (window, greeted.terms.window))
         self._credentials = credentials
         self._changed = changed
-        self.waits: Callable[[], None] = lambda: None  # outbound calls it when the first unanswered frame is out
         self.draining = False  # GOAWAY came: no new streams
         self._release = Ticket()
 
@@ -51,7 +50,7 @@ class ClientTunnel(Tunnel):
     def wrote(self, count: int) -> None:
         """As in Role: what is not answered soon makes the client doubt its connection."""
         if self.state.doubt.wrote(count, now()):
-            self.waits()
+            self.state.waits()
 
     def role_handlers(self) -> dict[int, Handler]:
         """What only a client receives."""

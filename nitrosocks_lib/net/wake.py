@@ -8,6 +8,7 @@ import selectors
 import socket
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 
@@ -142,14 +143,16 @@ class Waiter(Wake):
 class Edges:
     """Tells when more arrives at descriptors that nobody reads, as a keystroke does in an outage; where epoll is.
 
-    One thread. Elsewhere it tells nothing.
+    One thread. Elsewhere it tells nothing, nor where no descriptor is left.
     """
 
     def __init__(self, descriptors: Iterable[int]) -> None:
         self._left = set(descriptors)
         self._some = bool(self._left)
-        self._epoll = select.epoll() if hasattr(select, "epoll") else None
+        self._epoll: select.epoll | None = None
         self.interest: dict[int, int] = {}  # to be given to `Wake.wait`
+        with suppress(OSError):
+            self._epoll = select.epoll() if hasattr(select, "epoll") else None
         if self._epoll is not None:
             self.interest = {self._epoll.fileno(): select.POLLIN}
             for fd in self._left:

@@ -66,8 +66,12 @@ class Doubt:
         self._longest = kept  # at once: others read it
 
     def pinged(self, now: float) -> None:
-        """A PING goes out; any frame that is heard later answers it."""
+        """A PING goes out."""
         self._pinged = now
+
+    def ponged(self) -> None:
+        """PONG came, inbound says so. Nothing else answers a PING: what is heard may have arrived long ago."""
+        self._pinged = 0.0
 
     def doubled(self) -> None:
         """A doubt, or a reconnection: the next is to come later, until a numbered frame is newly acknowledged."""
@@ -84,6 +88,6 @@ class Doubt:
             since = self._marks[0][1]
         except IndexError:
             since = 0.0
-        if self._pinged > heard:
+        if self._pinged:
             since = min(since or self._pinged, self._pinged)
         return max(since, heard) + self.patience(now) if since else 0.0

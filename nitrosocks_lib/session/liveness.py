@@ -50,6 +50,7 @@ class Liveness:
             return at + self._period
         self._state.doubt.pinged(at)
         self._state.outbox.post(ping=True)
+        self._state.waits()
         self._period = jittered(self._heartbeat)
         return at + self._period
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
@@ -68,6 +69,7 @@ class State:
         self.streams = Table(serving)
         self._promises = Promises()
         self.doubt = Doubt()
+        self.waits: Callable[[], None] = lambda: None  # called when something begins to be unanswered; must not block
         self.round_trip = limits.ROUND_TRIP  # seconds: the shortest that was seen
         self.last_heard = now()  # inbound: when bytes last came, or a write made progress
         self.partial_since = 0.0  # inbound: since when the first bytes of a frame are here that is not whole; or 0

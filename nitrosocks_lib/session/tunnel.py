@@ -162,6 +162,7 @@ class Tunnel:
     def _on_pong(self, payload: bytes) -> None:
         # That it opened proves the peer alive. It may answer an older PING, since the latest replaces what is unsent.
         frames.sized(payload, wire.HASH, wire.HASH, Frame.PONG)
+        self.state.doubt.ponged()
 
     def _on_unlisten(self, payload: bytes) -> None:
         """No listener ever begins here, so each that was asked for is over: LISTENING refused it."""
