@@ -9,25 +9,21 @@ import threading
 
 import hosts
 import peer
-import pytest
 import visits
 from hosts import Host
 from peer_streams import BLOCK
 from visits import WINDOW, Tap, Visit, Visitor, aborted, exactly, fails, fill, pour, synced, until_acked
 
-served, visit, hosting, alone = visits.served, visits.visit, hosts.hosting, hosts.alone
+served, visit, hosting, alone, visitor, tap = (
+    visits.served,
+    visits.visit,
+    hosts.hosting,
+    hosts.alone,
+    visits.visitor,
+    visits.tap,
+)
 BUDGET = 64 << 20  # of all promises of a session
 WIDEST = 16 << 20
-
-
-@pytest.fixture
-def visitor(visit: Visit) -> Visitor:
-    return visit.visitor()
-
-
-@pytest.fixture
-def tap(visit: Visit) -> Tap:
-    return visit.tap()
 
 
 def drained(sock, into: list[int]) -> threading.Thread:
