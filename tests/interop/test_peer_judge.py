@@ -127,18 +127,39 @@ N = struct.pack(">I", 1)
 OPENED = [(peer.OPEN, N + at())]
 
 
-@pytest.mark.parametrize(("before", "kind", "payload"), [  # before: frames that are fine
-    ([], 0x16, b""), ([], 0x1C, b""), ([], peer.ABORT, b""), ([], peer.OPEN, N + at(kind=4)),
-    ([], peer.OPEN, N + at() + b"\xff"), ([], peer.OPEN, N + at(host="h" * 256)), ([], peer.OPEN, N + at(1, "/x", 2)),
-    ([], peer.OPEN, N + at(0, "/" * 108, 2)), ([], peer.LISTEN, N + at(kind=0)), ([], peer.UNLISTEN, N),
-    ([], peer.LISTENING, N + b"\1"), ([], peer.REFRESH, bytes(2336)), ([], peer.SWITCH, bytes(32)),
-    ([], peer.GOAWAY, bytes(4)), ([], peer.DISCONNECT_ACK, bytes(32)), ([], peer.DISCONNECT_DONE, bytes(32)),
-    ([], peer.PING, bytes(7)), ([], peer.PONG, bytes(33)), ([], peer.ACK, bytes(7)), ([], peer.ACK, bytes(19)),
-    (OPENED, peer.RESET, N), (OPENED, peer.RESET, N + b"\1\xff"), (OPENED, peer.RESET, N + b"\1" + b"x" * 1025),
-    (OPENED, peer.DISCONNECT, b""), (OPENED, peer.OPEN, b"\0\0\0\5" + at()),
-    ([(peer.LISTEN, N + at()), (peer.UNLISTEN, N)], peer.LISTEN, N + at()),
-    ([(peer.DISCONNECT, b"")], peer.ACK, bytes(8)), ([(peer.DISCONNECT, b"")], peer.PING, bytes(8)),
-])
+@pytest.mark.parametrize(
+    ("before", "kind", "payload"),
+    [  # before: frames that are fine
+        ([], 0x16, b""),
+        ([], 0x1C, b""),
+        ([], peer.ABORT, b""),
+        ([], peer.OPEN, N + at(kind=4)),
+        ([], peer.OPEN, N + at() + b"\xff"),
+        ([], peer.OPEN, N + at(host="h" * 256)),
+        ([], peer.OPEN, N + at(1, "/x", 2)),
+        ([], peer.OPEN, N + at(0, "/" * 108, 2)),
+        ([], peer.LISTEN, N + at(kind=0)),
+        ([], peer.UNLISTEN, N),
+        ([], peer.LISTENING, N + b"\1"),
+        ([], peer.REFRESH, bytes(2336)),
+        ([], peer.SWITCH, bytes(32)),
+        ([], peer.GOAWAY, bytes(4)),
+        ([], peer.DISCONNECT_ACK, bytes(32)),
+        ([], peer.DISCONNECT_DONE, bytes(32)),
+        ([], peer.PING, bytes(7)),
+        ([], peer.PONG, bytes(33)),
+        ([], peer.ACK, bytes(7)),
+        ([], peer.ACK, bytes(19)),
+        (OPENED, peer.RESET, N),
+        (OPENED, peer.RESET, N + b"\1\xff"),
+        (OPENED, peer.RESET, N + b"\1" + b"x" * 1025),
+        (OPENED, peer.DISCONNECT, b""),
+        (OPENED, peer.OPEN, b"\0\0\0\5" + at()),
+        ([(peer.LISTEN, N + at()), (peer.UNLISTEN, N)], peer.LISTEN, N + at()),
+        ([(peer.DISCONNECT, b"")], peer.ACK, bytes(8)),
+        ([(peer.DISCONNECT, b"")], peer.PING, bytes(8)),
+    ],
+)
 def test_frames_that_a_client_may_not_send(pairs, before, kind, payload):
     client, server = pairs.two()
     for frame in before:
@@ -147,12 +168,25 @@ def test_frames_that_a_client_may_not_send(pairs, before, kind, payload):
     violated(client, server, 1)
 
 
-@pytest.mark.parametrize(("kind", "payload"), [
-    (peer.OPEN, b"\0\0\0\2" + at()), (peer.ACCEPTED, b"\0\0\0\2" + N + at()[1:]), (peer.LISTENING, N + b"\1"),
-    (peer.REFUSED, N + b"\1" + b"x" * 1025), (peer.OPENED, N + b"\0"), (peer.OPENED, N + at(host="h" * 256)[1:]),
-    (peer.UNLISTEN, N), (peer.ACK, struct.pack(">QIQ", 0, 3, 1)), (peer.SWITCH, bytes(32)), (peer.DISCONNECT, b""),
-    (peer.DISCONNECT_ACK, bytes(32)), (peer.REFRESHED, bytes(2384)), (peer.GOAWAY, bytes(3)), (peer.REFRESH, b""),
-])
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        (peer.OPEN, b"\0\0\0\2" + at()),
+        (peer.ACCEPTED, b"\0\0\0\2" + N + at()[1:]),
+        (peer.LISTENING, N + b"\1"),
+        (peer.REFUSED, N + b"\1" + b"x" * 1025),
+        (peer.OPENED, N + b"\0"),
+        (peer.OPENED, N + at(host="h" * 256)[1:]),
+        (peer.UNLISTEN, N),
+        (peer.ACK, struct.pack(">QIQ", 0, 3, 1)),
+        (peer.SWITCH, bytes(32)),
+        (peer.DISCONNECT, b""),
+        (peer.DISCONNECT_ACK, bytes(32)),
+        (peer.REFRESHED, bytes(2384)),
+        (peer.GOAWAY, bytes(3)),
+        (peer.REFRESH, b""),
+    ],
+)
 def test_frames_that_a_server_may_not_send(pairs, kind, payload):
     client, server = pairs.two()
     client.open()
@@ -164,11 +198,33 @@ def test_frames_that_a_server_may_not_send(pairs, kind, payload):
 # Listeners. Steps: the client's L listens, u unlistens; the server's y and n say yes and no, U unlistens, A accepts
 
 
-@pytest.mark.parametrize(("steps", "verdict"), [
-    ("LyA", "."), ("LyAA", "."), ("LA", "x"), ("LnA", "x"), ("LyUA", "x"), ("LyuA", "."), ("LuyA", "."), ("LunA", "x"),
-    ("Luy", "."), ("Lyy", "x"), ("Lny", "."), ("LyUy", "."), ("Lyu", "."), ("LyuU", "."), ("LyUu", "."), ("LyUU", "."),
-    ("A", "x"), ("y", "x"), ("U", "x"), ("u", "x"), ("LL", "."), ("LuA", "x"),
-])
+@pytest.mark.parametrize(
+    ("steps", "verdict"),
+    [
+        ("LyA", "."),
+        ("LyAA", "."),
+        ("LA", "x"),
+        ("LnA", "x"),
+        ("LyUA", "x"),
+        ("LyuA", "."),
+        ("LuyA", "."),
+        ("LunA", "x"),
+        ("Luy", "."),
+        ("Lyy", "x"),
+        ("Lny", "."),
+        ("LyUy", "."),
+        ("Lyu", "."),
+        ("LyuU", "."),
+        ("LyUu", "."),
+        ("LyUU", "."),
+        ("A", "x"),
+        ("y", "x"),
+        ("U", "x"),
+        ("u", "x"),
+        ("LL", "."),
+        ("LuA", "x"),
+    ],
+)
 def test_listeners(pairs, steps, verdict):
     client, server = pairs.two()
     says = {

@@ -11,17 +11,7 @@ from loopback import dial
 from peer_judge import Feed, PeerError
 from visits import CLOSED, WINDOW, Tap, Visit, Visitor, aborted, fails, gone, synced, was_reset
 
-served, visit = visits.served, visits.visit
-
-
-@pytest.fixture
-def visitor(visit: Visit) -> Visitor:
-    return visit.visitor()
-
-
-@pytest.fixture
-def tap(visit: Visit) -> Tap:
-    return visit.tap()
+served, visit, visitor, tap = visits.served, visits.visit, visits.visitor, visits.tap
 
 
 def resume_bytes(visitor: Visitor) -> bytes:

@@ -12,7 +12,7 @@ import peer
 import visits
 from hosts import Host
 from peer_streams import at
-from program import Site, port_of
+from program import Site
 from visits import Visit, exactly, reset, rest, synced, until, until_acked
 
 served, visit, nowhere = visits.served, visits.visit, visits.nowhere
@@ -65,13 +65,11 @@ def test_the_servers_half(visit: Visit, nowhere: int) -> None:
 def test_the_clients_half(tmp_path: Path) -> None:
     """Applications do what led to the recorded frames; the END that crossed the refusal is not said."""
     with Site(tmp_path) as site, Host(site) as host:
-        server = host.forward("-L", "0:192.0.2.1:9")
-        assert host.process is not None and host.process.out is not None
-        nine = port_of(host.process.out.wait("forwarding", after=1).partition(" to ")[0])
+        server = host.forward()
         one = host.app()
         one.sendall(b"early")
         until(server, peer.DATA)
-        three = host.app(nine)
+        three = host.app(9)
         until(server, peer.OPEN)
         server.opened(1, *hosts.TARGET)
         three.sendall(b"lost")
@@ -84,7 +82,7 @@ def test_the_clients_half(tmp_path: Path) -> None:
         server.data(1, b"more")
         server.end(1)
         assert rest(one) == b"more"
-        five = host.app(nine)
+        five = host.app(9)
         until(server, peer.OPEN)
         reset(five)
         until(server, peer.RESET)
@@ -92,7 +90,9 @@ def test_the_clients_half(tmp_path: Path) -> None:
         until_acked(server)
         came = [(kind, payload[:5] if kind == peer.RESET else payload) for kind, payload in numbered(server.heard)]
         assert came == [frame for frame in said("client") if frame != (peer.END, b"\0\0\0\3")]
+        assert host.process is not None
         host.process.signal(signal.SIGTERM)
-        until(server, peer.DISCONNECT)
+        while server.recv()[0] != peer.DISCONNECT:
+            pass
         server.release()
         assert host.process.wait() == 0

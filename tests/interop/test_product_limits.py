@@ -6,29 +6,24 @@ The judge of the peer finds DATA beyond a limit by itself.
 import random
 import struct
 import threading
-from collections.abc import Iterator
 
 import hosts
 import peer
-import pytest
 import visits
-from hosts import Host, Site
+from hosts import Host
 from peer_streams import BLOCK
 from visits import WINDOW, Tap, Visit, Visitor, aborted, exactly, fails, fill, pour, synced, until_acked
 
-served, visit, hosting = visits.served, visits.visit, hosts.hosting
+served, visit, hosting, alone, visitor, tap = (
+    visits.served,
+    visits.visit,
+    hosts.hosting,
+    hosts.alone,
+    visits.visitor,
+    visits.tap,
+)
 BUDGET = 64 << 20  # of all promises of a session
 WIDEST = 16 << 20
-
-
-@pytest.fixture
-def visitor(visit: Visit) -> Visitor:
-    return visit.visitor()
-
-
-@pytest.fixture
-def tap(visit: Visit) -> Tap:
-    return visit.tap()
 
 
 def drained(sock, into: list[int]) -> threading.Thread:
@@ -174,13 +169,6 @@ def test_a_byte_beyond_a_clients_limit(hosting: Host) -> None:
 
 
 # Reconnection
-
-
-@pytest.fixture
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    with Site(tmp_path_factory.mktemp("alone")) as site, Host(site) as host:
-        host.forward()
-        yield host
 
 
 def test_limits_above_the_window_come_first_on_a_new_connection(visitor: Visitor, tap: Tap) -> None:

@@ -10,19 +10,9 @@ import visits
 from hosts import Site
 from visits import WINDOW, Served, Tap, Visit, Visitor, exactly, fill, pour, rest, until_acked
 
-served, visit = visits.served, visits.visit
+served, visit, visitor, tap = visits.served, visits.visit, visits.visitor, visits.tap
 MOST = 1024  # streams of a session that are open at once
 TRIES = 1000
-
-
-@pytest.fixture
-def visitor(visit: Visit) -> Visitor:
-    return visit.visitor()
-
-
-@pytest.fixture
-def tap(visit: Visit) -> Tap:
-    return visit.tap()
 
 
 @pytest.mark.parametrize("count", [1, 20, 300])

@@ -8,17 +8,7 @@ import pytest
 import visits
 from visits import Tap, Visit, Visitor, aborted, exactly, reset, rest, synced, until_acked, was_reset
 
-served, visit, nowhere = visits.served, visits.visit, visits.nowhere
-
-
-@pytest.fixture
-def visitor(visit: Visit) -> Visitor:
-    return visit.visitor()
-
-
-@pytest.fixture
-def tap(visit: Visit) -> Tap:
-    return visit.tap()
+served, visit, nowhere, visitor, tap = visits.served, visits.visit, visits.nowhere, visits.visitor, visits.tap
 
 
 # Nothing is lost or doubled

@@ -11,20 +11,10 @@ import visits
 from peer_streams import BLOCK, at
 from visits import WINDOW, Tap, Visit, Visitor, exactly, fill, pour, reset, rest, synced, until_acked
 
-served, visit, nowhere = visits.served, visits.visit, visits.nowhere
+served, visit, nowhere, visitor, tap = visits.served, visits.visit, visits.nowhere, visits.visitor, visits.tap
 MOST = 1024  # streams of a session that are open at once
 SIZES = [1, 1000, BLOCK - 1, BLOCK]
 TRIES = 1000
-
-
-@pytest.fixture
-def visitor(visit: Visit) -> Visitor:
-    return visit.visitor()
-
-
-@pytest.fixture
-def tap(visit: Visit) -> Tap:
-    return visit.tap()
 
 
 # One stream

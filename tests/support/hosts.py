@@ -19,9 +19,10 @@ from loopback import pem
 from peer_judge import PeerError
 from peer_streams import at
 from program import Process, Site
-from visits import BOUND, WINDOW, prompt, until
+from visits import BOUND, WINDOW, prompt, rest, until
 
-TARGET = (7, "192.0.2.1")  # where all streams of `forward` go
+TARGET = (7, "192.0.2.1")  # where streams of `forward` go; others have the next ports
+PORTS = range(TARGET[0], TARGET[0] + 8)
 
 
 class Host(contextlib.ExitStack):
@@ -38,6 +39,7 @@ class Host(contextlib.ExitStack):
         self.seed, self.clients = self._keys(site.home)
         self.sessions: dict[bytes, peer_judge.Server] = {}
         self.process: Process | None = None
+        self._made = 0
         self.server: peer_judge.Server | None = None
 
     def __exit__(self, *details: Any) -> bool | None:
@@ -78,26 +80,34 @@ class Host(contextlib.ExitStack):
 
     def forward(self, *words: object) -> peer_judge.Server:
         """Starts a client with one session, whose streams go to TARGET; `app` is an application of it."""
-        fixed = "-i", self.profile, "-L", f"0:{TARGET[1]}:{TARGET[0]}", "--sessions", 1, "--window", WINDOW
-        self.process = self.site.nitrosocks("forward", *fixed, *words)
+        specs = [word for port in PORTS for word in ("-L", f"0:{TARGET[1]}:{port}")]
+        fixed = "-i", self.profile, "--sessions", 1, "--window", WINDOW
+        self.process = self.site.nitrosocks("forward", *specs, *fixed, *words)
         server = self.accept()
         self.process.err.wait("nitrosocks: ready")
         assert self.process.out is not None
-        self.process.port = program.port_of(self.process.out.wait("forwarding").partition(" to ")[0])
+        lines = [self.process.out.wait("forwarding", after=number) for number, _ in enumerate(PORTS)]
+        self.process.ports = [program.port_of(line.partition(" to ")[0]) for line in lines]
         return server
 
-    def app(self, port: int = 0) -> socket.socket:
-        """A local application's connection."""
+    def app(self, port: int = TARGET[0]) -> socket.socket:
+        """A local application's connection, which is to lead to this port of the target."""
         assert self.process is not None
-        where = "127.0.0.1", port or self.process.port
+        where = "127.0.0.1", self.process.ports[PORTS.index(port)]
         return prompt(self.enter_context(socket.create_connection(where, BOUND)))
 
     def asked(self) -> tuple[peer_judge.Server, int, socket.socket]:
-        """A stream that is not answered yet: whose session it is in, its number, and the application's socket."""
-        app = self.app()
+        """A stream that is not answered yet: whose session it is in, its number, and the application's socket.
+
+        Each leads to another port than the one before: so one that a session left behind, and that comes again in the
+        next session, is not taken for it.
+        """
+        self._made += 1
+        port = PORTS[self._made % len(PORTS)]
+        app = self.app(port)
         server = self.accept() if self.server is None or self.server.over else self.server
-        number = int.from_bytes(until(server, peer.OPEN)[:4])
-        assert server.streams[number].named == at(*TARGET)
+        while server.streams[number := int.from_bytes(until(server, peer.OPEN)[:4])].named != at(port, TARGET[1]):
+            server.refused(number, 1)
         return server, number, app
 
     def opened(self) -> tuple[peer_judge.Server, int, socket.socket]:
@@ -105,6 +115,29 @@ class Host(contextlib.ExitStack):
         server, number, app = self.asked()
         server.opened(number, *TARGET)
         return server, number, app
+
+
+def ends(server: peer_judge.Server, number: int, app: socket.socket) -> None:
+    """END both ways: the stream is over."""
+    app.shutdown(socket.SHUT_WR)
+    server.read(lambda: peer.C2S in server.streams[number].ended)
+    server.end(number)
+    assert rest(app) == b""
+    app.close()
+
+
+def over(app: socket.socket) -> None:
+    """Nothing more comes, however it ends."""
+    with contextlib.suppress(ConnectionResetError):
+        assert rest(app) == b""
+
+
+@pytest.fixture
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A client of the test's own."""
+    with Site(tmp_path_factory.mktemp("alone")) as site, Host(site) as host:
+        host.forward()
+        yield host
 
 
 @pytest.fixture(scope="module")

@@ -254,6 +254,32 @@ def visit(served: Served) -> Iterator[Visit]:
 
 
 @pytest.fixture
+def visitor(visit: Visit) -> Visitor:
+    return visit.visitor()
+
+
+@pytest.fixture
+def tap(visit: Visit) -> Tap:
+    return visit.tap()
+
+
+Serve = Callable[..., Visit]
+
+
+@pytest.fixture
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Makes a server of the test's own, with these options."""
+    with Site(tmp_path_factory.mktemp("own")) as site:
+
+        def made(*words: object) -> Visit:
+            visit = site.enter_context(Visit(Served(site, *words)))
+            site.callback(visit.served.process.popen.kill)
+            return visit
+
+        yield made
+
+
+@pytest.fixture
 def nowhere() -> int:
     """A port where nobody listens."""
     return unused_port()
