@@ -21,7 +21,7 @@ from nitrosocks_lib.server.dials import Dials, Reach
 from nitrosocks_lib.server.resolvers import Resolvers
 from nitrosocks_lib.session.dialling import Reached, Unreached
 
-BOUND = 20.0
+BOUND = 40.0
 HERE = ("127.0.0.0/8:*", "[::1]:*")
 
 
