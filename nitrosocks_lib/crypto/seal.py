@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from struct import Struct
+
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -15,12 +17,14 @@ from .schedule import FrameKeys
 
 _BATCH = 256  # masks drawn at once: 768 bytes, a whole number of AES blocks
 _ZEROS = bytes(wire.LENGTH * _BATCH)
+_MASK = Struct(">BH")  # one of three bytes
+_NONCE = 12
 
 
 class _Direction:
-    """Counter, nonce and masks that Sealer and Opener share."""
+    """Counter, nonce and masks that Sealer and Opener share. Their methods are the hot path: few calls, few slices."""
 
-    __slots__ = ("_aead", "_iv", "_keystream", "_mask", "_masks", "count", "volume")
+    __slots__ = ("_aead", "_iv", "_keystream", "_masks", "count", "volume")
 
     def __init__(self, keys: FrameKeys) -> None:
         self.rekey(keys)
@@ -32,22 +36,17 @@ class _Direction:
         self._keystream: CipherContext = Cipher(AES(keys.mask), CTR(bytes(16))).encryptor()
         self.count = 0  # frames under this key
         self.volume = 0  # plaintext bytes under this key
-        self._draw_mask()
+        self._draw_masks()
 
-    def _draw_mask(self) -> None:
-        """The mask of frame `count`."""
-        at = wire.LENGTH * (self.count % _BATCH)
-        if at == 0:
-            self._masks = self._keystream.update(_ZEROS)
-        self._mask = int.from_bytes(self._masks[at : at + wire.LENGTH], "big")
-
-    def _nonce(self) -> bytes:
-        return (self._iv ^ self.count).to_bytes(12, "big")
+    def _draw_masks(self) -> None:
+        """The masks of the frames from `count` on, which is a multiple of the batch."""
+        self._masks: list[int] = [high << 16 | low for high, low in _MASK.iter_unpack(self._keystream.update(_ZEROS))]
 
     def _used(self, size: int) -> None:
-        self.count += 1
         self.volume += size
-        self._draw_mask()
+        self.count += 1
+        if self.count % _BATCH == 0:
+            self._draw_masks()
 
     def _check_wear(self, size: int) -> None:
         """Raises BadFrame when the key may not be used for this frame; the reconnection brings a new one."""
@@ -62,13 +61,12 @@ class Sealer(_Direction):
 
     def seal(self, plain: bytes | bytearray | memoryview, out: memoryview) -> int:
         """Writes the frame of `plain` (type ‖ payload) into `out`; returns its size. BadFrame for a worn-out key."""
-        size = len(plain)
+        size, count = len(plain), self.count
         assert 1 <= size <= wire.PLAIN_MAX, "outbound makes no other frames"
         self._check_wear(size)
-        ad = size.to_bytes(wire.LENGTH, "big")
-        out[: wire.LENGTH] = (size ^ self._mask).to_bytes(wire.LENGTH, "big")
-        end = wire.FRAME_OVERHEAD + size
-        self._aead.encrypt_into(self._nonce(), plain, ad, out[wire.LENGTH : end])
+        out[: wire.LENGTH] = (size ^ self._masks[count % _BATCH]).to_bytes(wire.LENGTH, "big")
+        end, nonce = wire.FRAME_OVERHEAD + size, (self._iv ^ count).to_bytes(_NONCE, "big")
+        self._aead.encrypt_into(nonce, plain, size.to_bytes(wire.LENGTH, "big"), out[wire.LENGTH : end])
         self._used(size)
         return end
 
@@ -80,7 +78,7 @@ class Opener(_Direction):
 
     def frame_size(self, head: bytes | bytearray | memoryview) -> int:
         """Bytes of the whole frame that begins with these three; raises BadFrame when the length is out of range."""
-        size = int.from_bytes(head, "big") ^ self._mask
+        size: int = int.from_bytes(head, "big") ^ self._masks[self.count % _BATCH]
         if not 1 <= size <= wire.PLAIN_MAX:
             raise BadFrame("a frame's length is out of range")
         return size + wire.FRAME_OVERHEAD
@@ -90,10 +88,9 @@ class Opener(_Direction):
         size = len(frame) - wire.FRAME_OVERHEAD
         assert 1 <= size <= wire.PLAIN_MAX, "the caller asked frame_size"
         self._check_wear(size)
+        nonce = (self._iv ^ self.count).to_bytes(_NONCE, "big")
         try:
-            self._aead.decrypt_into(
-                self._nonce(), frame[wire.LENGTH :], size.to_bytes(wire.LENGTH, "big"), out[:size]
-            )
+            self._aead.decrypt_into(nonce, frame[wire.LENGTH :], size.to_bytes(wire.LENGTH, "big"), out[:size])
         except InvalidTag:
             raise BadFrame("a frame does not open") from None
         self._used(size)

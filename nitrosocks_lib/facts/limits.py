@@ -51,6 +51,7 @@ HELD_LOOK: Final = 0.5  # how often that is looked at
 ACK_BYTES: Final = 1 << 20
 ACK_FRAMES: Final = 64
 ACK_DELAY: Final = 0.1
+ACK_RIDES: Final = 16  # so many numbered frames received make an ACK ride with what leaves anyhow
 ACK_ROWS: Final = 5_000  # limits in one ACK; it must fit a frame
 DIAL_TARGET: Final = 20.0  # per target, all its addresses together: then REFUSED 6
 NAME_MAX: Final = 255  # bytes of a host name in OPEN

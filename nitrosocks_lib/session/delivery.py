@@ -24,6 +24,7 @@ from .state import Role, State
 from .streams import LOCAL_BROKE, RESET_TEXTS, Ending, Sending, Stream
 
 _WRITE: Final = selectors.EVENT_WRITE
+_PATIENT: Final = 8 * limits.ACK_BYTES  # a window of which the sender has much left when a limit is to be stated
 _LOOK: Final = 1.0  # seconds between looks at backlogs of streams that are over
 _LOOK_UNREAD: Final = 0.05  # and at what the local kernel still holds
 
@@ -98,7 +99,8 @@ class Delivery:
         assert credit is not None, "it has a number"
         if credit.take(size, at, self._state.round_trip) and stream.peer is Peer.FLOWING:
             self._outbox.limits[stream.number] = credit.given
-            self._outbox.waiter.set()
+            if credit.window < _PATIENT:  # else it has time until the next ACK
+                self._outbox.waiter.set()
 
     def flush(self, stream: Stream) -> None:
         """Writes the backlog as far as the local socket takes it, and what stands behind it."""

@@ -181,6 +181,7 @@ class Inbound:
         """An ACK is due: outbound is to send it at once, unless one went out with something else."""
         self._due.sent()
         if self._outbox.acknowledged != self.received:
+            self._outbox.ack_due = True
             self._outbox.waiter.set()
 
     # -- frames --------------------------------------------------------------------------------------------------------

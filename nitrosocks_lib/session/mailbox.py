@@ -38,6 +38,7 @@ class Outbox:
         self.waiter = Waiter()
         self.acked = 0  # inbound: how many of our numbered frames the peer has received
         self.received = 0  # inbound: how many of the peer's we have; goes out with whatever leaves next
+        self.ack_due = False  # inbound: what was received is to be acknowledged at once
         self.acknowledged = 0  # outbound: what the last ACK said
         self.limits: dict[int, int] = {}  # inbound: limits to be stated, by stream
         self.opening: deque[Stream] = deque()  # client: new streams, bounded by the pool

@@ -144,6 +144,7 @@ class Outbound:
 
     def _fill(self) -> bool:
         """Seals what waits, then what local sockets give, as much as may go out at once; False when that is nothing."""
+        self._free_acknowledged()  # so that few buffers go round, which the processor's cache still has
         self._loan = self._loan or FRAMES.take()
         out, end = memoryview(self._loan), 0
         while len(out) - end >= CONTROL_MAX:
