@@ -1,16 +1,16 @@
 """Transfers both ways at once through random cuts, and releases that are cut; prints what was hit and how long it took.
 
-    python tests/long/cuts.py [--bytes N] [--cuts N] [--releases N] [--seed N]
+    python tests/long/cuts.py [--streams N] [--bytes N] [--cuts N] [--releases N] [--seed N]
 
-Exits 1 when a byte was lost or doubled. A short run of it is in CI (tests/whole/test_reconnection.py).
+The bytes are shared out among the streams, which are all open at once in one session. Exits 1 when a byte was lost or
+doubled. A short run of it is in CI (tests/whole/test_reconnection.py).
 """
 
 import argparse
-import hashlib
+import logging
 import random
 import statistics
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +19,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 
 from faultconnection import Cut, Recorded  # noqa: E402
 from faultproxy import records  # noqa: E402
+from traffic import End, Side, Target, all_descriptors, numbered, unequal  # noqa: E402
 from world import Opened, World  # noqa: E402
 
 from nitrosocks_lib.client import session as client_session  # noqa: E402
@@ -90,65 +91,45 @@ class Watch:
     def __init__(self) -> None:
         self.seconds: list[float] = []
         self.in_refresh = 0
-        original = client_session.ClientSession._resumed
+        original = client_session.ClientSession._next_link
 
-        def resumed(session):
+        def next_link(session, *details):
             began = now()
-            self.in_refresh += session.tunnel.refreshing is not None
-            link = original(session)
+            self.in_refresh += session.tunnel.state.refreshing is not None
+            link = original(session, *details)
             if link is not None:
                 self.seconds.append(now() - began)
             return link
 
-        client_session.ClientSession._resumed = resumed
+        client_session.ClientSession._next_link = next_link
 
 
-def both_ways(size: int, cuts: int, seed: int, watch: Watch) -> tuple[bool, Counter]:
-    """One stream, `size` bytes each way at once; whether both ends have what was sent, and what was hit."""
-    cutter = Cutter(seed, cuts, size)
-    got = {"up": hashlib.sha256(), "down": hashlib.sha256()}
-    over = threading.Event()
-
-    def serve(sock) -> None:
-        sender = threading.Thread(target=send, args=(sock, seed + 1), daemon=True)
-        sender.start()
-        receive(sock, "up")
-        sender.join()
-        over.set()
-
-    def send(sock, which: int) -> None:
-        for block in blocks(which, size):
-            sock.sendall(block)
-        sock.shutdown(1)
-
-    def receive(sock, name: str) -> None:
-        while part := sock.recv(1 << 16):
-            got[name].update(part)
-
+def both_ways(size: int, streams: int, cuts: int, seed: int, watch: Watch) -> tuple[bool, Counter]:
+    """`size` bytes each way at once, in so many streams; whether all ends have what was sent, and what was hit."""
+    cutter, each = Cutter(seed, cuts, size), size // streams
     policy = RefreshPolicy(every=limits.REFRESH, volume=1 << 17)
+    near, far = Side(), Side()
+    target = Target(far, lambda count: blocks(seed - 1 - count, each))
     with World(proxy=True, plan=cutter, refresh=policy, resume=600) as world:
-        opened = Opened(world.pool(), world.target(serve))
-        opened.near.settimeout(WAIT)
-        threading.Thread(target=send, args=(opened.near, seed), daemon=True).start()
-        receive(opened.near, "down")
-        assert over.wait(WAIT)
-        stream = opened.end()
+        pool, opened = world.pool(), []
+        for number in range(streams):
+            opened.append(Opened(pool, target.port))
+            near.add(End(opened[-1].near, numbered(number, blocks(seed + number, each))))
+        done = all(side.wait(lambda side=side: all_over(side, streams), WAIT) for side in (near, far))
+        whole = done and unequal(near.ends, far.ends) == [] and all(stream.clean for stream in opened)
         hit = Counter(map(where, world.proxy.recorded, cutter.planned))
-        refreshes = sum(hosted.tunnel.refreshes for hosted in world.registry.all())
+        refreshes = sum(entry.tunnel.refreshes for entry in world.registry.all())
+        target.close()
+        near.close()
+        far.close()
     hit["refresh"] = watch.in_refresh
     hit["refreshes completed"] = refreshes
     hit["cuts"] = len(cutter.planned)
-    wanted = {"up": digest(seed, size), "down": digest(seed + 1, size)}
-    whole = {name: value.hexdigest() for name, value in got.items()} == wanted and stream.ended_well
     return whole, hit
 
 
-def digest(seed: int, size: int) -> str:
-    """The SHA-256 of what `blocks` gives."""
-    total = hashlib.sha256()
-    for block in blocks(seed, size):
-        total.update(block)
-    return total.hexdigest()
+def all_over(side: Side, streams: int) -> bool:
+    return len(side.ends) == streams and all(end.over for end in side.ends)
 
 
 def releases(count: int, seed: int) -> tuple[bool, int]:
@@ -169,15 +150,19 @@ def releases(count: int, seed: int) -> tuple[bool, int]:
 def main() -> int:
     """Runs both, prints the figures, and returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--streams", type=int, default=1)
     parser.add_argument("--bytes", type=int, default=1 << 30)
     parser.add_argument("--cuts", type=int, default=2_000)
     parser.add_argument("--releases", type=int, default=150)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    all_descriptors()
+    logging.getLogger("nitrosocks_lib.client.outage").setLevel(logging.ERROR)  # not two lines for each
     watch = Watch()
-    whole, hit = both_ways(options.bytes, options.cuts, options.seed, watch)
+    whole, hit = both_ways(options.bytes, options.streams, options.cuts, options.seed, watch)
     times = sorted(watch.seconds)
-    print(f"{options.bytes} bytes each way, {dict(hit)}: {'equal' if whole else 'DIFFERENT'}")
+    said = f"{options.bytes} bytes each way in {options.streams} stream(s), {dict(hit)}"
+    print(f"{said}: {'equal' if whole else 'DIFFERENT'}")
     if times:
         print(f"recovery: median {statistics.median(times):.3f} s, p95 {times[int(len(times) * 0.95)]:.3f} s")
     released, count = releases(options.releases, options.seed)

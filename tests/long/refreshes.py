@@ -1,21 +1,20 @@
 """Refreshes that follow one another in one session, under random traffic both ways at once; prints what came of it.
 
-    python tests/long/refreshes.py [--count N] [--volume BYTES] [--seconds MOST]
+    python tests/long/refreshes.py [--streams N] [--count N] [--volume BYTES] [--seconds MOST]
 
 Exits 1 when a byte was lost or doubled, the session had to be resumed, or the refreshes were not done in time.
 """
 
 import argparse
-import contextlib
-import hashlib
 import os
-import socket
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1] / "support")]
 
+from traffic import End, Side, Target, all_descriptors, numbered, unequal  # noqa: E402
 from world import BOUND, Opened, World  # noqa: E402
 
 from nitrosocks_lib.facts import limits  # noqa: E402
@@ -26,73 +25,37 @@ BLOCK = 1 << 16
 LOOK = 0.02  # seconds between two looks at the count
 
 
-class Half:
-    """One end of the stream: sends random bytes until `stop`, receives to the end, and keeps both digests."""
-
-    def __init__(self, sock: socket.socket, stop: threading.Event) -> None:
-        self._sock, self._stop = sock, stop
-        self.sent, self.got = hashlib.sha256(), hashlib.sha256()
-        self.bytes_sent = self.bytes_got = 0
-        self.ended = False  # the other end has said so, after its last byte
-        self.threads = [threading.Thread(target=work, daemon=True) for work in (self._send, self._receive)]
-        for thread in self.threads:
-            thread.start()
-
-    def join(self, seconds: float) -> None:
-        """Until both directions are over, or `seconds` for each."""
-        for thread in self.threads:
-            thread.join(seconds)
-
-    def _send(self) -> None:
-        with contextlib.suppress(OSError):  # a session that ended: the digests will say so
-            while not self._stop.is_set():
-                block = os.urandom(BLOCK)
-                self._sock.sendall(block)
-                self.sent.update(block)
-                self.bytes_sent += len(block)
-            self._sock.shutdown(socket.SHUT_WR)
-
-    def _receive(self) -> None:
-        with contextlib.suppress(OSError):
-            while part := self._sock.recv(BLOCK):
-                self.got.update(part)
-                self.bytes_got += len(part)
-            self.ended = True
+def random_blocks(stop: threading.Event) -> Iterator[bytes]:
+    """Random bytes until then."""
+    while not stop.is_set():
+        yield os.urandom(BLOCK)
 
 
-def equal(sender: Half, receiver: Half) -> bool:
-    """Whether one end has all that the other sent, and nothing else."""
-    same = sender.sent.digest() == receiver.got.digest() and sender.bytes_sent == receiver.bytes_got
-    return receiver.ended and same
-
-
-def run(count: int, volume: int, seconds: float) -> list[str]:
+def run(count: int, volume: int, streams: int, seconds: float) -> list[str]:
     """One session until `count` refreshes are completed; prints the figures, returns what went wrong."""
-    stop, far = threading.Event(), []
-    there, over = threading.Event(), threading.Event()
-
-    def serve(sock: socket.socket) -> None:
-        far.append(Half(sock, stop))
-        there.set()
-        over.wait()  # the socket is closed when this returns
-
+    stop, near, far = threading.Event(), Side(), Side()
+    target = Target(far, lambda _: random_blocks(stop))
     with World(proxy=True, refresh=RefreshPolicy(every=limits.REFRESH, volume=volume)) as world:
-        opened = Opened(world.pool(), world.target(serve))
-        near = Half(opened.near, stop)
-        assert there.wait(BOUND), "the target was not reached"
-        (hosted,) = world.registry.all()
+        pool, opened = world.pool(), []
+        for number in range(streams):
+            opened.append(Opened(pool, target.port))
+            near.add(End(opened[-1].near, numbered(number, random_blocks(stop))))
+        assert far.wait(lambda: len(far.ends) == streams, BOUND), "the target was not reached"
         began = now()
-        while hosted.tunnel.refreshes < count and now() - began < seconds and not opened.over.is_set():
+        while world.entry.tunnel.refreshes < count and now() - began < seconds and not opened[0].over.is_set():
             stop.wait(LOOK)
-        took, refreshes = now() - began, hosted.tunnel.refreshes
+        took, refreshes = now() - began, world.entry.tunnel.refreshes
         stop.set()
-        near.join(BOUND)
-        far[0].join(BOUND)
-        over.set()
-        whole = equal(near, far[0]) and equal(far[0], near) and opened.end().ended_well
+        for side in (near, far):
+            side.wait(lambda side=side: all(end.over for end in side.ends), BOUND)
+        whole = unequal(near.ends, far.ends) == [] and all(stream.clean for stream in opened)
         connections = world.proxy.connections
+        target.close()
+        near.close()
+        far.close()
+    up, down = (sum(end.bytes_sent for end in side.ends) for side in (near, far))
     print(
-        f"{refreshes} refreshes, {near.bytes_sent} bytes up, {far[0].bytes_sent} bytes down, {took:.1f} s,"
+        f"{refreshes} refreshes, {streams} stream(s), {up} bytes up, {down} bytes down, {took:.1f} s,"
         f" {connections} connection(s): {'equal' if whole else 'DIFFERENT'}"
     )
     faults = {
@@ -106,11 +69,13 @@ def run(count: int, volume: int, seconds: float) -> list[str]:
 def main() -> int:
     """Runs it, says what failed, and returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--streams", type=int, default=1, help="streams that are open at once in the session")
     parser.add_argument("--count", type=int, default=10_000, help="refreshes to complete")
     parser.add_argument("--volume", type=int, default=1 << 16, help="bytes of one key after which the next is due")
     parser.add_argument("--seconds", type=float, default=600.0, help="give up after this long")
     options = parser.parse_args()
-    faults = run(options.count, options.volume, options.seconds)
+    all_descriptors()
+    faults = run(options.count, options.volume, options.streams, options.seconds)
     for fault in faults:
         print(f"FAILED: {fault}")
     return 1 if faults else 0
