@@ -26,6 +26,8 @@ class Reading:
         self._light: deque[Stream] = deque()  # readable, and send little
         self._heavy: deque[Stream] = deque()  # readable, and filled their last frame
         self._watched = 0  # local sockets that are watched
+        self._passed_over = False  # a heavy one waits, and none was read in this turn
+        self._owed = False  # nor in the one before: so one is next
 
     @property
     def waits(self) -> bool:
@@ -58,17 +60,22 @@ class Reading:
     def attend(self, stream: Stream) -> None:
         """Does what inbound has left for this stream."""
         if stream.answer and stream.sending is Sending.WAITING:
-            self._resend.append(stream.answer)
-            refused = stream.answer[0] == Frame.REFUSED
-            stream.sending = Sending.OVER if refused else Sending.FLOWING
-            if not refused:
-                self._watch(stream)
+            self._answer(stream)
         if stream.stopped:
-            stream.sending = Sending.OVER
             self._leave(stream)
+            stream.sending = Sending.OVER
         elif stream.broken and stream.sending is Sending.ENDED and not stream.over:
             self._reset(stream)
         elif stream.stuck and stream.limit > stream.sent:
+            self._watch(stream)
+
+    def _answer(self, stream: Stream) -> None:
+        """OPENED or REFUSED. Behind RESET nothing is said of a stream, an answer neither."""
+        if stream.answer[0] == Frame.REFUSED:
+            self._resend.append(stream.answer)
+        elif not stream.stopped:
+            self._resend.append(stream.answer)
+            stream.sending = Sending.FLOWING
             self._watch(stream)
 
     def _watch(self, stream: Stream) -> None:
@@ -78,7 +85,8 @@ class Reading:
         self._waiter.watch(stream.local.fileno(), _READ, stream)
 
     def _unwatch(self, stream: Stream) -> None:
-        if stream.local is not None and not stream.stuck and not stream.sent_all:
+        watched = stream.sending is not Sending.WAITING and not stream.stuck and not stream.sent_all
+        if stream.local is not None and watched:
             self._watched -= 1
             self._waiter.forget(stream.local.fileno())
 
@@ -97,12 +105,18 @@ class Reading:
 
     # -- turns ---------------------------------------------------------------------------------------------------------
 
+    def begin_turn(self) -> None:
+        """A turn of outbound begins. Streams that send little go first, but not for ever."""
+        self._owed = self._passed_over
+        self._passed_over = bool(self._heavy)
+
     def read_next(self, most: int) -> bool:
         """Reads one frame's worth of the next readable stream; False when there is none."""
-        if self._light:
+        if self._light and not (self._owed and self._heavy):
             stream = self._light.popleft()
         elif self._heavy:
             stream = self._heavy.popleft()
+            self._owed = self._passed_over = False
         else:
             return False
         stream.queued = False
