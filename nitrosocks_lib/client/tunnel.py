@@ -45,6 +45,8 @@ class ClientTunnel(Tunnel):
     def stream_over(self, stream: Stream) -> None:
         """As in Role."""
         stream.report()
+        if self.state.releasing:
+            self.outbox.waiter.set()  # it was opened at the last moment, and DISCONNECT waits for it
         self._changed()
 
     def wrote(self, count: int) -> None:

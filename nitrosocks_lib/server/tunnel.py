@@ -24,6 +24,7 @@ from ..session.state import Attached, Outcome
 from ..session.streams import Sending, Stream
 from ..session.tunnel import Tunnel, abort_text
 
+_AFTER_DISCONNECT: Final = frozenset({Frame.DISCONNECT_DONE, Frame.ABORT})
 _LAST_WORDS: Final = 1.0  # seconds that ABORT may take to be written
 
 
@@ -72,7 +73,6 @@ class ServerTunnel(Tunnel):
     def _on_open(self, payload: bytes) -> None:
         number, target = frames.parse_target(payload, Frame.OPEN)
         state, inbound = self.state, self.inbound
-        self._not_released(Frame.OPEN)
         state.streams.theirs.expect(number, Frame.OPEN)
         if len(state.streams) + inbound.dialling.left >= limits.STREAMS:
             self.outbox.frames.append(_refused(number, f"{limits.STREAMS} streams are open"))
@@ -99,15 +99,10 @@ class ServerTunnel(Tunnel):
 
     def _on_listen(self, payload: bytes) -> None:
         listener, _ = frames.parse_target(payload, Frame.LISTEN)
-        self._not_released(Frame.LISTEN)
         self.state.streams.listeners.expect(listener, Frame.LISTEN)
         text = "this server does not listen for clients"
         self.outbox.frames.append(frames.refusal(Frame.LISTENING, listener, Reply.COMMAND, text))
         self.outbox.waiter.set()
-
-    def _not_released(self, frame: Frame) -> None:
-        if self.state.releasing:
-            raise Violation(f"{frame.name} after DISCONNECT")
 
     # -- refresh (protocol 5) ---------------------------------------------------------------------------------------
 
@@ -150,11 +145,10 @@ class ServerTunnel(Tunnel):
 
     def _on_disconnect(self, payload: bytes) -> None:
         frames.sized(payload, 0, 0, Frame.DISCONNECT)
-        if self.state.releasing:
-            return  # the release under way goes on: another R2 would make its DISCONNECT_DONE wrong
         if any(not stream.over for stream in self.state.streams.all()):
             raise Violation("DISCONNECT before all streams were over")
         self.state.releasing = now()
+        self.inbound.allowed = _AFTER_DISCONNECT
         self._r2 = os.urandom(wire.SECRET)
         self.outbox.post(release=bytes([Frame.DISCONNECT_ACK]) + self._r2)
         TIMERS.after(limits.RELEASE, self._unanswered)

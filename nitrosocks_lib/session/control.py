@@ -29,9 +29,9 @@ class Control:
 
     def begin(self) -> None:
         """A new connection: what was under way on the last one is forgotten."""
-        self.numbered_held = False  # client, between REFRESHED and SWITCH
+        self.numbered_held = False  # client, between REFRESHED and SWITCH; server, behind DISCONNECT
         self.rekey: Keys | None = None  # take these behind the frame that was chosen last
-        self.released = False  # client: DISCONNECT is chosen; only the farewell may follow
+        self.released = False  # client: DISCONNECT is chosen; only the farewell may follow, and no stream is opened
         self.last = False  # the farewell is chosen
 
     def resume(self, rows: list[Limit]) -> None:
@@ -74,14 +74,16 @@ class Control:
         return frames.ack(received, rows)
 
     def _releasing(self) -> bytes | None:
-        """DISCONNECT leaves behind every numbered frame, and not amid a refresh; DISCONNECT_ACK at once."""
+        """DISCONNECT leaves behind every numbered frame and stream, and not amid a refresh; DISCONNECT_ACK at once."""
         release = self._outbox.release
         if release is None:
             return None
         if release[0] == Frame.DISCONNECT:
-            if self._resend.waits or self.numbered_held or self._outbox.opening:
+            if self._resend.waits or self.numbered_held or self._outbox.opening or len(self._state.streams):
                 return None
             self.released = True
+        else:
+            self.numbered_held = True
         self._outbox.release = None
         return release
 

@@ -279,10 +279,11 @@ class Delivery:
 
     def deliver_rest(self, until: float) -> None:
         """Behind `finish`: delivers until all is taken, or that time; what is left then is dropped."""
-        while (self._behind or self._unread) and now() < until:
-            at = now()
-            wait = min(self.due(at) or until, until) - at
-            for stream, _ in self._waiter.select(max(0.0, wait)):
+        while (at := now()) < until:
+            due = self.due(at)
+            if due is None:  # nothing is left
+                break
+            for stream, _ in self._waiter.select(min(due, until) - at):
                 if isinstance(stream, Stream):
                     self.flush(stream)
             self._waiter.clear()

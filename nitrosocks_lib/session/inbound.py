@@ -50,7 +50,8 @@ class Inbound:
             Frame.ACK: self._on_ack,
             **handlers,
         }
-        self._allowed = FROM_CLIENT if state.serving else FROM_SERVER
+        self.allowed = FROM_CLIENT if state.serving else FROM_SERVER  # what the peer may send now
+        self.first_due = False  # the session moved: the first frame on the new connection must be ACK, or ABORT
         self._streams = state.streams.by_number
         self.wants_acks: Callable[[], bool] = lambda: False  # whether outbound waits for an ACK
 
@@ -69,8 +70,7 @@ class Inbound:
         self._waiter.watch(link.fd, selectors.EVENT_READ, _LINK)
         try:
             if first:
-                if first[0] not in (Frame.ACK, Frame.ABORT):
-                    raise Violation("the first frame behind RECOVERED is no ACK")
+                self._look_at_first(first[0])
                 self._on_frame(memoryview(first), len(first))
             self._serve(link)
         finally:
@@ -120,6 +120,8 @@ class Inbound:
             n = opener.open(view[start : start + size], out)
             start += size
             self._state.partial_since = 0.0
+            if self.first_due:
+                self._look_at_first(out[0])
             if out[0] == Frame.DATA:
                 self._on_data(out, n, at)
             else:
@@ -186,11 +188,17 @@ class Inbound:
 
     # -- frames --------------------------------------------------------------------------------------------------------
 
+    def _look_at_first(self, kind: int) -> None:
+        """Protocol 3.5: the session was moved, and this is what the new connection begins with."""
+        if kind not in (Frame.ACK, Frame.ABORT):
+            raise Violation("the first frame behind RECOVERED is no ACK")
+        self.first_due = False
+
     def _on_frame(self, plain: memoryview, size: int) -> None:
         """One opened frame that is no DATA, type ‖ payload in plain[:size]."""
         kind = plain[0]
         handler = self._handlers.get(kind)
-        if handler is None or kind not in self._allowed:
+        if handler is None or kind not in self.allowed:
             raise Violation(f"a frame of type 0x{kind:02x} that has no place here")
         handler(bytes(plain[1:size]))
         if kind in wire.NUMBERED:
@@ -219,6 +227,8 @@ class Inbound:
         (number,) = wire.STREAM.unpack_from(plain, 1)
         stream = self._streams.get(number)
         if stream is None or stream.peer is not Peer.FLOWING or stream.over:
+            if Frame.DATA not in self.allowed:
+                raise Violation("DATA after DISCONNECT")
             stream = self.stream(number, Frame.DATA)
         if stream is not None:
             credit = stream.credit

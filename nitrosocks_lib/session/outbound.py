@@ -124,7 +124,7 @@ class Outbound:
         self._free_acknowledged()
         if outbox.switched:
             outbox.switched = self.control.numbered_held = False
-        while outbox.opening:  # taken out behind that: it counts all the time
+        while outbox.opening and not self.control.released:  # taken out behind that: it counts all the time
             self._reading.open(outbox.opening[0])
             outbox.opening.popleft()
         while outbox.frames:
@@ -183,6 +183,7 @@ class Outbound:
                 return end
         most = min(limits.DATA_SIZE, max(limits.PACE_LEAST, self._pace.allowed // 2) - _ROUND)
         stop = min(len(out), end + max(self._pace.allowed // 2, limits.PACE_LEAST))
+        self._reading.begin_turn()
         while end < stop:
             plain = resend.next()
             if plain is None:

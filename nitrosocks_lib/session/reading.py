@@ -26,6 +26,8 @@ class Reading:
         self._light: deque[Stream] = deque()  # readable, and send little
         self._heavy: deque[Stream] = deque()  # readable, and filled their last frame
         self._watched = 0  # local sockets that are watched
+        self._passed_over = False  # a heavy one waits, and none was read in this turn
+        self._owed = False  # nor in the one before: so one is next
 
     @property
     def waits(self) -> bool:
@@ -60,8 +62,8 @@ class Reading:
         if stream.answer and stream.sending is Sending.WAITING:
             self._answer(stream)
         if stream.stopped:
-            stream.sending = Sending.OVER
             self._leave(stream)
+            stream.sending = Sending.OVER
         elif stream.broken and stream.sending is Sending.ENDED and not stream.over:
             self._reset(stream)
         elif stream.stuck and stream.limit > stream.sent:
@@ -71,7 +73,6 @@ class Reading:
         """Queues OPENED or REFUSED; not OPENED where RESET has come meanwhile, since the stream is over then."""
         if stream.answer[0] == Frame.REFUSED:
             self._resend.append(stream.answer)
-            stream.sending = Sending.OVER
         elif not stream.stopped:
             self._resend.append(stream.answer)
             stream.sending = Sending.FLOWING
@@ -84,7 +85,8 @@ class Reading:
         self._waiter.watch(stream.local.fileno(), _READ, stream)
 
     def _unwatch(self, stream: Stream) -> None:
-        if stream.local is not None and not stream.stuck and not stream.sent_all:
+        watched = stream.sending is not Sending.WAITING and not stream.stuck and not stream.sent_all
+        if stream.local is not None and watched:
             self._watched -= 1
             self._waiter.forget(stream.local.fileno())
 
@@ -103,12 +105,18 @@ class Reading:
 
     # -- turns ---------------------------------------------------------------------------------------------------------
 
+    def begin_turn(self) -> None:
+        """A turn of outbound begins. Streams that send little go first, but not for ever."""
+        self._owed = self._passed_over
+        self._passed_over = bool(self._heavy)
+
     def read_next(self, most: int) -> bool:
         """Reads one frame's worth of the next readable stream; False when there is none."""
-        if self._light:
+        if self._light and not (self._owed and self._heavy):
             stream = self._light.popleft()
         elif self._heavy:
             stream = self._heavy.popleft()
+            self._owed = self._passed_over = False
         else:
             return False
         stream.queued = False

@@ -143,6 +143,7 @@ class Tunnel:
         state.keyed_at = now()
         state.refreshing = None
         self.outbox.forget_refresh()
+        self.inbound.first_due = True
         self.inbound.peer_acked = max(self.inbound.peer_acked, received_by_peer)
         self.outbound.rewind(received_by_peer)
 

@@ -179,7 +179,7 @@ def test_what_is_held_when_the_session_ends_is_delivered(clean: bool) -> None:
         half.pour(1, FULL)
         half.send(*[END(1)] * clean, frames.abort(Abort.OTHER, "no more"))
         assert half.over() is Outcome.OVER
-        half.tunnel.dispose("over")
+        half.dispose("over")
         assert half.backlog > 0
         assert read_exactly(far, WINDOW) == FULL
         assert far.recv(1) == b"" if clean else was_reset(far)
@@ -192,7 +192,7 @@ def test_what_waits_for_a_dial_when_the_session_ends_is_not() -> None:
     with server() as half:
         half.send(OPEN(1), DATA(1, b"early"), frames.abort(Abort.OTHER, ""))
         assert half.over() is Outcome.OVER
-        half.tunnel.dispose("over")
+        half.dispose("over")
         assert half.gone().ending is Ending.LOST and half.backlog == half.tunnel.load == 0
 
 
@@ -203,7 +203,7 @@ def test_without_a_thread_for_it_what_is_held_is_lost(monkeypatch: pytest.Monkey
         half.send(frames.abort(Abort.OTHER, ""))
         half.over()
         with no_threads("delivery"):
-            half.tunnel.dispose("over")
+            half.dispose("over")
         assert half.backlog == half.tunnel.load == 0
         with pytest.raises(ConnectionResetError):
             while far.recv(1 << 16):

@@ -173,7 +173,7 @@ def test_a_session_that_is_over_waits_for_nobody_for_ever(size: int, monkeypatch
         half.pour(1, FULL[:size])
         half.send(frames.abort(Abort.OTHER))
         assert half.over() is Outcome.OVER
-        half.tunnel.dispose("over")
+        half.dispose("over")
         assert half.gone().ending is Ending.LOST and half.backlog == half.tunnel.load == 0
 
 

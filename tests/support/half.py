@@ -6,6 +6,7 @@ import contextlib
 import os
 import queue
 import socket
+import threading
 from typing import Any
 
 from held import Held, pair
@@ -59,13 +60,25 @@ class Half(contextlib.ExitStack):
         self.limits: dict[int, int] = {}
         self.outcomes: list[Outcome] = []
         self.pairs = self.enter_context(Pairs())
-        self.callback(self._dispose)
+        self._disposed = False
+        self.callback(self._end)
         self._attach(self.tunnel.state.keys)
         self._serve()
 
-    def _dispose(self) -> None:
+    def _end(self) -> None:
         self.leave()
-        self.tunnel.dispose("the test is over")
+        self.dispose("the test is over")
+        for thread in threading.enumerate():
+            if thread.name == "delivery":  # the other ends of all local sockets are closed by now
+                thread.join(BOUND)
+                assert not thread.is_alive(), "what is left to be delivered is not given up"
+        assert self.backlog == self.tunnel.load == 0
+
+    def dispose(self, reason: str) -> None:
+        """The session is over."""
+        if not self._disposed:
+            self._disposed = True
+            self.tunnel.dispose(reason)
 
     # -- connections ---------------------------------------------------------------------------------------------------
 
