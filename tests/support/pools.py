@@ -84,3 +84,15 @@ def begun(pool: Pool, port: int) -> Opened:
     opened.near.sendall(b"a")
     assert opened.near.recv(1) == b"a"
     return opened
+
+
+def made_ahead(world: World) -> WatchedPool:
+    """A pool of two sessions, which carry nothing."""
+    pool = WatchedPool(world, sessions=2)
+    pool.start()
+    pool.session.bulk = True
+    pool._make_ahead()
+    pool.wait(lambda: pool.alive == 2)
+    for session in pool.sessions:
+        session.bulk = False
+    return pool
