@@ -266,5 +266,5 @@ class Inbound:
         if newly:
             self._outbox.acked = received
             self._state.doubt.acknowledged(received, now())
-            if self.wants_acks() or (received == self._resend.sent and self._resend.kept_bytes >= limits.ACK_BYTES):
+            if self.wants_acks() or (received == self._resend.sent and self._resend.kept_bytes >= limits.COPY_BELOW):
                 self._outbox.waiter.set()
