@@ -75,7 +75,7 @@ class Inbound:
             self._serve(link)
         finally:
             self._waiter.forget(link.fd)
-            self._slot = bytearray()
+            self._buffer, self._slot = None, bytearray()
 
     def _serve(self, link: Link) -> None:
         while self._state.outcome is None:

@@ -73,7 +73,7 @@ class Outbound:
                 elif not self._write():
                     self._waiter.wait({self._link.fd: self._link.write_wants}, None)
         finally:
-            self._state.stuck_since, self._loan = 0.0, bytearray()
+            self._state.stuck_since, self._loan, self._unsent = 0.0, bytearray(), memoryview(b"")
 
     def _has_work(self) -> bool:
         return self._mail or self._reading.waits or self.resend.waits or self._outbox.release is not None

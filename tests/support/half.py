@@ -11,8 +11,9 @@ from typing import Any
 
 from held import Held, pair
 from links import BOUND, Pairs, Threads
-from plains import DATA, OPEN, OPENED, PING
+from plains import DATA, OPEN, OPENED
 from roles import Roles
+from talk import Talk
 
 from nitrosocks_lib.crypto import schedule
 from nitrosocks_lib.crypto.seal import Opener, Sealer
@@ -21,7 +22,7 @@ from nitrosocks_lib.facts.errors import NetworkError
 from nitrosocks_lib.facts.wire import Frame, Kind
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.protocol import frames
-from nitrosocks_lib.protocol.frames import Limit, Target
+from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.protocol.handshake import Keys
 from nitrosocks_lib.session.dialling import Reached
 from nitrosocks_lib.session.state import Attached, Outcome
@@ -29,14 +30,11 @@ from nitrosocks_lib.session.streams import Stream
 from nitrosocks_lib.session.tunnel import Tunnel
 
 
-class Half(contextlib.ExitStack):
-    """`tunnel` is what is tested, a server's or a client's. `said` and `got` are the peer's numbered frames, in order.
+class Half(Talk):
+    """`tunnel` is what is tested, a server's or a client's."""
 
-    `acked` and `limits` are what the tunnel's ACKs said. Nothing is acknowledged unless the test does it.
-    """
-
-    def __init__(self, serving: bool, held: bool = False, **roles: Any) -> None:
-        """With `held` a server's dials are `self.dials`, decided by the test."""
+    def __init__(self, serving: bool, held: bool = False, buffer: int = 0, **roles: Any) -> None:
+        """With `held` a server's dials are `self.dials`, decided by the test; `buffer` is the kernel's of the link."""
         super().__init__()
         self.roles = Roles(**roles)
         self.tunnel: Tunnel = self.roles.server if serving else self.roles.client
@@ -54,12 +52,8 @@ class Half(contextlib.ExitStack):
 
         self.tunnel.stream_over = stream_over  # type: ignore[method-assign]
         self.threads = Threads()
-        self.said: list[bytes] = []
-        self.got: list[bytes] = []
-        self.acked = 0
-        self.limits: dict[int, int] = {}
         self.outcomes: list[Outcome] = []
-        self.pairs = self.enter_context(Pairs())
+        self.pairs = self.enter_context(Pairs(buffer=buffer))
         self._disposed = False
         self.callback(self._end)
         self._attach(self.tunnel.state.keys)
@@ -114,101 +108,36 @@ class Half(contextlib.ExitStack):
     def again(self, received: int | None = None, first: bytes = b"") -> None:
         """The session goes on, on a new connection: both sides have new keys, and know what the other has received.
 
-        A server's half is given its peer's first frame, an ACK unless the test says otherwise. A client's is not.
+        The peer's first frame is an ACK, unless the test says otherwise.
         """
         self.leave()
         keys = Keys(os.urandom(32), os.urandom(32), 0)
-        self.tunnel.attach(Attached(keys, self.tunnel.state.ephemeral), len(self.got) if received is None else received)
+        self.got = self.got[:received]
+        self.tunnel.attach(Attached(keys, self.tunnel.state.ephemeral), len(self.got))
         self._attach(keys)
+        first = first or frames.ack(len(self.got))
         if not self.tunnel.serving:
             self._serve()
+            self.send(first)
             return
-        opener, sealed = self.tunnel.opener(keys), self.seal(first or frames.ack(len(self.got)))
+        opener, sealed = self.tunnel.opener(keys), self.seal(first)  # a server's connection reads it, and then moves
         plain = bytearray(len(sealed))
         size = opener.open(memoryview(sealed), memoryview(plain))
         self._serve(bytes(plain[:size]), opener)
 
+    def rekey(self, keys: Keys, opener: bool = False, sealer: bool = False) -> None:
+        """A refresh: from here on the peer opens, or seals, with these."""
+        encrypt_type, tunnel = self.tunnel.state.terms.encrypt_type, self.tunnel
+        if sealer:
+            self.sealer.rekey(schedule.frame_keys(keys.root, tunnel.receives, encrypt_type))
+        if opener:
+            self.opener.rekey(schedule.frame_keys(keys.root, tunnel.sends, encrypt_type))
+
     # -- frames --------------------------------------------------------------------------------------------------------
-
-    def seal(self, *plains: bytes) -> bytes:
-        out = bytearray()
-        for plain in plains:
-            sealed = bytearray(len(plain) + wire.FRAME_OVERHEAD)
-            self.sealer.seal(plain, memoryview(sealed))
-            out += sealed
-        return bytes(out)
-
-    def send(self, *plains: bytes) -> None:
-        """In one write."""
-        self.said += [plain for plain in plains if plain[0] in wire.NUMBERED]
-        self.link.write_all(self.seal(*plains), now() + BOUND)
 
     def resend(self) -> None:
         """On a new connection: what the tunnel has not received."""
         self.link.write_all(self.seal(*self.said[self.tunnel.inbound.received :]), now() + BOUND)
-
-    def ack(self, *rows: Limit) -> None:
-        """Acknowledges all that was read."""
-        self.send(frames.ack(len(self.got), rows))
-
-    def read(self) -> bytes:
-        """The next frame."""
-        head = self.link.read_exactly(wire.LENGTH, now() + BOUND)
-        frame = head + self.link.read_exactly(self.opener.frame_size(head) - wire.LENGTH, now() + BOUND)
-        plain = bytearray(len(frame))
-        read = bytes(plain[: self.opener.open(memoryview(frame), memoryview(plain))])
-        if read[0] in wire.NUMBERED:
-            self.got.append(read)
-        elif read[0] == Frame.ACK:
-            self.acked, rows = frames.parse_ack(read[1:])
-            self.limits |= dict(rows)
-        return read
-
-    def next(self) -> bytes:
-        """The next frame that is no ACK."""
-        while (plain := self.read())[0] == Frame.ACK:
-            pass
-        return plain
-
-    def until(self, kind: Frame) -> bytes:
-        """The payload of the next frame that is no ACK, which must be of this kind."""
-        plain = self.next()
-        assert plain[0] == kind, f"{Frame(plain[0]).name} instead of {kind.name}: {plain[:80]!r}"
-        return plain[1:]
-
-    def pass_to(self, kind: Frame) -> bytes:
-        """The payload of the next frame of this kind, whatever comes before it."""
-        while (plain := self.read())[0] != kind:
-            pass
-        return plain[1:]
-
-    def until_acked(self) -> None:
-        """Reads until all that was said is acknowledged."""
-        while self.acked < len(self.said):
-            self.read()
-
-    def seen(self) -> list[bytes]:
-        """All that comes before the answers to two PINGs, ACKs left out: what was sent before has had its effect.
-
-        PONG leaves first, and what was queued with it right behind it.
-        """
-        seen = []
-        for r3 in (b"1" * 8, b"2" * 8):
-            self.send(PING(r3))
-            while (plain := self.next()) != bytes([Frame.PONG]) + schedule.hash256(r3):
-                seen.append(plain)
-        return seen
-
-    def gather(self, number: int, size: int) -> bytes:
-        """DATA of this stream, until that much is there; nothing else but ACK may come."""
-        parts, have = [], 0
-        while have < size:
-            payload = self.until(Frame.DATA)
-            assert wire.STREAM.unpack_from(payload) == (number,)
-            parts.append(payload[wire.STREAM.size :])
-            have += len(parts[-1])
-        assert have == size
-        return b"".join(parts)
 
     def pour(self, number: int, payload: bytes) -> None:
         """Sends DATA, waiting for the limit where it must: somebody has to read it at the other end."""
