@@ -54,7 +54,7 @@ def refusing(reason: Refusal) -> World:
     if reason is Refusal.DRAINING:
         world.server.reception.draining = 1.0
     else:
-        world.registry._budget = 0
+        world.registry._full = lambda _: True  # type: ignore[method-assign]
     return world
 
 

@@ -16,8 +16,8 @@ from nitrosocks_lib.client.forward import Forward, Forwarder
 from nitrosocks_lib.client.session import OWN_END
 from nitrosocks_lib.facts.errors import CannotCreate
 from nitrosocks_lib.facts.wire import Reset
-from nitrosocks_lib.protocol.frames import Reason, Target
-from nitrosocks_lib.session.streams import Stream
+from nitrosocks_lib.protocol.frames import Target
+from nitrosocks_lib.session.streams import LOCAL_BROKE, RESET_TEXTS, Ending, Stream
 
 
 @pytest.fixture
@@ -116,27 +116,21 @@ def test_no_descriptor_is_left_just_now(world: World, monkeypatch: pytest.Monkey
     assert caplog.text.count("Too many open files") == 3 and fails == []
 
 
-LOCAL = "INFO host:1: connection reset: the local side broke it"
+RESET = "INFO host:1: connection reset: "
 REPORTS = {
-    "well ended": ({}, ""),
-    "lost": ({"lost": "no way"}, "WARNING host:1: connection reset: no way"),
-    "our own end": ({"lost": OWN_END}, ""),
-    "refused": ({"refused": Reason(5, "go away")}, "WARNING host:1: refused by the server: go away"),
-    "refused without a text": ({"refused": Reason(5, "")}, "WARNING host:1: refused by the server: reason 5"),
-    "reset": ({"reset_in": Reason(Reset.LOCAL, "")}, "INFO host:1: connection reset: the target's side broke it"),
-    "reset by the local side": ({"failed": True, "reset_in": Reason(Reset.LOCAL, "")}, LOCAL),
-    "written to, and broken": ({"reset_out": Reset.LOCAL, "reset_in": Reason(Reset.LOCAL, "x")}, LOCAL),
-    "broken before it was lost": ({"failed": True, "lost": "no way"}, LOCAL),
-    "refused, and broken": ({"failed": True, "refused": Reason(5, "x")}, "WARNING host:1: refused by the server: x"),
-    "reset with a text": ({"reset_in": Reason(Reset.OTHER, "why")}, "INFO host:1: connection reset: why"),
+    "well ended": (Ending.CLEAN, "", ""),
+    "lost": (Ending.LOST, "no way", "WARNING host:1: connection reset: no way"),
+    "our own end": (Ending.LOST, OWN_END, ""),
+    "refused": (Ending.REFUSED, "go away", "WARNING host:1: refused by the server: go away"),
+    "reset by the target": (Ending.RESET_THERE, RESET_TEXTS[Reset.LOCAL], RESET + RESET_TEXTS[Reset.LOCAL]),
+    "reset by the local side": (Ending.RESET_HERE, LOCAL_BROKE, RESET + LOCAL_BROKE),
 }
 
 
-@pytest.mark.parametrize(("fields", "told"), REPORTS.values(), ids=REPORTS)
-def test_what_people_are_told(fields: dict, told: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("ending", "reason", "told"), REPORTS.values(), ids=REPORTS)
+def test_what_people_are_told(ending: Ending, reason: str, told: str, caplog: pytest.LogCaptureFixture) -> None:
     stream = Stream(Target(1, "host", 1), None)
-    for name, value in fields.items():
-        setattr(stream, name, value)
+    stream.end(ending, reason)
     with caplog.at_level(logging.INFO):
         module._report(stream)
     assert [f"{each.levelname} {each.getMessage()}" for each in caplog.records] == ([told] if told else [])

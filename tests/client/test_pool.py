@@ -260,7 +260,7 @@ def test_a_draining_server_serves_what_runs_and_takes_nothing_new(world: World) 
 
 def test_an_idle_session_of_a_draining_server_is_released(world: World) -> None:
     pool = WatchedPool(world)
-    pool.start()
+    burst(pool, world.target(echo), 1)
     world.server.drain(0.0)
     pool.wait(lambda: pool.alive == 0)
     assert empty(world.registry, 0)

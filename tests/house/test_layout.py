@@ -23,8 +23,6 @@ TESTS = {
 # Modules whose tests are in a file of another name
 TESTED_BY: dict[str, str] = {
     "cli/connect": "whole/test_connect.py",  # and test_connect_stdio.py
-    "client/attempt": "whole/test_reconnection.py",  # and test_outages.py
-    "client/session": "whole/test_reconnection.py",
     "session/mailbox": "session/test_control.py",
 }
 
