@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..client.forward import Forwarder
 from ..facts import limits
 from ..facts.address import join_host_port
+from ..facts.errors import CannotCreate
 from ..net.memory import tidy
 from ..net.signals import Stop
 from ..net.timers import now
@@ -20,10 +21,14 @@ def forward(options: Options) -> int:
     forwards, began = [specs.forward(text) for text in options["-L"]], now()
     pool = open_pool(options, specs.sessions(options["--sessions"]))
     forwarder, stop = Forwarder(pool), Stop()
-    bound = [forwarder.listen(each) for each in forwards]
+    bound = [forwarder.bind(each) for each in forwards]
     if not first_session(pool, stop, options["--retry"]):
         return 0
-    forwarder.start()
+    try:
+        forwarder.start()
+    except CannotCreate:
+        stop.see_through(lambda: pool.close(limits.RELEASE))
+        raise
     targets = [join_host_port(each.target.host, each.target.port) for each in forwards]
     announce([f"forwarding {join_host_port(*at)} to {to}" for at, to in zip(bound, targets, strict=True)])
     note("ready")

@@ -11,7 +11,7 @@ from typing import Final
 
 from ..facts.address import join_host_port
 from ..facts.errors import CannotCreate
-from ..net.listener import PAUSE, bind_all, is_taken
+from ..net.listener import PAUSE, bind_all, is_taken, listen
 from ..net.race import tune
 from ..net.wake import Wake
 from ..protocol.frames import Target
@@ -35,45 +35,63 @@ class Forward:
 
 
 class Forwarder:
-    """`bind` all, then `start`; one thread accepts for all listeners."""
+    """`bind` all, then `start`; one thread accepts for all listeners.
+
+    Between the two a port is ours, and refuses connections: a client, or a health check, is not to wait for a session.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._targets: dict[int, tuple[socket.socket, Target]] = {}
+        self._besides: list[tuple[socket.socket, Target]] = []  # at [::1], which others may have
         self._wake = Wake()
         self._stopped = False
         self._thread: threading.Thread | None = None
 
-    def listen(self, forward: Forward) -> tuple[str, int]:
+    def bind(self, forward: Forward) -> tuple[str, int]:
         """Binds all addresses of one -L; returns the first. A failure leaves nothing bound. Raises CannotCreate."""
         try:
-            listeners = bind_all(forward.host, forward.port)
+            bound = bind_all(forward.host, forward.port, listening=False)
         except CannotCreate:
             self.stop()
             raise
-        self._take(listeners, forward.target)
-        host, port = listeners[0].getsockname()[:2]
+        self._targets |= {each.fileno(): (each, forward.target) for each in bound}
+        host, port = bound[0].getsockname()[:2]
         if forward.host == LOOPBACK:
-            self._listen_ipv6(int(port), forward.target)
+            self._bind_ipv6(int(port), forward.target)
         return str(host), int(port)
 
-    def _listen_ipv6(self, port: int, target: Target) -> None:
+    def _bind_ipv6(self, port: int, target: Target) -> None:
         """The other loopback address, as ssh does; a machine may have none."""
         try:
-            self._take(bind_all("::1", port), target)
+            self._besides += [(each, target) for each in bind_all("::1", port, listening=False)]
         except CannotCreate as error:
-            if is_taken(error):
-                log.warning("something else listens on [::1]:%d; connections to that address do not come here", port)
-
-    def _take(self, listeners: list[socket.socket], target: Target) -> None:
-        for listener in listeners:
-            listener.setblocking(False)
-            self._targets[listener.fileno()] = (listener, target)
+            _tell_taken(error, port)
 
     def start(self) -> None:
-        """Begins to accept."""
+        """Listens at all that was bound, and begins to accept. A failure leaves nothing bound. Raises CannotCreate."""
+        try:
+            for listener, _ in self._targets.values():
+                listen(listener)
+        except CannotCreate:
+            self.stop()
+            raise
+        self._listen_ipv6()
+        for listener, _ in self._targets.values():
+            listener.setblocking(False)
         self._thread = threading.Thread(target=self._accept, name="accept", daemon=True)
         self._thread.start()
+
+    def _listen_ipv6(self) -> None:
+        while self._besides:
+            listener, target = self._besides.pop()
+            port = int(listener.getsockname()[1])
+            try:
+                listen(listener)
+            except CannotCreate as error:
+                _tell_taken(error, port)
+            else:
+                self._targets[listener.fileno()] = (listener, target)
 
     def stop(self) -> None:
         """Accepts no more."""
@@ -81,7 +99,7 @@ class Forwarder:
         self._wake.set()
         if self._thread is not None:
             self._thread.join()  # its poll would keep a closed listener alive
-        for listener, _ in self._targets.values():
+        for listener, _ in [*self._targets.values(), *self._besides]:
             listener.close()
 
     def _accept(self) -> None:
@@ -100,6 +118,11 @@ class Forwarder:
             return
         tune(local)
         self._pool.open(target, local, _report)
+
+
+def _tell_taken(error: CannotCreate, port: int) -> None:
+    if is_taken(error):
+        log.warning("something else listens on [::1]:%d; connections to that address do not come here", port)
 
 
 def _report(stream: Stream) -> None:

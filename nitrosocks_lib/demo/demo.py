@@ -79,7 +79,7 @@ def _with_nitrosocks(home: Path, recording: Path) -> Got:
         stack.callback(pool.close, limits.RELEASE)
         forwarder = Forwarder(pool)
         stack.callback(forwarder.stop)
-        near = forwarder.listen(Forward(_LOOPBACK, 0, Target(Kind.TCP, _LOOPBACK, web.server_port)))
+        near = forwarder.bind(Forward(_LOOPBACK, 0, Target(Kind.TCP, _LOOPBACK, web.server_port)))
         forwarder.start()
         server.start()
         stack.callback(server.drain, limits.RELEASE)  # the first thing at the end: it lets the stream end in order

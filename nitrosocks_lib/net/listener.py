@@ -16,29 +16,43 @@ PAUSE = 0.1  # seconds after an accept that failed: most often no descriptor is 
 _PICKS = 10  # how often a port is picked anew that is free on one address of a name and taken on another
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, *, listening: bool = True) -> socket.socket:
     """A listening socket, of the first address where a name has several; an empty host means all interfaces, IPv6 and
-    IPv4. Raises CannotCreate."""
-    where = join_host_port(host or "*", port)
+    IPv4. Without `listening` connections are refused until `listen`. Raises CannotCreate."""
     try:
-        if host in ("", "::"):
-            return _bind_everywhere(port)
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        bound = _bind_everywhere(port) if host in ("", "::") else _bind_first(host, port)
     except (OSError, UnicodeError) as error:
-        reason = _reason(error)
-        raise CannotCreate(f"cannot listen on {where}: {reason}", "choose another address or port") from error
+        raise _cannot_listen(host, port, error) from error
+    if listening:
+        listen(bound)
+    return bound
 
 
-def bind_all(host: str, port: int) -> list[socket.socket]:
-    """A listening socket for each address of a name, all at one port, which 0 lets be picked.
+def listen(bound: socket.socket) -> None:
+    """From here on the kernel takes connections. Raises CannotCreate, and closes the socket then: somebody else may
+    have bound the same port while nobody listened there."""
+    try:
+        bound.listen(BACKLOG)
+    except OSError as error:
+        host, port = bound.getsockname()[:2]
+        bound.close()
+        raise _cannot_listen(host, port, error) from error
+
+
+def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> CannotCreate:
+    where = join_host_port(host or "*", port)
+    return CannotCreate(f"cannot listen on {where}: {_reason(error)}", "choose another address or port")
+
+
+def bind_all(host: str, port: int, *, listening: bool = True) -> list[socket.socket]:
+    """A listening socket for each address of a name, all at one port, which 0 lets be picked; `listening` as in `bind`.
 
     Addresses that this machine lacks are left out, as ::1 may be. Raises CannotCreate, and leaves nothing bound then.
     """
     addresses = _addresses(host, port)
     for left in reversed(range(_PICKS if port == 0 else 1)):
         try:
-            return _bind_each(addresses, port)
+            return _bind_each(addresses, port, listening)
         except CannotCreate as error:
             if not (left and is_taken(error)):
                 raise
@@ -55,12 +69,12 @@ def _is_missing(error: CannotCreate) -> bool:
     return isinstance(cause, OSError) and cause.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-def _bind_each(addresses: list[str], port: int) -> list[socket.socket]:
+def _bind_each(addresses: list[str], port: int, listening: bool) -> list[socket.socket]:
     listeners: list[socket.socket] = []
     with ExitStack() as bound:
         for address in addresses:
             try:
-                listeners.append(bound.enter_context(bind(address, port)))
+                listeners.append(bound.enter_context(bind(address, port, listening=listening)))
             except CannotCreate as error:
                 if not _is_missing(error) or (address == addresses[-1] and not listeners):
                     raise
@@ -87,11 +101,28 @@ def _reason(error: OSError | UnicodeError) -> str:
     return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
+def _bind_first(host: str, port: int) -> socket.socket:
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    return _bound(family, (str(address[0]), port))
+
+
 def _bind_everywhere(port: int) -> socket.socket:
     if socket.has_dualstack_ipv6():
         try:
-            return socket.create_server(("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
+            return _bound(socket.AF_INET6, ("", port), both=True)
         except OSError as error:
             if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):  # these: IPv6 is off in the kernel
                 raise
-    return socket.create_server(("", port), backlog=BACKLOG)
+    return _bound(socket.AF_INET, ("", port))
+
+
+def _bound(family: int, address: tuple[str, int], *, both: bool = False) -> socket.socket:
+    """What socket.create_server does before it listens; `both`: an IPv6 socket that takes IPv4, too."""
+    with ExitStack() as stack:
+        made = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # or a port rests for minutes after a restart
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
+        made.bind(address)
+        stack.pop_all()
+    return made

@@ -1,11 +1,15 @@
-"""forward: SIGUSR1 asks for a line, and --retry waits for a server; what it carries is in tests/whole."""
+"""forward: SIGUSR1 asks for a line, --retry waits for a server, and nobody is accepted before there is one.
+
+What it carries is in tests/whole."""
 
 from __future__ import annotations
 
 import signal
+import socket
 
 import program
-from loopback import unused_port
+import pytest
+from loopback import dial_tcp, unused_port
 from program import Site, expect_one_line
 
 site = program.site
@@ -30,3 +34,35 @@ def test_retry_goes_on_until_there_is_a_server(site: Site) -> None:
     client.err.wait("nitrosocks: ready")
     for process in (client, server):
         assert process.signal().wait() == 0
+
+
+def test_ports_are_bound_at_once_and_listen_when_there_is_a_session(site: Site) -> None:
+    """A taken port is told without a server; a connection is refused rather than kept waiting for one."""
+    port, local = unused_port(), unused_port()
+    words = ["forward", "-i", site.profile("dave", port), "--retry", "-L"]
+    with socket.create_server(("127.0.0.1", local)):
+        done = site.run(*words, f"{local}:127.0.0.1:1")
+        assert done.returncode == 73 and "already in use" in expect_one_line(done.stderr)
+    client = site.nitrosocks(*words, f"{local}:127.0.0.1:1")
+    client.err.wait("; trying again in 0.2 s")
+    with pytest.raises(ConnectionRefusedError):
+        dial_tcp(local)
+    server = site.serve(listen=f"127.0.0.1:{port}")
+    client.err.wait("nitrosocks: ready")
+    dial_tcp(local).close()
+    for process in (client, server):
+        assert process.signal().wait() == 0
+
+
+def test_a_port_that_was_taken_while_there_was_no_session(site: Site) -> None:
+    """It is told as a port that was taken before, and the session does not stay behind."""
+    port, local = unused_port(), unused_port()
+    client = site.nitrosocks("forward", "-i", site.profile("erin", port), "--retry", "-L", f"{local}:127.0.0.1:1")
+    client.err.wait("; trying again in 0.2 s")
+    with socket.create_server(("127.0.0.1", local)):
+        server = site.serve("-v", listen=f"127.0.0.1:{port}")
+        assert client.wait() == 73
+    assert f"cannot listen on 127.0.0.1:{local}: Address already in use" in client.err.end()
+    server.signal(signal.SIGUSR1)
+    assert "0 sessions" in server.err.wait(", up ")
+    assert server.signal().wait() == 0

@@ -30,7 +30,7 @@ def forwarder(world: World, *ports: int) -> tuple[Forwarder, list[int]]:
     """Listens for each of these target ports; where."""
     made = Forwarder(world.pool())
     world.callback(made.stop)
-    bound = [made.listen(Forward("127.0.0.1", 0, Target(1, "127.0.0.1", port)))[1] for port in ports]
+    bound = [made.bind(Forward("127.0.0.1", 0, Target(1, "127.0.0.1", port)))[1] for port in ports]
     made.start()
     return made, bound
 
@@ -70,11 +70,50 @@ def test_what_is_refused_is_reset_and_told(
 def test_a_failure_leaves_nothing_bound(before: int, world: World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         made = Forwarder(world.pool())
-        bound = [made.listen(Forward("127.0.0.1", 0, Target(1, "h", 1)))[1] for _ in range(before)]
+        bound = [made.bind(Forward("127.0.0.1", 0, Target(1, "h", 1)))[1] for _ in range(before)]
         with pytest.raises(CannotCreate):
-            made.listen(Forward("127.0.0.1", taken.getsockname()[1], Target(1, "h", 1)))
+            made.bind(Forward("127.0.0.1", taken.getsockname()[1], Target(1, "h", 1)))
     for port in bound:
         socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_connections_are_refused_until_the_start(world: World) -> None:
+    """Or they would wait for the first session, however long that takes."""
+    made = Forwarder(world.pool())
+    world.callback(made.stop)
+    port = made.bind(Forward("127.0.0.1", 0, Target(1, "127.0.0.1", world.target(echo))))[1]
+    for host in ("127.0.0.1", "::1"):
+        with pytest.raises(OSError):
+            socket.create_connection((host, port), BOUND)
+    made.start()
+    with dial_tcp(port) as sock:
+        sock.sendall(b"x")
+        assert sock.recv(1) == b"x"
+
+
+def test_a_port_that_was_taken_before_the_start(world: World) -> None:
+    """As by another program that bound it at the same time: told, and nothing is left bound."""
+    made = Forwarder(world.pool())
+    free, taken = [made.bind(Forward("127.0.0.1", 0, Target(1, "h", 1)))[1] for _ in range(2)]
+    told = f"cannot listen on 127.0.0.1:{taken}: Address already in use"
+    with socket.create_server(("127.0.0.1", taken)), pytest.raises(CannotCreate, match=told):
+        made.start()
+    for port in (free, taken):
+        socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_the_other_loopback_address_was_taken_before_the_start(world: World, caplog) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("network namespaces: no IPv6 here")
+    made = Forwarder(world.pool())
+    world.callback(made.stop)
+    port = made.bind(Forward("127.0.0.1", 0, Target(1, "127.0.0.1", world.target(echo))))[1]
+    with socket.create_server(("::1", port), family=socket.AF_INET6):
+        made.start()
+        with dial_tcp(port) as sock:
+            sock.sendall(b"x")
+            assert sock.recv(1) == b"x"
+    assert f"something else listens on [::1]:{port}" in caplog.text
 
 
 def test_stop_accepts_no_more_and_leaves_streams_alone(world: World) -> None:
@@ -106,7 +145,7 @@ def test_no_descriptor_is_left_just_now(world: World, monkeypatch: pytest.Monkey
             return self.sock.accept()
 
     real = module.bind_all
-    monkeypatch.setattr(module, "bind_all", lambda *address: [Listener(each) for each in real(*address)])
+    monkeypatch.setattr(module, "bind_all", lambda *at, **how: [Listener(each) for each in real(*at, **how)])
     monkeypatch.setattr(module, "PAUSE", 0.01)
     with caplog.at_level(logging.WARNING):
         _, (port,) = forwarder(world, world.target(echo))
@@ -140,7 +179,7 @@ def test_the_pool_is_shared(world: World) -> None:
     pool = WatchedPool(world)
     made = Forwarder(pool)
     world.callback(made.stop)
-    port = made.listen(Forward("127.0.0.1", 0, Target(1, "127.0.0.1", world.target(echo))))[1]
+    port = made.bind(Forward("127.0.0.1", 0, Target(1, "127.0.0.1", world.target(echo))))[1]
     made.start()
     for _ in range(5):
         with dial_tcp(port) as sock:
@@ -153,7 +192,7 @@ def test_a_name_is_bound_at_all_its_addresses(world: World, monkeypatch: pytest.
     twofold(monkeypatch)
     made = Forwarder(world.pool())
     world.callback(made.stop)
-    address = made.listen(Forward("twofold", 0, Target(1, "127.0.0.1", world.target(lambda sock: sock.sendall(b"x")))))
+    address = made.bind(Forward("twofold", 0, Target(1, "127.0.0.1", world.target(lambda sock: sock.sendall(b"x")))))
     made.start()
     assert address[0] == "127.0.0.1"
     for host in ("127.0.0.1", "127.0.0.2"):
@@ -168,7 +207,7 @@ def test_the_other_loopback_address_is_taken(world: World, caplog: pytest.LogCap
         port = other.getsockname()[1]
         made = Forwarder(world.pool())
         world.callback(made.stop)
-        assert made.listen(Forward("127.0.0.1", port, Target(1, "h", 1))) == ("127.0.0.1", port)
+        assert made.bind(Forward("127.0.0.1", port, Target(1, "h", 1))) == ("127.0.0.1", port)
     assert [each.getMessage() for each in caplog.records].count(
         f"something else listens on [::1]:{port}; connections to that address do not come here"
     ) == 1

@@ -38,3 +38,37 @@ def test_what_is_lent_holds_what_it_is_for(pool: BufferPool, size: int) -> None:
     buffer = pool.take()
     assert pool.size == len(buffer) >= size
     pool.give_back(buffer)
+
+
+def test_what_was_free_all_the_time_is_forgotten() -> None:
+    pool = BufferPool(10, 4)
+    taken = [pool.take() for _ in range(3)]
+    assert pool.forget_unused() == 0
+    for buffer in taken:
+        pool.give_back(buffer)
+    assert pool.forget_unused() == 0  # they were lent since the last call
+    assert pool.forget_unused() == 3
+    assert not any(pool.take() is buffer for buffer in taken)
+
+
+def test_what_was_lent_meanwhile_is_kept() -> None:
+    pool = BufferPool(10, 4)
+    taken = [pool.take() for _ in range(3)]
+    for buffer in taken:
+        pool.give_back(buffer)
+    pool.forget_unused()
+    again = pool.take()
+    pool.give_back(again)
+    assert pool.forget_unused() == 2
+    assert pool.take() is again
+
+
+def test_a_pool_that_ran_dry_forgets_nothing() -> None:
+    pool = BufferPool(10, 4)
+    taken = [pool.take() for _ in range(2)]
+    for buffer in taken:
+        pool.give_back(buffer)
+    pool.forget_unused()
+    for buffer in [pool.take() for _ in range(3)]:
+        pool.give_back(buffer)
+    assert pool.forget_unused() == 0 and pool.forget_unused() == 3

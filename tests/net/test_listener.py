@@ -1,4 +1,6 @@
-"""bind and bind_all: one address, those of a name, or all of them on IPv6 and IPv4; what cannot be bound is said."""
+"""bind and bind_all: one address, those of a name, or all of them on IPv6 and IPv4; what cannot be bound is said.
+
+And listen, for those that were bound before."""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from loopback import twofold
 from world import SERVER_KEY, World
 
 from nitrosocks_lib.facts.errors import CannotCreate
-from nitrosocks_lib.net.listener import bind, bind_all, is_taken
+from nitrosocks_lib.net import listener as module
+from nitrosocks_lib.net.listener import bind, bind_all, is_taken, listen
 from nitrosocks_lib.server.connection import Settings
 from nitrosocks_lib.server.server import Server
 
@@ -58,14 +61,14 @@ def test_addresses_that_are_not_ours(host: str) -> None:
 
 
 def test_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
-    create = socket.create_server
+    real = module._bound
 
-    def no_ipv6(*args, **options):
-        if options.get("family") == socket.AF_INET6:
+    def no_ipv6(family, *args, **options):
+        if family == socket.AF_INET6:
             raise OSError(97, "Address family not supported by protocol")
-        return create(*args, **options)
+        return real(family, *args, **options)
 
-    monkeypatch.setattr(socket, "create_server", no_ipv6)
+    monkeypatch.setattr(module, "_bound", no_ipv6)
     with bind("", 0) as listener:
         assert reaches(listener.getsockname()[1], "127.0.0.1")
 
@@ -76,6 +79,44 @@ def test_a_dual_stack_port_that_is_half_taken() -> None:
         pytest.skip("network namespaces: no IPv6 here")
     with socket.create_server(("::", 0), family=socket.AF_INET6) as other, pytest.raises(CannotCreate):
         bind("", other.getsockname()[1])
+
+
+# Bound first, listening later
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "", "0.0.0.0", "localhost"])
+def test_what_is_bound_only_refuses_until_it_listens(host: str) -> None:
+    with bind(host, 0, listening=False) as bound:
+        port = bound.getsockname()[1]
+        assert not reaches(port, "localhost")
+        listen(bound)
+        assert reaches(port, "localhost")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", ""])
+def test_a_port_in_use_is_told_before_it_listens(host: str) -> None:
+    with bind(host, 0) as other, pytest.raises(CannotCreate, match="already in use"):
+        bind(host, other.getsockname()[1], listening=False)
+
+
+def test_somebody_else_listened_meanwhile() -> None:
+    bound = bind("127.0.0.1", 0, listening=False)
+    port = bound.getsockname()[1]
+    with bind("127.0.0.1", port):
+        with pytest.raises(CannotCreate, match=f"cannot listen on 127.0.0.1:{port}: Address already in use") as failure:
+            listen(bound)
+        assert is_taken(failure.value) and failure.value.hint and bound.fileno() == -1
+
+
+def test_a_name_is_bound_and_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    twofold(monkeypatch)
+    bound = bind_all("twofold", 0, listening=False)
+    addresses = [each.getsockname() for each in bound]
+    assert not any(reaches(port, host) for host, port in addresses)
+    for each in bound:
+        listen(each)
+    assert all(reaches(port, host) for host, port in addresses)
+    assert len({port for _, port in names(bound)}) == 1
 
 
 # All addresses of a name
@@ -127,15 +168,15 @@ def test_a_name_is_bound_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_port_that_is_free_on_one_address_only_is_not_picked(monkeypatch: pytest.MonkeyPatch) -> None:
     twofold(monkeypatch)
-    create, taken = socket.create_server, []
+    real, taken = module._bound, []
 
-    def first_is_taken(address, **options):
+    def first_is_taken(family, address):
         if address[0] == "127.0.0.2" and not taken:
             taken.append(address[1])
             raise OSError(98, "Address already in use")
-        return create(address, **options)
+        return real(family, address)
 
-    monkeypatch.setattr(socket, "create_server", first_is_taken)
+    monkeypatch.setattr(module, "_bound", first_is_taken)
     (_, one), (_, two) = names(bind_all("twofold", 0))
     assert one == two and taken
 

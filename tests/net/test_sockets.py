@@ -1,0 +1,63 @@
+"""unread: what the other end's kernel has not taken, where a kernel tells."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from nitrosocks_lib.net.sockets import unread
+
+BOUND = 20.0
+CHUNK = 1 << 16
+linux = pytest.mark.skipif(sys.platform != "linux", reason="network namespaces: Linux alone tells")
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Both ends of a TCP connection."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname(), BOUND) as near,
+        listener.accept()[0] as far,
+    ):
+        far.settimeout(BOUND)
+        yield near, far
+
+
+def fill(sock: socket.socket) -> int:
+    """Sends until no more is taken; how much that was."""
+    sock.setblocking(False)
+    size = 0
+    with suppress(BlockingIOError):
+        while True:
+            size += sock.send(bytes(CHUNK))
+    sock.settimeout(BOUND)
+    return size
+
+
+@linux
+def test_what_does_not_fit_the_other_end_is_unread_until_it_reads(pair: tuple[socket.socket, socket.socket]) -> None:
+    near, far = pair
+    assert unread(near) == 0
+    left = size = fill(near)
+    assert 0 < unread(near) <= size
+    while left:
+        left -= len(far.recv(min(left, CHUNK)))
+    far.sendall(b"x")  # the ACK of all that came rides with it
+    assert near.recv(1) == b"x" and unread(near) == 0
+
+
+def test_elsewhere_nothing_is_told(pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch) -> None:
+    near, _ = pair
+    fill(near)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert unread(near) == 0
+
+
+def test_a_socket_of_which_nothing_is_known() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # it has no queue of this kind: EINVAL
+        assert unread(listener) == 0
