@@ -64,6 +64,7 @@ class Registry:
         with self._lock:
             victim = self._longest_detached(client_id) if self._full(client_id) else None
         if victim is not None:
+            log.info("%s has too many sessions: the one that is longest without a connection ends", victim.name)
             self.forget(victim, "it made room for a newer session")
         with self._lock:
             if self._full(client_id):

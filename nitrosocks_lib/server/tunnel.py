@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from ..session.streams import Sending, Stream
 from ..session.tunnel import Tunnel, abort_text
 
 _AFTER_DISCONNECT: Final = frozenset({Frame.DISCONNECT_DONE, Frame.ABORT})
+log = logging.getLogger(__name__)
 _LAST_WORDS: Final = 1.0  # seconds that ABORT may take to be written
 
 
@@ -75,6 +77,7 @@ class ServerTunnel(Tunnel):
         state, inbound = self.state, self.inbound
         state.streams.theirs.expect(number, Frame.OPEN)
         if len(state.streams) + inbound.dialling.left >= limits.STREAMS:
+            log.info("%s: refused: %d streams are open in one session", self.client.name, limits.STREAMS)
             self.outbox.frames.append(_refused(number, f"{limits.STREAMS} streams are open"))
             self.outbox.waiter.set()
             return

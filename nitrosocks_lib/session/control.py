@@ -65,7 +65,8 @@ class Control:
         outbox = self._outbox
         received = outbox.received
         rides = received - outbox.acknowledged >= limits.ACK_RIDES  # with something that leaves anyhow
-        if not (rides or outbox.ack_due or outbox.limits or self._must_ack or self._restate):
+        asked = outbox.ack_due and received != outbox.acknowledged
+        if not (rides or asked or outbox.limits or self._must_ack or self._restate):
             return None
         most = min(limits.ACK_ROWS, (space - _ACK_BARE) // wire.ACK_LIMIT.size)
         rows, self._restate = self._restate[:most], self._restate[most:]

@@ -6,6 +6,7 @@ makes no progress for 60 s (protocol 5, "The life of a stream").
 
 from __future__ import annotations
 
+import logging
 import selectors
 import socket
 from contextlib import suppress
@@ -23,6 +24,7 @@ from .dialling import Reached, Unreached
 from .state import Role, State
 from .streams import LOCAL_BROKE, RESET_TEXTS, Ending, Sending, Stream
 
+log = logging.getLogger(__name__)
 _WRITE: Final = selectors.EVENT_WRITE
 _PATIENT: Final = 8 * limits.ACK_BYTES  # a window of which the sender has much left when a limit is to be stated
 _LOOK: Final = 1.0  # seconds between looks at backlogs of streams that are over
@@ -231,6 +233,7 @@ class Delivery:
         return at + _LOOK if self._behind else None
 
     def _give_up(self, stream: Stream) -> None:
+        log.info("a local side took nothing for %.0f s: %d bytes for it are dropped", limits.LINGER, stream.held)
         stream.end(Ending.RESET_HERE, "the local side took nothing for 60 s")
         self._drop(stream)
         if stream.sent_all:

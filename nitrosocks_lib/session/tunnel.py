@@ -158,6 +158,7 @@ class Tunnel:
 
     def _on_ping(self, payload: bytes) -> None:
         frames.sized(payload, 8, 32, Frame.PING)
+        self.outbox.ack_due = True  # who asks waits for it
         self.outbox.post(pong=bytes([Frame.PONG]) + schedule.hash256(payload))
 
     def _on_pong(self, payload: bytes) -> None:
