@@ -63,14 +63,15 @@ class Control:
     def _ack(self, space: int) -> bytes | None:
         """ACK, when there is more to acknowledge or a limit to state, or the connection must begin with one."""
         outbox = self._outbox
+        due, outbox.ack_due = outbox.ack_due, False  # first: what becomes due behind the look at `received` stays so
         received = outbox.received
         rides = received - outbox.acknowledged >= limits.ACK_RIDES  # with something that leaves anyhow
-        if not (rides or outbox.ack_due or outbox.limits or self._must_ack or self._restate):
+        if not (rides or due or outbox.limits or self._must_ack or self._restate):
             return None
         most = min(limits.ACK_ROWS, (space - _ACK_BARE) // wire.ACK_LIMIT.size)
         rows, self._restate = self._restate[:most], self._restate[most:]
         rows += outbox.next_limits(most - len(rows))
-        self._must_ack, outbox.ack_due, outbox.acknowledged = False, False, received
+        self._must_ack, outbox.acknowledged = False, received
         return frames.ack(received, rows)
 
     def _releasing(self) -> bytes | None:
