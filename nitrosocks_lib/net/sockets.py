@@ -7,13 +7,19 @@ import sys
 from fcntl import ioctl
 
 _SIOCOUTQ = 0x5411
+_TCP_CLOSE = 7
 
 
 def unread(sock: socket.socket) -> int:
-    """Bytes that the other end's kernel has not taken; a reset would lose them. 0 where the system does not tell."""
+    """Bytes that the other end's kernel has not taken; a reset would lose them. 0 where the system does not tell.
+
+    And 0 where the other end has reset the connection: what it did not take then is lost, though the kernel counts it.
+    """
     if sys.platform != "linux":
         return 0
     try:
+        if sock.family != socket.AF_UNIX and sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE:
+            return 0
         return int.from_bytes(ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)), sys.byteorder)
     except OSError:
         return 0

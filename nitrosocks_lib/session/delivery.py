@@ -26,7 +26,7 @@ from .streams import LOCAL_BROKE, RESET_TEXTS, Ending, Sending, Stream
 
 log = logging.getLogger(__name__)
 _WRITE: Final = selectors.EVENT_WRITE
-_PATIENT: Final = 8 * limits.ACK_BYTES  # a window of which the sender has much left when a limit is to be stated
+_PATIENT: Final = 4 * limits.ACK_BYTES  # that the sender may send: before it has, an ACK takes the next limit along
 _LOOK: Final = 1.0  # seconds between looks at backlogs of streams that are over
 _LOOK_UNREAD: Final = 0.05  # and at what the local kernel still holds
 
@@ -99,9 +99,10 @@ class Delivery:
     def _taken(self, stream: Stream, size: int, at: float) -> None:
         credit = stream.credit
         assert credit is not None, "it has a number"
+        left = credit.given - credit.received
         if credit.take(size, at, self._state.round_trip) and stream.peer is Peer.FLOWING:
             self._outbox.limits[stream.number] = credit.given
-            if credit.window < _PATIENT:  # else it has time until the next ACK
+            if left < _PATIENT:
                 self._outbox.waiter.set()
 
     def flush(self, stream: Stream) -> None:

@@ -10,85 +10,30 @@ import pytest
 from held import pair
 from loopback import reset
 from plains import DATA, END, OPEN, OPENED, REFUSED, RESET
-from roles import Roles, receive
+from roles import receive
+from still import MOST, StillReading
 
 from nitrosocks_lib.facts import limits
-from nitrosocks_lib.facts.wire import Frame, Kind
+from nitrosocks_lib.facts.wire import Frame
 from nitrosocks_lib.net.buffers import BufferPool
 from nitrosocks_lib.protocol import frames
-from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.session import reading as module
 from nitrosocks_lib.session.dialling import Reached
-from nitrosocks_lib.session.reading import Reading
-from nitrosocks_lib.session.state import State
 from nitrosocks_lib.session.streams import Ending, Sending, Stream
-from nitrosocks_lib.session.tunnel import Tunnel
 
 WINDOW = limits.WINDOW
-MOST = limits.DATA_SIZE
-
-
-class Bench:
-    """The reading part of one side; `near` are the applications' ends, by number of their streams."""
-
-    def __init__(self, serving: bool) -> None:
-        self._roles = Roles()
-        self.tunnel: Tunnel = self._roles.server if serving else self._roles.client
-        self.state: State = self.tunnel.state
-        self.reading: Reading = self.tunnel.outbound._reading
-        self.resend = self.tunnel.outbound.resend
-        self.near: dict[int, socket.socket] = {}
-        self._looked = 0
-
-    def open(self, tcp: bool = False) -> Stream:
-        near, far = pair(tcp)
-        far.setblocking(False)
-        stream = Stream(Target(Kind.TCP, "host", 7), far)
-        self.reading.open(stream)
-        self.near[stream.number] = near
-        return stream
-
-    def opened(self, *sizes: int) -> list[Stream]:
-        """Streams that have so many bytes to say; OPEN is out of the way."""
-        streams = [self.open() for _ in sizes]
-        for stream, size in zip(streams, sizes, strict=True):
-            self.near[stream.number].sendall(bytes(size))
-        self.queued()
-        return streams
-
-    def turn(self, most: int = MOST) -> None:
-        """Reads all that can be read now."""
-        self.reading.look(0)
-        self.reading.begin_turn()
-        while self.reading.read_next(most):
-            pass
-
-    def queued(self) -> list[bytes]:
-        """The numbered frames that were queued since the last call."""
-        frames_ = [bytes(plain) for plain, _ in self.resend._kept][self._looked :]
-        self._looked += len(frames_)
-        return frames_
-
-    def said(self) -> list[tuple[int, int]]:
-        """The same, as numbers of streams and sizes of DATA."""
-        return [(int.from_bytes(plain[1:5]), len(plain) - 5) for plain in self.queued()]
-
-    def close(self) -> None:
-        for near in self.near.values():
-            near.close()
-        self._roles.close()
 
 
 @pytest.fixture
-def client() -> Iterator[Bench]:
-    made = Bench(serving=False)
+def client() -> Iterator[StillReading]:
+    made = StillReading(serving=False)
     yield made
     made.close()
 
 
 @pytest.fixture
-def server() -> Iterator[Bench]:
-    made = Bench(serving=True)
+def server() -> Iterator[StillReading]:
+    made = StillReading(serving=True)
     yield made
     made.close()
 
@@ -96,13 +41,13 @@ def server() -> Iterator[Bench]:
 # -- opening and answering --------------------------------------------------------------------------------------------
 
 
-def test_streams_get_their_numbers_as_they_are_opened(client: Bench) -> None:
+def test_streams_get_their_numbers_as_they_are_opened(client: StillReading) -> None:
     streams = [client.open() for _ in range(3)]
     assert [stream.number for stream in streams] == [1, 3, 5]
     assert client.queued() == [OPEN(1), OPEN(3), OPEN(5)] and client.tunnel.load == 3
 
 
-def test_data_follows_open_at_once_up_to_the_first_window(client: Bench) -> None:
+def test_data_follows_open_at_once_up_to_the_first_window(client: StillReading) -> None:
     stream = client.open(tcp=True)
     client.near[1].setblocking(False)
     sent = client.near[1].send(bytes(4 * WINDOW))
@@ -114,7 +59,7 @@ def test_data_follows_open_at_once_up_to_the_first_window(client: Bench) -> None
     )
 
 
-def answered(server: Bench, answer: bytes, *more: tuple[Frame, bytes]) -> tuple[Stream, socket.socket]:
+def answered(server: StillReading, answer: bytes, *more: tuple[Frame, bytes]) -> tuple[Stream, socket.socket]:
     """A stream that the peer opened, answered; `more` comes before outbound looks at the answer."""
     receive(server.tunnel, Frame.OPEN, OPEN(1, port=0)[1:] if answer[0] == Frame.REFUSED else OPEN(1)[1:])
     stream = server.state.streams.by_number[1]
@@ -132,21 +77,21 @@ def answered(server: Bench, answer: bytes, *more: tuple[Frame, bytes]) -> tuple[
     return stream, near
 
 
-def test_a_stream_flows_behind_its_answer(server: Bench) -> None:
+def test_a_stream_flows_behind_its_answer(server: StillReading) -> None:
     stream, near = answered(server, OPENED(1))
     near.sendall(b"hello")
     server.turn()
     assert server.queued() == [OPENED(1), DATA(1, b"hello")] and stream.sending is Sending.FLOWING
 
 
-def test_behind_a_refusal_nothing_is_said(server: Bench) -> None:
+def test_behind_a_refusal_nothing_is_said(server: StillReading) -> None:
     stream, _ = answered(server, REFUSED(1))
     assert [plain[0] for plain in server.queued()] == [Frame.REFUSED] and stream.sending is Sending.OVER
     server.reading.attend(stream)
     assert server.queued() == []
 
 
-def test_behind_a_reset_no_answer_is_said_either(server: Bench) -> None:
+def test_behind_a_reset_no_answer_is_said_either(server: StillReading) -> None:
     """The target was reached, and RESET came before OPENED was queued."""
     stream, near = answered(server, OPENED(1), (Frame.RESET, RESET(1)[1:]))
     near.sendall(b"hello")
@@ -159,7 +104,7 @@ def test_behind_a_reset_no_answer_is_said_either(server: Bench) -> None:
 # -- limits -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_limit_that_is_used_up_ends_the_watch_until_it_is_raised(client: Bench) -> None:
+def test_a_limit_that_is_used_up_ends_the_watch_until_it_is_raised(client: StillReading) -> None:
     stream = client.opened(60)[0]
     stream.limit = 50
     client.turn()
@@ -173,7 +118,9 @@ def test_a_limit_that_is_used_up_ends_the_watch_until_it_is_raised(client: Bench
     assert client.said() == [(1, 10)] and not stream.stuck and stream.sent == 60
 
 
-def test_a_limit_raised_at_the_moment_it_was_found_used_up(client: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_raised_at_the_moment_it_was_found_used_up(
+    client: StillReading, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """inbound does not see yet that the stream is stuck, and so posts nothing."""
     stream = client.opened(60)[0]
     stream.limit, real = 50, client.reading._unwatch
@@ -188,7 +135,7 @@ def test_a_limit_raised_at_the_moment_it_was_found_used_up(client: Bench, monkey
     assert client.said() == [(1, 50), (1, 10)] and not stream.stuck
 
 
-def test_one_that_is_stuck_delays_no_other(client: Bench) -> None:
+def test_one_that_is_stuck_delays_no_other(client: StillReading) -> None:
     stuck, free = client.opened(100_000, 100_000)
     stuck.limit = 10
     for _ in range(3):
@@ -201,13 +148,13 @@ def test_one_that_is_stuck_delays_no_other(client: Bench) -> None:
 # -- turns ------------------------------------------------------------------------------------------------------------
 
 
-def test_one_frame_of_each_in_turn(client: Bench) -> None:
+def test_one_frame_of_each_in_turn(client: StillReading) -> None:
     client.opened(3_000, 3_000, 3_000)
     client.turn(1_000)
     assert client.said() == [(1, 1_000), (3, 1_000), (5, 1_000)] * 3
 
 
-def test_what_sends_little_goes_first(client: Bench) -> None:
+def test_what_sends_little_goes_first(client: StillReading) -> None:
     """A keystroke beside two streams that move bulk: they have had their frames, it is their turn again."""
     client.opened(9_000, 9_000, 0)
     client.reading.look(0)
@@ -219,7 +166,7 @@ def test_what_sends_little_goes_first(client: Bench) -> None:
     assert client.said() == [(1, 1_000), (3, 1_000), (5, 1), (1, 1_000)]
 
 
-def test_but_not_for_ever(client: Bench) -> None:
+def test_but_not_for_ever(client: StillReading) -> None:
     """Streams that always have something, never a full frame: enough of them to fill each turn."""
     client.opened(9_000, *[0] * 8)
     client.turn(9_000)
@@ -235,14 +182,14 @@ def test_but_not_for_ever(client: Bench) -> None:
     assert 4 <= len(bulk) <= 6
 
 
-def test_a_stream_waits_in_one_queue_once(client: Bench) -> None:
+def test_a_stream_waits_in_one_queue_once(client: StillReading) -> None:
     client.opened(10)
     for _ in range(3):
         client.reading.look(0)
     assert not client.reading.may_look and client.reading.read_next(MOST) and not client.reading.read_next(MOST)
 
 
-def test_one_that_is_left_while_it_waits_is_passed_by(client: Bench) -> None:
+def test_one_that_is_left_while_it_waits_is_passed_by(client: StillReading) -> None:
     stream = client.opened(10)[0]
     client.reading.look(0)
     receive(client.tunnel, Frame.REFUSED, REFUSED(1)[1:])
@@ -250,7 +197,7 @@ def test_one_that_is_left_while_it_waits_is_passed_by(client: Bench) -> None:
     assert client.reading.read_next(MOST) and client.queued() == [] and stream.took == 0
 
 
-def test_a_socket_that_has_nothing_after_all(client: Bench) -> None:
+def test_a_socket_that_has_nothing_after_all(client: StillReading) -> None:
     client.opened(10)
     client.reading.look(0)
     stream = client.state.streams.by_number[1]
@@ -262,7 +209,7 @@ def test_a_socket_that_has_nothing_after_all(client: Bench) -> None:
 
 
 def test_small_payloads_are_kept_as_copies_and_large_ones_in_their_slots(
-    client: Bench, monkeypatch: pytest.MonkeyPatch
+    client: StillReading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slots = BufferPool(limits.SLOT, 9)
     monkeypatch.setattr(module, "SLOTS", slots)
@@ -276,7 +223,7 @@ def test_small_payloads_are_kept_as_copies_and_large_ones_in_their_slots(
 # -- ends -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_end_is_said_behind_the_last_byte(client: Bench) -> None:
+def test_the_end_is_said_behind_the_last_byte(client: StillReading) -> None:
     stream = client.opened(10)[0]
     client.near[1].shutdown(socket.SHUT_WR)
     client.turn()
@@ -285,7 +232,7 @@ def test_the_end_is_said_behind_the_last_byte(client: Bench) -> None:
     assert stream.sending is Sending.ENDED and stream.sent_all and client.reading._watched == 0
 
 
-def test_a_broken_local_socket_is_reset(client: Bench) -> None:
+def test_a_broken_local_socket_is_reset(client: StillReading) -> None:
     stream = client.open(tcp=True)
     reset(client.near[1])
     client.turn()
@@ -293,7 +240,7 @@ def test_a_broken_local_socket_is_reset(client: Bench) -> None:
     assert stream.sending is Sending.OVER and stream.ending is Ending.RESET_HERE and client.reading._watched == 0
 
 
-def test_one_that_takes_no_more_is_reset_behind_what_it_says(client: Bench) -> None:
+def test_one_that_takes_no_more_is_reset_behind_what_it_says(client: StillReading) -> None:
     stream = client.opened(100)[0]
     stream.broken = True  # inbound could not write
     client.reading.attend(stream)
@@ -305,7 +252,7 @@ def test_one_that_takes_no_more_is_reset_behind_what_it_says(client: Bench) -> N
 
 
 @pytest.mark.parametrize("over", [False, True])
-def test_one_that_takes_no_more_behind_its_end(over: bool, client: Bench) -> None:
+def test_one_that_takes_no_more_behind_its_end(over: bool, client: StillReading) -> None:
     stream = client.opened(0)[0]
     receive(client.tunnel, Frame.OPENED, OPENED(1)[1:])
     client.near[1].shutdown(socket.SHUT_WR)
@@ -318,7 +265,7 @@ def test_one_that_takes_no_more_behind_its_end(over: bool, client: Bench) -> Non
     assert client.queued() == ([] if over else [RESET(1)]), "of a stream that is over nothing is said"
 
 
-def test_no_watch_is_left_of_a_thousand_streams(client: Bench) -> None:
+def test_no_watch_is_left_of_a_thousand_streams(client: StillReading) -> None:
     before = set(os.listdir("/proc/self/fd"))
     for _ in range(1_000):
         stream = client.open()
