@@ -275,7 +275,7 @@ class Pool:
         left = self._wait_empty(seconds)
         for session in left:
             session.tunnel.say_no_answer()
-        if any(session.tunnel.state.releasing for session in left):
+        if any(session.tunnel.leaving for session in left):
             self._wait_empty(limits.FAREWELL)
 
     def _wait_empty(self, seconds: float) -> list[ClientSession]:

@@ -82,7 +82,7 @@ class ClientSession:
     @property
     def usable(self) -> bool:
         """Whether it may carry a new stream."""
-        return not (self.spent or self.tunnel.state.releasing or self._given_up or self.full)
+        return not (self.spent or self.tunnel.leaving or self._given_up or self.full)
 
     def owes_answer(self, target: Target) -> bool:
         """Whether an OPEN to this target is unanswered: the next to it goes the same way, to arrive behind it."""

@@ -38,6 +38,7 @@ class ClientTunnel(Tunnel):
         self._credentials = credentials
         self._changed = changed
         self.draining = False  # GOAWAY came: no new streams
+        self.leaving = False  # a release was asked for: no new streams
         self._release = Ticket()
 
     # -- streams -------------------------------------------------------------------------------------------------------
@@ -45,7 +46,7 @@ class ClientTunnel(Tunnel):
     def stream_over(self, stream: Stream) -> None:
         """As in Role."""
         stream.report()
-        if self.state.releasing:
+        if self.leaving:
             self.outbox.waiter.set()  # it was opened at the last moment, and DISCONNECT waits for it
         self._changed()
 
@@ -113,11 +114,15 @@ class ClientTunnel(Tunnel):
     # -- release (protocol 5) ---------------------------------------------------------------------------------------
 
     def disconnect(self) -> None:
-        """Begins the release of an idle, connected session, once; any thread, returns at once."""
+        """Begins the release of an idle, connected session, once; any thread, returns at once.
+
+        DISCONNECT waits until all is acknowledged, and until then the session is resumed like any other (protocol
+        10.33). PING asks for that ACK.
+        """
         if not self._release.take():
             return
-        self.state.releasing = now()
-        self.outbox.post(release=bytes([Frame.DISCONNECT]))
+        self.leaving = True
+        self.outbox.post(release=bytes([Frame.DISCONNECT]), ping=not self.acknowledged)
         TIMERS.after(limits.RELEASE, self.unanswered)
 
     def unanswered(self, at: float) -> float | None:
@@ -129,7 +134,7 @@ class ClientTunnel(Tunnel):
 
     def say_no_answer(self) -> bool:
         """ABORT 4 where a release waits for its answer; any thread. False where nothing is to be said, or it was."""
-        waits = self.state.releasing > 0 and self.state.outcome is None and self.outbox.farewell is None
+        waits = self.leaving and self.state.outcome is None and self.outbox.farewell is None
         if waits:
             self.post_abort(Abort.NO_ANSWER, "no answer to the release")
         return waits

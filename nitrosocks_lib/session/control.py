@@ -6,6 +6,7 @@ import os
 
 from ..facts import limits, wire
 from ..facts.wire import Frame
+from ..net.timers import now
 from ..protocol import frames
 from ..protocol.frames import Limit
 from ..protocol.handshake import Keys
@@ -76,14 +77,15 @@ class Control:
         return frames.ack(received, rows)
 
     def _releasing(self) -> bytes | None:
-        """DISCONNECT leaves behind every numbered frame and stream, and not amid a refresh; DISCONNECT_ACK at once."""
+        """DISCONNECT leaves when all is acknowledged and over, and not amid a refresh; DISCONNECT_ACK at once."""
         release = self._outbox.release
         if release is None:
             return None
         if release[0] == Frame.DISCONNECT:
-            if self._resend.waits or self.numbered_held or self._outbox.opening or len(self._state.streams):
+            if len(self._resend) or self.numbered_held or self._outbox.opening or len(self._state.streams):
                 return None
             self.released = True
+            self._state.releasing = now()
         else:
             self.numbered_held = True
         self._outbox.release = None

@@ -107,9 +107,9 @@ class Outbound:
         if self._loan:
             FRAMES.give_back(self._loan)
             self._loan = bytearray()
-        self.wants_acks = self.resend.full
-        if self.wants_acks:
-            self._free_acknowledged()
+        self.wants_acks = self.resend.full or self._outbox.release is not None
+        if self.wants_acks and self._free_acknowledged():
+            return
         if self.resend.full or self.control.numbered_held:
             self._waiter.wait({}, None)
         else:
@@ -135,10 +135,13 @@ class Outbound:
             self._state.fault = Violation("the peer does not acknowledge what it makes this side send", Abort.LIMIT)
             self._state.inbox.waiter.set()
 
-    def _free_acknowledged(self) -> None:
-        if self._outbox.acked > self.resend.acked:
+    def _free_acknowledged(self) -> bool:
+        """Gives back what the peer has received; False where that was nothing new."""
+        news = self._outbox.acked > self.resend.acked
+        if news:
             for slot in self.resend.acknowledge(self._outbox.acked):
                 SLOTS.give_back(slot)
+        return news
 
     # -- what to seal next ---------------------------------------------------------------------------------------------
 

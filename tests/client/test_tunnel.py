@@ -169,8 +169,14 @@ def test_a_refresh_that_does_not_open(client: ClientTunnel) -> None:
         receive(client, Frame.REFRESH, os.urandom(wire.REFRESH_SIZE))
 
 
-def test_a_refresh_behind_disconnect_is_ignored(client: ClientTunnel) -> None:
+def disconnected(client: ClientTunnel) -> None:
+    """DISCONNECT is out."""
     client.disconnect()
+    assert client.outbound.control.next(limits.CONTROL_ROOM) == bytes([Frame.DISCONNECT])
+
+
+def test_a_refresh_behind_disconnect_is_ignored(client: ClientTunnel) -> None:
+    disconnected(client)
     receive(client, Frame.REFRESH, bytes(wire.REFRESH_SIZE))
     assert client.state.refreshing is None and client.outbox.refreshed is None
 
@@ -180,8 +186,7 @@ def test_a_refresh_behind_disconnect_is_ignored(client: ClientTunnel) -> None:
 
 def test_the_release_frame_by_frame(roles: Roles) -> None:
     client, server = roles.both()
-    client.disconnect()
-    assert client.outbox.release == bytes([Frame.DISCONNECT]) and client.state.releasing
+    disconnected(client)
     receive(server, Frame.DISCONNECT)
     assert server.outbox.release is not None
     receive(client, Frame.DISCONNECT_ACK, server.outbox.release[1:])
@@ -210,7 +215,7 @@ def test_a_release_without_an_answer_ends_with_abort_4(client: ClientTunnel) -> 
 
 def test_abort_4_says_nothing_where_the_answer_came(client: ClientTunnel) -> None:
     assert not client.say_no_answer(), "nothing is released"
-    client.disconnect()
+    disconnected(client)
     receive(client, Frame.DISCONNECT_ACK, bytes(32))
     assert client.outbox.farewell is not None
     assert not client.say_no_answer() and client.outbox.farewell[0] == Frame.DISCONNECT_DONE
@@ -248,9 +253,24 @@ def test_a_release_that_nobody_answers_ends_in_time(monkeypatch: pytest.MonkeyPa
 
 
 def test_after_disconnect_a_loss_is_the_end(client: ClientTunnel) -> None:
-    client.disconnect()
+    disconnected(client)
     client.state.end(Outcome.LOST, "cut")
     assert client.state.outcome is Outcome.OVER
+
+
+def test_before_it_a_loss_is_none(client: ClientTunnel) -> None:
+    """DISCONNECT waits until all is acknowledged, over connection after connection (protocol 10.33)."""
+    client.outbound.resend.append(frames.end(1))
+    client.outbound.resend.sealed()
+    client.disconnect()
+    assert client.leaving and client.outbox.ping, "PONG brings the ACK"
+    client.outbox.ping = False
+    assert client.outbound.control.next(limits.CONTROL_ROOM) is None
+    client.state.end(Outcome.LOST, "cut")
+    assert client.state.outcome is Outcome.LOST
+    client.outbound.rewind(1)
+    client.outbound.control._must_ack = False
+    assert client.outbound.control.next(limits.CONTROL_ROOM) == bytes([Frame.DISCONNECT])
 
 
 @pytest.mark.parametrize(("text", "told"), [("why", "why"), ("", abort_text(Abort.REVOKED))])

@@ -189,7 +189,11 @@ class Over:
             self.far.append(stream)
             self._changed.notify_all()
 
-    def wait(self, count: int) -> None:
-        """Until so many are over at both sides."""
+    def wait(self, near: int, far: int) -> None:
+        """Until so many are over at the client, and at the server."""
+
+        def are() -> bool:
+            return len(self.near) >= near and len(self.far) >= far
+
         with self._changed:
-            assert self._changed.wait_for(lambda: min(len(self.near), len(self.far)) >= count, BOUND), "some are left"
+            assert self._changed.wait_for(are, BOUND), "some are left"
