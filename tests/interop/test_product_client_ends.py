@@ -4,6 +4,7 @@ import contextlib
 import signal
 import socket
 import struct
+import threading
 
 import hosts
 import peer
@@ -11,7 +12,7 @@ import pytest
 from hosts import TARGET, Host, Site, ends, over
 from peer_judge import PeerError
 from peer_streams import at
-from visits import exactly, fails, gone, until, until_acked
+from visits import BOUND, exactly, fails, gone, until, until_acked
 
 hosting, alone = hosts.hosting, hosts.alone
 
@@ -63,6 +64,51 @@ def test_no_numbered_frame_goes_out_before_switch(hosting: Host) -> None:
     (newest,) = server.alive()
     server.opened(newest, *TARGET)
     ends(server, newest, other)
+
+
+class Gathered:
+    """In place of a socket: what is written in a block leaves in one piece."""
+
+    def __init__(self, server) -> None:
+        self._server, self._data, self.sock = server, b"", server.sock
+        self.recv, self.close = server.sock.recv, server.sock.close
+
+    def sendall(self, data: bytes) -> None:
+        self._data += data
+
+    def __enter__(self) -> None:
+        self._server.sock = self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.sock = self.sock
+        self.sock.sendall(self._data)
+
+
+def test_a_refresh_right_behind_another(hosting: Host) -> None:
+    """SWITCH and the next REFRESH arrive together, amid an upload; the judge sees that nothing numbered comes amiss."""
+    server, number, app = hosting.opened()
+    stop = threading.Event()
+
+    def upload() -> None:
+        with contextlib.suppress(OSError):  # of the reset at the end
+            while not stop.is_set():
+                app.sendall(bytes(1000))
+
+    sender = threading.Thread(target=upload, daemon=True)
+    sender.start()
+    server.refresh()
+    for _ in range(200):
+        while (frame := server.recv())[0] != peer.REFRESHED:
+            if frame[0] == peer.DATA:
+                server.grant(number)
+        with Gathered(server):
+            server.answer(*frame)
+            server.refresh()
+    stop.set()
+    server.read(lambda: not server.secret and not server.next_rk)
+    server.grant(number)
+    server.reset(number)
+    sender.join(BOUND)
 
 
 def test_a_wrong_switch_ends_the_connection_only(alone: Host) -> None:
