@@ -1,0 +1,166 @@
+"""Servers that people reach through tunnels, small and of our own: HTTP, Redis, PostgreSQL, and sshd for `ssh -L`.
+
+Each is started in the folder of a site, on loopback, and returns its port. Raises Missing where it is not installed.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from loopback import unused_port
+from program import Site, environment
+
+LOOPBACK = "127.0.0.1"
+BODY = b"x" * 1024  # of each answer over HTTP
+PATIENCE = 60.0  # seconds until a server is up
+NGINX = """\
+daemon off; pid {place}/nginx.pid; error_log stderr; {user}
+worker_processes 2;
+events {{ worker_connections 2048; }}
+http {{
+    access_log off; keepalive_requests 1000000;
+    client_body_temp_path {place}/body; proxy_temp_path {place}/proxy; fastcgi_temp_path {place}/fastcgi;
+    uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi;
+    server {{ listen {host}:{port} backlog=1024; root {place}/www; }}
+}}
+"""
+
+
+class Missing(Exception):
+    """A program that is not installed; its text says which."""
+
+
+def program(name: str) -> str:
+    """Where it is, in one of the folders of PATH, of root's or of PostgreSQL's."""
+    folders = [os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", *map(str, _postgres_folders())]
+    path = shutil.which(name, path=os.pathsep.join(folders))
+    if path is None:
+        raise Missing(f"{name} is not installed")
+    return path
+
+
+def _postgres_folders() -> list[Path]:
+    """Debian keeps its programs apart, a folder for each version; the newest first."""
+    found = [each for each in Path("/usr/lib/postgresql").glob("*/bin") if each.parent.name.isdecimal()]
+    return sorted(found, key=lambda each: int(each.parent.name), reverse=True)
+
+
+def wait_for(port: int) -> None:
+    """Returns when something listens there."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return socket.create_connection((LOOPBACK, port), PATIENCE).close()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
+def has_nginx() -> bool:
+    """Or the HTTP server is our own."""
+    try:
+        return bool(program("nginx"))
+    except Missing:
+        return False
+
+
+def http(site: Site) -> int:
+    """nginx, or our own where there is none."""
+    port = unused_port()
+    if has_nginx():
+        site.start(program("nginx"), "-c", _nginx_config(site.place, port))
+    else:
+        site.start(sys.executable, Path(__file__).with_name("small_http.py"), port, len(BODY))
+    wait_for(port)
+    return port
+
+
+def _nginx_config(place: Path, port: int) -> Path:
+    (place / "www").mkdir()
+    (place / "www" / "index.html").write_bytes(BODY)
+    user = "user root;" if os.geteuid() == 0 else ""  # its workers may read our folder then
+    config = place / "nginx.conf"
+    config.write_text(NGINX.format(place=place, user=user, host=LOOPBACK, port=port))
+    return config
+
+
+def redis(site: Site) -> int:
+    """Nothing is written to disk."""
+    port = unused_port()
+    words = ["--port", port, "--bind", LOOPBACK, "--save", "", "--appendonly", "no", "--dir", site.place]
+    site.start(program("redis-server"), *words)
+    wait_for(port)
+    return port
+
+
+def postgres(site: Site) -> int:
+    """With pgbench's tables at scale 1. It does not run as root, so the user `postgres` is taken then."""
+    initdb, server, pgbench = program("initdb"), program("postgres"), program("pgbench")
+    place, user = site.place / "postgres", _postgres_user()
+    place.mkdir(mode=0o700)
+    if user:
+        site.place.chmod(0o755)  # keys in it have modes of their own
+        os.chown(place, user["user"], user["group"])
+    env = environment(site.place)
+    words = [initdb, "-D", place, "-U", "postgres", "-A", "trust", "--no-sync", "--locale=C"]
+    subprocess.run(words, check=True, capture_output=True, cwd=place, env=env, **user)
+    port = unused_port()
+    options = [f"-c{each}" for each in ("unix_socket_directories=", "fsync=off", "max_connections=300")]
+    running = site.start(server, "-D", place, "-h", LOOPBACK, "-p", port, *options, **user)
+    site.callback(running.signal, signal.SIGINT)  # it ends without waiting for clients then
+    running.err.wait("ready to accept connections")
+    words = [pgbench, "-i", "-q", "-h", LOOPBACK, "-p", str(port), "-U", "postgres", "postgres"]
+    subprocess.run(words, check=True, capture_output=True, env=env)
+    return port
+
+
+def _postgres_user() -> dict[str, Any]:
+    """What Popen shall become."""
+    if os.geteuid() != 0:
+        return {}
+    try:
+        entry = pwd.getpwnam("postgres")
+    except KeyError:
+        raise Missing("there is no user postgres") from None
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def ssh(site: Site, targets: list[int], cipher: str) -> list[int]:
+    """An sshd and `ssh -L` to each of these ports, with keys of their own; where they lead from."""
+    sshd, client, keygen = program("sshd"), program("ssh"), program("ssh-keygen")
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # it does not start without it
+    place = site.place
+    for name in ("host", "user"):
+        subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", place / name], check=True)
+    port, config = unused_port(), place / "sshd_config"
+    lines = {
+        "ListenAddress": f"{LOOPBACK}:{port}", "HostKey": place / "host", "PidFile": "none", "UsePAM": "no",
+        "AuthorizedKeysFile": place / "user.pub", "StrictModes": "no", "PermitRootLogin": "yes",
+        "PasswordAuthentication": "no",
+    }  # fmt: skip
+    config.write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
+    site.start(sshd, "-D", "-e", "-f", config)
+    wait_for(port)
+    ports = [unused_port() for _ in targets]
+    options = [
+        "-F/dev/null", "-N", f"-p{port}", f"-c{cipher}", f"-oIdentityFile={place / 'user'}", "-oIdentitiesOnly=yes",
+        "-oBatchMode=yes", "-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null", "-oLogLevel=ERROR",
+        "-oExitOnForwardFailure=yes", f"-oUser={getpass.getuser()}",
+    ]  # fmt: skip
+    pairs = zip(ports, targets, strict=True)
+    site.start(client, *options, *(f"-L{LOOPBACK}:{near}:{LOOPBACK}:{far}" for near, far in pairs), LOOPBACK)
+    for near in ports:
+        wait_for(near)
+    return ports
