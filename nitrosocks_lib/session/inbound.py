@@ -65,6 +65,7 @@ class Inbound:
         self._buffer: bytearray | None = None
         self._start = self._end = 0
         self._slot = bytearray()
+        self._last: tuple[Stream, memoryview, float] | None = None  # counted as received, in `_slot`, not yet delivered
         self._state.partial_since = 0.0
         self._waiter.pending = True
         self._waiter.watch(link.fd, selectors.EVENT_READ, _LINK)
@@ -74,11 +75,14 @@ class Inbound:
                 self._on_frame(memoryview(first), len(first))
             self._serve(link)
         finally:
+            self._deliver_last()
             self._waiter.forget(link.fd)
             self._buffer, self._slot = None, bytearray()
 
     def _serve(self, link: Link) -> None:
         while self._state.outcome is None:
+            if self._last is not None:
+                self._deliver_last()
             if self._waiter.pending:
                 self._take_mail()
             if self.delivery.watching or len(self.dialling):
@@ -120,7 +124,7 @@ class Inbound:
             if self.first_due:
                 self._look_at_first(out[0])
             if out[0] == Frame.DATA:
-                self._on_data(out, n, at)
+                self._on_data(out, n, at, start == end)
             else:
                 self._on_frame(out, n)
         if start == end:
@@ -139,13 +143,22 @@ class Inbound:
             at = now()
             due = min((t for t in (due, self.dialling.due(at), self.delivery.due(at)) if t), default=None)
             self._take_dials()
-        self._look(link, max(0.0, due - now()) if due else None)
+        timeout = max(0.0, due - now()) if due else None
+        if self._last is not None:
+            self._deliver_last()
+        self._look(link, timeout)
         if self._due.at and now() >= self._due.at:
             self._acknowledge()
 
+    def _deliver_last(self) -> None:
+        """Writes what was read last: the last thing before the wait, for who answers at once needs this interpreter."""
+        last, self._last = self._last, None
+        if last is not None:
+            self.delivery.deliver(last[0], last[1], self._slot, last[2])
+
     def _give_back(self) -> None:
         """An idle session holds no buffers."""
-        if self._slot:
+        if self._slot and self._last is None:
             SLOTS.give_back(self._slot)
             self._slot = bytearray()
         if self._buffer is not None and self._start == self._end:
@@ -224,7 +237,8 @@ class Inbound:
         stream.peer = following(stream.peer, frame)
         return stream
 
-    def _on_data(self, plain: memoryview, size: int, at: float) -> None:
+    def _on_data(self, plain: memoryview, size: int, at: float, last: bool = False) -> None:
+        """DATA is delivered at once, or in `_deliver_last` where it is the last that was read, and small."""
         if size <= _HEAD:
             raise Violation("DATA without bytes")
         (number,) = wire.STREAM.unpack_from(plain, 1)
@@ -237,8 +251,12 @@ class Inbound:
             credit = stream.credit
             assert credit is not None, "it has a number"
             credit.receive(size - _HEAD)
-        self.count()  # before it is written: who answers at once is not to wait for this
-        if stream is not None and self.delivery.deliver(stream, plain[_HEAD:size], self._slot, at):
+        self.count()
+        if stream is None:
+            return
+        if last and size < limits.COPY_BELOW:
+            self._last = (stream, plain[_HEAD:size], at)
+        elif self.delivery.deliver(stream, plain[_HEAD:size], self._slot, at):
             self._slot = bytearray()  # held in the backlog
 
     def _on_end(self, payload: bytes) -> None:

@@ -80,6 +80,9 @@ class Outbound:
 
     def _write(self) -> bool:
         """Goes on with what is sealed: only the same bytes may be written now. True when all of it is out."""
+        if self.resend.cursor != self._wrote:
+            self._wrote = self.resend.cursor
+            self._role.wrote(self._wrote)
         n = self._link.write_some(self._unsent)
         self._unsent = self._unsent[n:]
         self.written += n
@@ -91,9 +94,6 @@ class Outbound:
         if self._unsent:
             state.stuck_since = state.stuck_since or now()
             return False
-        if self.resend.cursor != self._wrote:
-            self._wrote = self.resend.cursor
-            self._role.wrote(self._wrote)
         return True
 
     def _rest(self) -> None:

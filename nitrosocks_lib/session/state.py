@@ -52,7 +52,7 @@ class Role(Protocol):
         """inbound, or the owner: a stream is over and its socket closed; must not block."""
 
     def wrote(self, count: int) -> None:
-        """outbound: numbered frames have been written on this connection, `count` in all; must not block."""
+        """outbound: numbered frames are about to be written on this connection, `count` in all; must not block."""
 
 
 class State:
