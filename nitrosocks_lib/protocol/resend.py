@@ -82,3 +82,11 @@ class ResendQueue:
         free = self.acknowledge(received)
         self.cursor = self.acked
         return free
+
+    def drop(self) -> list[bytearray]:
+        """The session is over, and nothing is sent again: forgets all; returns free slots."""
+        free = [slot for _, slot in self._kept if slot is not None]
+        self.cursor = self.acked = self.total
+        self._kept.clear()
+        self.kept_bytes = 0
+        return free

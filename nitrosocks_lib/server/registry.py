@@ -37,7 +37,7 @@ class Entry:
     @property
     def client_id(self) -> bytes:
         """Whose session it is."""
-        return self.tunnel.client.public.client_id
+        return _client_id(self.tunnel)
 
 
 class Registry:
@@ -52,6 +52,7 @@ class Registry:
         self._changed = threading.Condition(self._lock)
         self.closing = False  # the server stops: nothing is kept for a RESUME any more
         self._watch: Timer | None = None
+        self._delivering: list[ServerTunnel] = []  # over, but for what their targets have not taken; the oldest first
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -101,27 +102,44 @@ class Registry:
 
     def _look_at_held(self, at: float) -> float | None:
         """A timer: beyond the bound the client that holds most loses its largest session (protocol 5)."""
-        entries = self.all()
+        with self._lock:
+            self._delivering = [tunnel for tunnel in self._delivering if tunnel.load]
+            tunnels = [*(entry.tunnel for entry in self._sessions.values()), *self._delivering]
         held: Counter[bytes] = Counter()
-        for entry in entries:
-            held[entry.client_id] += entry.tunnel.held
+        for tunnel in tunnels:
+            held[_client_id(tunnel)] += tunnel.held
         if held.total() > self._held_most:
             client_id = held.most_common(1)[0][0]
-            largest = max((e for e in entries if e.client_id == client_id), key=lambda e: e.tunnel.held)
-            log.warning("%s: all sessions together hold too much; its largest ends", largest.name)
-            self.abort(largest, Abort.LIMIT, "the server holds too much for this client")
+            largest = max((t for t in tunnels if _client_id(t) == client_id), key=lambda tunnel: tunnel.held)
+            log.warning("%s: all sessions together hold too much; its largest ends", largest.client.name)
+            self._end_large(largest)
         with self._lock:
-            if self._sessions:
+            if tunnels or self._sessions:
                 return at + limits.HELD_LOOK
             self._watch = None
         return None
 
-    def abort(self, entry: Entry, reason: Abort, text: str) -> None:
-        """Ends a session with ABORT, connected or not; it must not block, so a thread forgets a detached one."""
-        if entry.tunnel.connected:
-            entry.tunnel.post_abort(reason, text)
-        else:
+    def _end_large(self, tunnel: ServerTunnel) -> None:
+        """Ends a session with ABORT 5, connected or not, and what it holds. A timer: must not block."""
+        text = "the server holds too much for this client"
+        tunnel.drop()
+        entry = self.find(tunnel.state.terms.session_id)
+        if entry is None:
+            return  # it was over already, and delivered the rest
+        if not tunnel.connected:
             _in_thread(lambda: self.forget(entry, text))
+        elif tunnel.outbox.farewell is None:
+            tunnel.post_abort(Abort.LIMIT, text)
+        else:  # told already, but it does not read
+            tunnel.state.end(Outcome.OVER, text)
+
+    def _delivers(self, tunnel: ServerTunnel) -> None:
+        """A session that is over still delivers: so many of one client at most, or the oldest ends. Holds the lock."""
+        self._delivering = [each for each in self._delivering if each.load]
+        of_client = [each for each in self._delivering if _client_id(each) == _client_id(tunnel)]
+        if len(of_client) >= limits.SESSIONS_PER_CLIENT:
+            of_client[0].drop()
+        self._delivering.append(tunnel)
 
     # -- from connection to connection ---------------------------------------------------------------------------------
 
@@ -208,6 +226,8 @@ class Registry:
         entry.tunnel.dispose(reason)
         self.give_back(entry.client_id)
         with self._lock:
+            if entry.tunnel.load:
+                self._delivers(entry.tunnel)
             self._changed.notify_all()
 
     def all(self) -> list[Entry]:
@@ -228,3 +248,7 @@ def _in_thread(work: Callable[[], None]) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _client_id(tunnel: ServerTunnel) -> bytes:
+    return tunnel.client.public.client_id

@@ -42,6 +42,7 @@ class Delivery:
             Stream, tuple[int, float]
         ] = {}  # reset behind what the kernel holds: bytes, since when
         self.held = 0  # bytes in all backlogs
+        self.dropped = False  # any thread: behind the session's end nothing more is delivered
 
     @property
     def watching(self) -> bool:
@@ -282,8 +283,8 @@ class Delivery:
                 self.flush(stream)
 
     def deliver_rest(self, until: float) -> None:
-        """Behind `finish`: delivers until all is taken, or that time; what is left then is dropped."""
-        while (at := now()) < until:
+        """Behind `finish`: delivers until all is taken, `dropped`, or that time; what is left then is dropped."""
+        while (at := now()) < until and not self.dropped:
             due = self.due(at)
             if due is None:  # nothing is left
                 break

@@ -53,6 +53,11 @@ class Outbound:
         rows = [(s.number, s.credit.given) for s in streams if s.credit is not None and s.credit.given > window]
         self.control.resume(rows)
 
+    def drop(self) -> None:
+        """For the owner, when the session is over: nothing is sent again."""
+        for slot in self.resend.drop():
+            SLOTS.give_back(slot)
+
     # -- one connection ------------------------------------------------------------------------------------------------
 
     def begin(self, link: Link, sealer: Sealer) -> None:

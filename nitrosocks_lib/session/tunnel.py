@@ -213,11 +213,13 @@ class Tunnel:
     def dispose(self, reason: str) -> None:
         """The owner's last call, once no pair runs: resets what is not over, and gives back what the session holds.
 
-        What is still to be delivered goes on in a thread of its own, for which a local socket has 60 s.
+        What is still to be delivered goes on in a thread of its own, for which a local socket has 60 s; `load` tells
+        that there is something.
         """
         delivery = self.inbound.delivery
         self.inbound.dialling.close()
         delivery.finish(reason)
+        self.outbound.drop()
         if self.state.streams.by_number:
             try:
                 threading.Thread(target=self._deliver_rest, name="delivery", daemon=True).start()
@@ -226,6 +228,11 @@ class Tunnel:
                 pass
         delivery.deliver_rest(0.0)
         self.state.close()
+
+    def drop(self) -> None:
+        """Any thread: what is to be delivered behind the end of the session is dropped, now or when it ends."""
+        self.inbound.delivery.dropped = True
+        self.state.inbox.waiter.set()
 
     def _deliver_rest(self) -> None:
         self.inbound.delivery.deliver_rest(now() + limits.LINGER_MOST)

@@ -164,3 +164,14 @@ class Model(RuleBasedStateMachine):
 
 TestModel = Model.TestCase
 TestModel.settings = settings(max_examples=60, stateful_step_count=40)
+
+
+def test_when_the_session_is_over_all_is_forgotten_but_not_taken_for_acknowledged() -> None:
+    queue = ResendQueue()
+    slots = [bytearray(9), bytearray(9)]
+    for plain, slot in ((b"one", slots[0]), (b"two", None), (b"three", slots[1])):
+        queue.append(plain, slot)
+    queue.sealed(2)
+    queue.acknowledge(1)
+    assert queue.drop() == [slots[1]]
+    assert (queue.kept_bytes, len(queue), queue.total, queue.sent, queue.waits) == (0, 0, 3, 2, False)

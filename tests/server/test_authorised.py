@@ -172,9 +172,7 @@ def test_a_file_that_was_never_good_lets_nothing_go_on(tmp_path: Path, clients: 
     assert not clients.standing()
 
 
-def test_a_reason_that_goes_away_by_itself(
-    tmp_path: Path, reader: Reader, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_reason_that_goes_away_by_itself(tmp_path: Path, reader: Reader, caplog: pytest.LogCaptureFixture) -> None:
     reasons = ["Too many open files", "Too many open files", ""]
 
     def read(path: Path) -> Client:

@@ -164,15 +164,15 @@ def test_silence_behind_it_is_closed(size: int, world: World, monkeypatch: pytes
     assert unanswered(link) and world.server._tarpit.came == 0
 
 
-def test_silence_behind_the_challenge_is_closed_and_gives_its_share_back(
+def test_silence_behind_the_challenge_is_closed_and_gives_its_place_back(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(limits, "HANDSHAKE", 0.3)
-    budget, link = world.registry._budget, connect(world)
+    link = connect(world)
     link.write_all(greeting(world), now() + BOUND)
     with pytest.raises(NetworkError, match="the connection"):
         link.read_exactly(1 << 20, now() + BOUND)
-    assert world.registry._budget == budget and not world.registry._per_client
+    assert not world.registry._per_client
     assert "alice did not answer CHALLENGE in time" in caplog.text
 
 
@@ -263,14 +263,14 @@ def test_another_servers_key_is_not_answered() -> None:
 
 
 REFUSED = {
-    Refusal.FULL: lambda world: setattr(world.registry, "_budget", 0),
-    Refusal.DRAINING: lambda world: setattr(world.server.reception, "draining", now() + BOUND),
+    Refusal.FULL: lambda world, patch: patch.setattr(limits, "SESSIONS_PER_CLIENT", 0),
+    Refusal.DRAINING: lambda world, patch: patch.setattr(world.server.reception, "draining", now() + BOUND),
 }
 
 
 @pytest.mark.parametrize(("reason", "make"), REFUSED.items(), ids=lambda value: getattr(value, "name", ""))
-def test_refusals_of_a_greeting(reason: Refusal, make, world: World) -> None:
-    make(world)
+def test_refusals_of_a_greeting(reason: Refusal, make, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(world, monkeypatch)
     with pytest.raises(Refused) as refused:
         world.dialler().greet()
     assert refused.value.reason is reason

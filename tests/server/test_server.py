@@ -8,7 +8,7 @@ import threading
 import pytest
 from links import Threads
 from loopback import dial_tcp
-from pools import WatchedPool
+from pools import WatchedPool, begun
 from world import BOUND, Opened, World, echo, read_all
 
 from nitrosocks_lib.facts import limits
@@ -123,24 +123,15 @@ def test_the_oldest_stranger_goes() -> None:
 
 
 def test_sessions_are_not_counted() -> None:
-    meeting = threading.Barrier(6)
-
-    def together(sock: socket.socket) -> None:
-        meeting.wait(BOUND)
-        echo(sock)
-
     with World() as world:
-        strangers, pool = counted(world, 6), WatchedPool(world)
-        port = world.target(together)
-        opened = [Opened(pool, port) for _ in range(6)]
-        pool.wait(lambda: pool.made == 6)
+        strangers, port = counted(world, 6), world.target(echo)
+        opened = [begun(world.pool(), port) for _ in range(6)]
         strangers.wait(lambda: len(strangers) == 0)
         silent = []
         for n in range(12):
             silent.append(dial_tcp(world.port))
             strangers.wait(lambda n=n: strangers.entered > 6 + n)
-        assert [each.ask(b"x") for each in opened] == [b"x"] * 6
-        assert pool.made == 6
+        assert [each.ask(b"x") for each in opened] == [b"x"] * 6 and len(world.registry) == 6
         for sock in silent:
             sock.close()
 
@@ -161,64 +152,54 @@ class Draining:
         threads.start(drain)
 
 
-def busy(pool: WatchedPool, port: int) -> Opened:
-    """A stream that has echoed a byte."""
-    opened = Opened(pool, port)
-    opened.near.sendall(b"x")
-    assert opened.near.recv(1) == b"x"
-    return opened
-
-
 def test_drain_releases_idle_sessions_and_waits_for_streams() -> None:
     with World() as world, Threads() as threads:
-        pool, port = WatchedPool(world), world.target(echo)
-        first, second = busy(pool, port), busy(pool, port)
-        assert second.ask(b"yz") == b"yz"
-        pool.wait(lambda: pool.free == 1)
+        idle, pool = WatchedPool(world), WatchedPool(world)
+        idle.start()
+        opened = begun(pool, world.target(echo))
         draining = Draining(world, threads, BOUND)
-        pool.wait(lambda: pool.alive == 1)  # GOAWAY made it leave
+        idle.wait(lambda: idle.alive == 0)  # GOAWAY made it leave
         assert not draining.over.is_set()
-        assert first.ask(b"more") == b"more" and first.end().ended_well
+        assert opened.ask(b"more") == b"more" and opened.clean
         assert draining.over.wait(BOUND)
         pool.wait(lambda: pool.alive == 0)
 
 
 def test_a_draining_server_makes_no_new_session() -> None:
     with World() as world, Threads() as threads:
-        pool, port = WatchedPool(world), world.target(echo)
-        opened, idle = busy(pool, port), busy(pool, port)
-        assert idle.ask(b"x") == b"x"
-        pool.wait(lambda: pool.free == 1)
+        idle, pool, port = WatchedPool(world), WatchedPool(world), world.target(echo)
+        idle.start()
+        opened = begun(pool, port)
         Draining(world, threads, BOUND)
-        pool.wait(lambda: pool.alive == 1)
+        idle.wait(lambda: idle.alive == 0)
         with pytest.raises(Refused) as refused:
             world.dialler().greet()
         assert refused.value.reason is Refusal.DRAINING
-        assert "about to stop" in Opened(pool, port).end().lost
+        assert "about to stop" in Opened(idle, port).end().reason
         assert opened.ask(b"y") == b"y"
 
 
-def test_a_draining_server_accepts_the_resume_of_a_stream() -> None:
+def test_a_draining_server_accepts_the_resume_of_streams() -> None:
     with World(proxy=True) as world, Threads() as threads:
         pool, port = WatchedPool(world), world.target(echo)
-        opened, idle = busy(pool, port), busy(pool, port)
-        assert idle.ask(b"x") == b"x"
-        pool.wait(lambda: pool.free == 1)
+        opened = [begun(pool, port) for _ in range(3)]
         draining = Draining(world, threads, BOUND)
-        pool.wait(lambda: pool.alive == 1)
+        while not pool.session.tunnel.draining:
+            opened[0].near.sendall(b"z")
+            assert opened[0].near.recv(1) == b"z"
         world.proxy.cut()
-        assert opened.ask(b"y" * 100_000) == b"y" * 100_000 and opened.end().ended_well
-        assert draining.over.wait(BOUND)
-        pool.wait(lambda: pool.alive == 0)  # GOAWAY came again
+        assert [each.ask(b"y" * 100_000) for each in opened] == [b"y" * 100_000] * 3
+        assert all(each.clean for each in opened) and draining.over.wait(BOUND)
+        pool.wait(lambda: pool.alive == 0)
 
 
 def test_what_still_runs_at_the_end_is_aborted() -> None:
     with World() as world:
         pool = WatchedPool(world)
-        opened = busy(pool, world.target(echo))
+        opened = begun(pool, world.target(echo))
         world.server.drain(0.1)
         with opened.near:
-            assert abort_text(Abort.SERVER_STOPS) in opened.end().lost
+            assert abort_text(Abort.SERVER_STOPS) in opened.end().reason
             assert read_all(opened.near) == b""
         pool.wait(lambda: pool.alive == 0)
 
@@ -240,12 +221,12 @@ def test_drain_does_not_wait_for_a_client_that_vanished() -> None:
 def test_stop_aborts_and_says_so() -> None:
     with World() as world:
         pool, port = WatchedPool(world), world.target(echo)
-        opened = [busy(pool, port) for _ in range(3)]
+        opened = [begun(pool, port) for _ in range(3)]
         world.server.stop()
         assert len(world.registry) == 0
         for each in opened:
             with each.near:
-                assert "the server stops" in each.end().lost
+                assert "the server stops" in each.end().reason
         with pytest.raises(NitroSocksError, match="cannot reach"):
             pool.start()
 
@@ -262,10 +243,10 @@ def test_stop_ends_detached_sessions_and_their_sockets() -> None:
 
     with World(proxy=True) as world:
         pool = WatchedPool(world)
-        opened = busy(pool, world.target(serve))
+        opened = begun(pool, world.target(serve))
         world.proxy.refuse(True)
         world.proxy.cut()
-        assert world.registry.wait_empty(lambda hosted: hosted.tunnel.outcome is None, BOUND)
+        assert world.registry.wait_empty(lambda entry: entry.tunnel.connected, BOUND)
         world.server.stop()
         assert ended.wait(BOUND) and len(world.registry) == 0
         opened.near.close()

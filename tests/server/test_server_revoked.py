@@ -6,7 +6,7 @@ import logging
 import threading
 
 import pytest
-from pools import WatchedPool
+from pools import WatchedPool, begun
 from world import BOUND, SERVER_KEY, Directory, Opened, World, echo, read_all
 
 from nitrosocks_lib.facts.wire import Reply
@@ -15,7 +15,8 @@ from nitrosocks_lib.net.wake import Wake
 from nitrosocks_lib.protocol.permit import Client
 from nitrosocks_lib.server.connection import Settings
 from nitrosocks_lib.server.server import Server
-from nitrosocks_lib.session.tunnel import Outcome
+from nitrosocks_lib.session.state import Outcome
+from nitrosocks_lib.session.streams import Ending
 
 
 class Counting(Directory):
@@ -42,10 +43,7 @@ def looks(world: World, directory: Directory) -> None:
 
 def running(world: World) -> Opened:
     """A stream that has echoed a byte."""
-    opened = Opened(WatchedPool(world), world.target(echo))
-    opened.near.sendall(b"x")
-    assert opened.near.recv(1) == b"x"
-    return opened
+    return begun(WatchedPool(world), world.target(echo))
 
 
 def test_a_look_for_all_sessions_is_one_look_at_the_directory() -> None:
@@ -63,7 +61,12 @@ def test_a_revoked_clients_session_ends_and_the_log_says_why(caplog: pytest.LogC
         opened = running(world)
         looks(world, Directory())
         with opened.near:
-            assert "revoked" in opened.end().lost and read_all(opened.near) == b""
+            stream = opened.end()
+            assert (stream.ending, stream.reason) == (
+                Ending.LOST,
+                "the other side ended the session: the client was revoked",
+            )
+            assert read_all(opened.near) == b""
         assert world.registry.wait_empty(lambda _: True, BOUND)
     assert "alice was revoked: its session ends" in caplog.text
     ends = [each.getMessage() for each in caplog.records if "connection ended" in each.getMessage()]
@@ -73,13 +76,12 @@ def test_a_revoked_clients_session_ends_and_the_log_says_why(caplog: pytest.LogC
 def test_a_revoked_client_that_does_not_read_ends_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
     with World() as world:
         opened = running(world)
-        (hosted,) = world.registry.all()
-        mail = hosted.tunnel.outbound.mail
-        monkeypatch.setattr(hosted.tunnel, "post_abort", lambda *_: setattr(mail, "farewell", b"never written"))
+        tunnel = world.entry.tunnel
+        monkeypatch.setattr(tunnel, "post_abort", lambda *_: setattr(tunnel.outbox, "farewell", b"never written"))
         looks(world, Directory())
-        assert hosted.tunnel.outcome is None
+        assert tunnel.state.outcome is None
         looks(world, Directory())
-        assert hosted.tunnel.outcome is Outcome.OVER and hosted.tunnel.reason == "the client was revoked"
+        assert tunnel.state.outcome is Outcome.OVER and tunnel.state.reason == "the client was revoked"
         assert world.registry.wait_empty(lambda _: True, BOUND)
         opened.near.close()
 
@@ -120,7 +122,7 @@ def test_what_a_revoked_client_left_behind_is_forgotten(caplog: pytest.LogCaptur
         assert opened.near.recv(1) == b"x"
         world.proxy.refuse(True)
         world.proxy.cut()
-        assert world.registry.wait_empty(lambda hosted: hosted.expiry is None, BOUND)
+        assert world.registry.wait_empty(lambda entry: entry.expiry is None, BOUND)
         looks(world, Directory())
         assert len(world.registry) == 0 and ended.wait(BOUND)
         looks(world, Directory())
@@ -130,17 +132,12 @@ def test_what_a_revoked_client_left_behind_is_forgotten(caplog: pytest.LogCaptur
 def test_a_fault_in_its_file_lets_a_client_go_on_but_begin_nothing() -> None:
     with World(proxy=True) as world:
         pool, port = WatchedPool(world), world.target(echo)
-        opened, idle = Opened(pool, port), Opened(pool, port)
-        for each in (opened, idle):
-            each.near.sendall(b"x")
-            assert each.near.recv(1) == b"x"
-        assert idle.ask(b"x") == b"x"
-        pool.wait(lambda: pool.free == 1)
+        opened = begun(pool, port)
         directory = world.directory
         directory.faulty, directory.known = directory.known, {}
         looks(world, directory)
-        refused = Opened(pool, port).end().refused
-        assert refused is not None and refused.code == Reply.NOT_PERMITTED
-        world.proxy.cut()  # its running session is resumed all the same
-        assert opened.ask(b"y" * 100_000) == b"y" * 100_000 and opened.end().ended_well
-        assert "does not know this client" in Opened(WatchedPool(world), port).end().lost
+        stream = Opened(pool, port).end()
+        assert (stream.ending, stream.detail) == (Ending.REFUSED, Reply.NOT_PERMITTED)
+        world.proxy.cut()  # what runs is resumed all the same
+        assert opened.ask(b"y" * 100_000) == b"y" * 100_000 and opened.clean
+        assert "does not know this client" in Opened(WatchedPool(world), port).end().reason

@@ -16,8 +16,10 @@ from world import BOUND, Opened, World, echo
 from nitrosocks_lib.facts.errors import NetworkError, NitroSocksError
 from nitrosocks_lib.facts.wire import Reply
 from nitrosocks_lib.net.timers import now
-from nitrosocks_lib.server import connection as reception
-from nitrosocks_lib.session.tunnel import Outcome
+from nitrosocks_lib.server import connection as module
+from nitrosocks_lib.server.tunnel import ServerTunnel
+from nitrosocks_lib.session.state import Outcome
+from nitrosocks_lib.session.streams import Ending
 
 
 def test_no_thread_for_a_connection(caplog: pytest.LogCaptureFixture) -> None:
@@ -30,15 +32,14 @@ def test_no_thread_for_a_connection(caplog: pytest.LogCaptureFixture) -> None:
         assert Opened(world.pool(), world.target(echo)).ask(b"x") == b"x"
 
 
-def test_no_thread_for_a_dial() -> None:
+def test_no_thread_for_a_name() -> None:
     with World() as world:
         pool, port = WatchedPool(world), world.target(echo)
-        with no_threads("dial"):
-            refused = Opened(pool, port).end().refused
-        assert refused is not None
-        assert (refused.code, refused.text) == (Reply.GENERAL, "the server is short of threads")
-        pool.wait(lambda: pool.free == 1)
-        assert Opened(pool, port).ask(b"x") == b"x" and pool.made == 1
+        with no_threads("resolver"):
+            stream = Opened(pool, port, "localhost").end()
+        assert (stream.ending, stream.detail) == (Ending.REFUSED, Reply.GENERAL)
+        assert stream.reason == "the server is short of threads"
+        assert Opened(pool, port, "localhost").ask(b"x") == b"x" and pool.made == 1
 
 
 def test_no_thread_for_a_connections_other_half() -> None:
@@ -47,7 +48,7 @@ def test_no_thread_for_a_connections_other_half() -> None:
         near, far = pairs.make()
         with no_threads("outbound"):
             assert roles.server.run(far) is Outcome.LOST
-        assert roles.server.reason == "can't start new thread" and roles.server.link is None
+        assert roles.server.state.reason == "can't start new thread" and roles.server.link is None
         with pytest.raises(NetworkError, match="the connection"):
             near.read_exactly(1, now() + BOUND)
     roles.close()
@@ -63,13 +64,13 @@ def test_no_thread_for_the_sessions_other_half_is_an_outage() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "eventfd"), reason="wakes are made of something else")
-@pytest.mark.parametrize("left", [0, 1])
+@pytest.mark.parametrize("left", [1, 2])  # the client's dial takes one
 def test_no_descriptor_for_a_session(left: int, caplog: pytest.LogCaptureFixture) -> None:
     with World() as world:
-        dialler, budget = world.dialler(), world.registry._budget
+        dialler = world.dialler()
         with few_eventfds(left) as made, pytest.raises(NitroSocksError):
             dialler.greet()
-        assert world.registry._budget == budget and not world.registry._per_client and len(world.registry) == 0
+        assert not world.registry._per_client and len(world.registry) == 0
         assert len(made) == left and "Too many open files" in caplog.text
         for fd in made:
             assert "eventfd" not in _what(fd)
@@ -87,15 +88,21 @@ def _what(fd: int) -> str:
 def test_a_session_that_cannot_be_watched(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     closed: list[str] = []
 
-    def broken(tunnel, _: float) -> None:
-        monkeypatch.setattr(tunnel, "dispose", closed.append)
+    dispose = ServerTunnel.dispose
+
+    def disposed(tunnel: ServerTunnel, reason: str) -> None:
+        closed.append(reason)
+        dispose(tunnel, reason)
+
+    def broken(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     with World() as world:
-        dialler, budget = world.dialler(), world.registry._budget
+        dialler = world.dialler()
         with monkeypatch.context() as patch:
-            patch.setattr(reception, "Liveness", broken)
+            patch.setattr(module, "Liveness", broken)
+            patch.setattr(ServerTunnel, "dispose", disposed)
             with pytest.raises(NitroSocksError):
                 dialler.greet()
-        assert world.registry._budget == budget and not world.registry._per_client and closed == ["it could not begin"]
+        assert not world.registry._per_client and closed == ["it could not begin"]
         assert "can't start new thread" in caplog.text

@@ -36,7 +36,7 @@ class Roles:
         terms = Terms(EncryptType.AES_256_GCM, os.urandom(16), os.urandom(32), window, 60, 60)
         token = os.urandom(32)
         authorised = Authorised("alice", ClientPublic(CLIENT.public), token)
-        self.known: Client | None = Client("alice", authorised, Rules.parse(["127.0.0.1:*", "/*"]))
+        self.known: Client | None = Client("alice", authorised, Rules.parse(["127.0.0.1:*", "/no/such/socket"]))
         welcomed = Welcomed(authorised, keys, terms, KemPublic(ephemeral.public), window)
 
         def dials(waiter: Waiter) -> Dials:
