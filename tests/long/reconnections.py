@@ -9,6 +9,7 @@ was wrong, threads or memory were left behind, the session was not the same to t
 import argparse
 import logging
 import os
+import socket
 import statistics
 import sys
 import threading
@@ -17,19 +18,26 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1] / "support")]
 
 from traffic import all_descriptors  # noqa: E402
-from world import Opened, World, echo  # noqa: E402
+from world import Opened, World  # noqa: E402
 
 from nitrosocks_lib.net.timers import now  # noqa: E402
 
 BLOCK = 1 << 16  # bytes there and back after each reconnection, in all streams together
 GROWTH = 32.0  # MiB of memory that may be left behind, less than this
 THREADS = 2  # the last pair may not have gone yet
+READ = 1 << 12  # bytes asked for at once: hundreds of threads that ask for more break the heap up, which grows then
 
 
 def resident() -> float:
     """MiB of this process in memory."""
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+def echo(sock: socket.socket) -> None:
+    """Answers what comes, and ends when it ends."""
+    while part := sock.recv(READ):
+        sock.sendall(part)
 
 
 def exchange(streams: list[Opened], data: bytes) -> None:
@@ -39,7 +47,7 @@ def exchange(streams: list[Opened], data: bytes) -> None:
     for opened in streams:
         got = bytearray()
         while len(got) < len(data):
-            part = opened.near.recv(BLOCK)
+            part = opened.near.recv(READ)
             if not part:
                 raise ConnectionError("the stream ended early")
             got += part
