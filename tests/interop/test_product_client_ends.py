@@ -12,7 +12,7 @@ import pytest
 from hosts import TARGET, Host, Site, ends, over
 from peer_judge import PeerError
 from peer_streams import at
-from visits import BOUND, exactly, fails, gone, until, until_acked
+from visits import BOUND, exactly, fails, gone, until
 
 hosting, alone = hosts.hosting, hosts.alone
 
@@ -204,7 +204,6 @@ def test_connect_says_how_it_ended(tmp_path_factory: pytest.TempPathFactory, how
         else:
             server.opened(1, *TARGET)
             server.reset(1, 4, "stopping")
-        until_acked(server)
         with contextlib.suppress(PeerError):
             while server.recv()[0] != peer.DISCONNECT:
                 pass
