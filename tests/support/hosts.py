@@ -83,7 +83,10 @@ class Host(contextlib.ExitStack):
         specs = [word for port in PORTS for word in ("-L", f"0:{TARGET[1]}:{port}")]
         fixed = "-i", self.profile, "--sessions", 1, "--window", WINDOW
         self.process = self.site.nitrosocks("forward", *specs, *fixed, *words)
-        server = self.accept()
+        try:
+            server = self.accept()
+        except (OSError, PeerError) as error:
+            raise AssertionError(f"{error!r}; the client said:\n{self.process.err}") from error
         self.process.err.wait("nitrosocks: ready")
         assert self.process.out is not None
         lines = [self.process.out.wait("forwarding", after=number) for number, _ in enumerate(PORTS)]
