@@ -23,7 +23,6 @@ TESTS = {
 # Modules whose tests are in a file of another name
 TESTED_BY: dict[str, str] = {
     "cli/connect": "whole/test_connect.py",  # and test_connect_stdio.py
-    "session/mailbox": "session/test_control.py",
 }
 
 # Where a registry's host could be written; folders are searched to the bottom.
