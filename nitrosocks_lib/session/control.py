@@ -101,6 +101,7 @@ class Control:
             (plain, self.rekey), outbox.switch = outbox.switch, None
             return plain
         if outbox.refreshed is not None:
+            outbox.switched = False  # that was of the refresh before: it would end the hold of this one
             (plain, self.rekey), outbox.refreshed = outbox.refreshed, None
             self.numbered_held = True
             return plain
