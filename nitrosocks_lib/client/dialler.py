@@ -32,6 +32,7 @@ from ..protocol.handshake import Dialogue, T, Terms
 from ..session.conversation import Conversation, Interrupted
 
 log = logging.getLogger(__name__)
+_YEAR_2020 = 1_577_836_800 // 3600
 
 
 @dataclass(slots=True, repr=False)
@@ -57,7 +58,8 @@ class Dialler:
         self._route = route
         self._context = client_context(route.verify)
         self._said: set[str] = set()
-        self._hours_off = 0  # how many hours the servers are ahead of this clock, where it is off that much
+        self._hours_off = 0  # hours that the servers are ahead of this clock; learnt from who has verified (Q9)
+        self._told: int | None = None  # the hour that a web server told, for one attempt
 
     def connect(self, server: tuple[str, int]) -> Link:
         """TCP and TLS to one server; raises NetworkError."""
@@ -115,13 +117,15 @@ class Dialler:
 
     def resume(self, link: Link, server: tuple[str, int], terms: Terms, attempt: int, received: int) -> Recovered:
         """RESUME and RECOVERED on a link that `connect` made; the link stays the caller's (protocol 3.5)."""
-        dialogue = greet.resume(self.credentials, terms, attempt, received, self._hour(), os.urandom)
+        told, self._told = self._told, None
+        hour = self._hour() if told is None else told
+        dialogue = greet.resume(self.credentials, terms, attempt, received, hour, os.urandom)
         try:
             recovered = self._converse(Conversation(link, now() + limits.DIAL), dialogue, server)
-        except DecoyAnswer as answer:  # a clock was set meanwhile: the next attempt takes the hour told here
-            if (told := _hour_of(answer.head)) is not None:
-                self._learn(told)
+        except DecoyAnswer as answer:  # a clock was set meanwhile: the next attempt, and no other, takes the hour told
+            self._told = _hour_of(answer.head)
             raise
+        self._learn(hour)
         self._look_at_certificate(link, recovered.certificate_hash)
         return recovered
 
@@ -130,6 +134,7 @@ class Dialler:
             return talk.run(dialogue)
         except Interrupted as error:
             if error.parts == 0:
+                self._hours_off = 0  # what was learnt is true no more
                 raise self._unanswered(server) from None
             raise CutShort(
                 f"{join_host_port(*server)} ended the handshake before it was done ({error})",
@@ -202,11 +207,12 @@ def _rest_of_head(link: Link) -> bytes:
 
 
 def _hour_of(head: bytes) -> int | None:
-    """The hour in the Date header of an HTTP answer (protocol 3.2)."""
+    """The hour in the Date header of an HTTP answer, from 2020 on (protocol 3.2)."""
     for line in head.split(b"\r\n"):
         if line.lower().startswith(b"date:"):
             try:
-                return int(parsedate_to_datetime(line[5:].decode("latin-1").strip()).timestamp()) // 3600
-            except (ValueError, OverflowError):
+                hour = int(parsedate_to_datetime(line[5:].decode("latin-1").strip()).timestamp()) // 3600
+            except (ValueError, TypeError, OverflowError, OSError):
                 return None
+            return hour if hour >= _YEAR_2020 else None
     return None

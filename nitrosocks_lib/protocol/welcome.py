@@ -68,7 +68,7 @@ class Hello:
     pad: int
     state: SymmetricState
     ck: bytes
-    fresh: bool  # False when the hour's set of nonces is full: refusal 3
+    fresh: bool  # False when the hour's set of nonces is full, and this one not stored
 
     def refusal(self, reason: Refusal) -> bytes:
         """The 32 bytes that refuse, sent alone in place of the salt."""
@@ -156,8 +156,7 @@ def welcome(
 ) -> Dialogue[Welcomed]:
     """The rest of GREETING, CHALLENGE and RESPONSE (protocol 3.3); SESSION is made, and left to the caller to write.
 
-    Fills in `terms.resume_secret`, and lets `terms.encrypt_type` give way to one that the client offers. The caller has
-    refused a `hello` not fresh.
+    Fills in `terms.resume_secret`, and lets `terms.encrypt_type` give way to one that the client offers.
 
     Raises Refused with the reason to answer, ProtocolError to close without an answer.
     """

@@ -53,6 +53,7 @@ class SharedNonces(welcome.Nonces):
     def __init__(self) -> None:
         super().__init__()
         self._lock = threading.Lock()
+        self._said_full = -limits.FULL_SAID
 
     def seen(self, hour: int, nonce: bytes) -> bool:
         """As in Nonces."""
@@ -63,6 +64,14 @@ class SharedNonces(welcome.Nonces):
         """As in Nonces."""
         with self._lock:
             return super().put(hour, nonce, now_hour)
+
+    def say_full(self) -> None:
+        """One line a minute: a replay gains nothing, but it is answered, so the server may be found out (Q7)."""
+        with self._lock:
+            due = now() >= self._said_full + limits.FULL_SAID
+            self._said_full = now() if due else self._said_full
+        if due:
+            log.warning("this hour's set of nonces is full; until it ends, a replayed greeting is answered")
 
 
 class Reception:
@@ -122,7 +131,7 @@ class Reception:
 
     def _converse(self, talk: Conversation, hello: Hello, peer: str, authenticated: Callable[[], None]) -> None:
         if not hello.fresh:
-            raise Refused(Refusal.FULL)
+            self._nonces.say_full()
         if hello.kind == wire.KIND_GREETING:
             entry = self._welcome(talk, hello, peer)
             first, opener = b"", None

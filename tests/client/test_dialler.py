@@ -184,8 +184,10 @@ def test_the_hour_of_a_web_server_is_tried_once() -> None:
 @pytest.mark.parametrize(
     ("head", "hour"),
     [
-        (b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 05:30:00 GMT\r\n\r\n", 5),
-        (b"HTTP/1.1 200 OK\r\ndate:Thu, 01 Jan 1970 05:30:00 GMT", 5),
+        (b"HTTP/1.1 200 OK\r\nDate: Wed, 01 Jan 2020 05:30:00 GMT\r\n\r\n", 438_293),
+        (b"HTTP/1.1 200 OK\r\ndate:Wed, 01 Jan 2020 05:30:00 GMT", 438_293),
+        (b"HTTP/1.1 200 OK\r\nDate: Tue, 31 Dec 2019 23:59:59 GMT\r\n\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nDate: Fri, 01 Jan 0001 05:30:00 GMT\r\n\r\n", None),
         (b"HTTP/1.1 200 OK\r\nX-Date: Thu, 01 Jan 1970 05:30:00 GMT\r\n", None),
         (b"HTTP/1.1 200 OK\r\nDate: Thu, 99 Jan 1970\r\n", None),
         (b"HTTP/1.1 200 OK\r\nDate: \xff\xfe\r\n", None),

@@ -15,7 +15,7 @@ from nitrosocks_lib.crypto.identity import ClientKey, ClientPublic, KemPublic, S
 from nitrosocks_lib.crypto.schedule import SymmetricState, equal
 from nitrosocks_lib.facts import wire
 from nitrosocks_lib.facts.errors import NitroSocksError, Refused
-from nitrosocks_lib.facts.wire import EncryptType, Refusal
+from nitrosocks_lib.facts.wire import EncryptType
 from nitrosocks_lib.protocol import greet as client_side
 from nitrosocks_lib.protocol import welcome as server_side
 from nitrosocks_lib.protocol.greet import Credentials, Greeted, Recovered
@@ -136,8 +136,6 @@ class World:
         """A server: first read, hello, then `answer`; a Refused that this raises is sent."""
         hello = yield from server_side.read_hello(self.server, (yield wire.KNOCK), self.server_hour, self.nonces)
         try:
-            if not hello.fresh:
-                raise Refused(Refusal.FULL)
             return (yield from answer(hello))
         except Refused as error:
             yield hello.refusal(error.reason)
