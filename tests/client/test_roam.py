@@ -61,7 +61,7 @@ def test_a_session_that_is_released_does_not_move() -> None:
     dial = Held(line)
     with Roaming(dial, SOON) as made:
         assert made.asked.acquire(timeout=BOUND)
-        made.tunnel.disconnect()
+        made.state.releasing = 1.0  # DISCONNECT is out
         dial.go.set()
         assert line.closed.wait(BOUND) and made.state.outcome is None
         made.roam.doubt("too late")
