@@ -13,6 +13,7 @@ from world import BOUND, Opened, World, echo
 
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import NetworkError
+from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.session.state import Outcome
 
 
@@ -61,7 +62,7 @@ def test_a_session_that_is_released_does_not_move() -> None:
     dial = Held(line)
     with Roaming(dial, SOON) as made:
         assert made.asked.acquire(timeout=BOUND)
-        made.state.releasing = 1.0  # DISCONNECT is out
+        made.state.releasing = now()
         dial.go.set()
         assert line.closed.wait(BOUND) and made.state.outcome is None
         made.roam.doubt("too late")
