@@ -56,6 +56,14 @@ class WatchedPool(Pool):
         self._tell()
         return session
 
+    def _none_made(self, error: Exception) -> None:
+        super()._none_made(error)
+        self._tell()
+
+    def _no_more(self, error: Exception) -> None:
+        super()._no_more(error)
+        self._tell()
+
     def changed(self, session: ClientSession) -> None:
         super().changed(session)
         self._tell()
