@@ -33,6 +33,7 @@ class Attempt:
         self._dialler, self._server, self._finished = dialler, server, finished
         self.link = link
         self.recovered: Recovered | None = None
+        self.round_trip = 0.0  # seconds from RESUME to RECOVERED
         self.error: NitroSocksError | None = None
         self.done = False
         self._abandoned = False
@@ -58,7 +59,9 @@ class Attempt:
         try:
             if self.link is None:
                 self.link = self._dialler.connect(self._server)
+            asked = now()
             self.recovered = self._dialler.resume(self.link, self._server, terms, number, received)
+            self.round_trip = now() - asked
         except Exception as error:
             self._fail(error)
         self.done = True

@@ -252,6 +252,7 @@ class ClientSession:
             link.close()
             raise SessionLost("the server states a count of received frames that cannot be")
         tunnel.attach(Attached(recovered.keys, recovered.ephemeral), recovered.received)
+        tunnel.state.round_trip = max(attempt.round_trip, limits.ROUND_TRIP)
         tunnel.state.doubt.doubled()
         return link
 

@@ -236,9 +236,10 @@ class Reception:
             raise Refused(Refusal.UNKNOWN_SESSION)
         received = tunnel.inbound.received
         dialogue = welcome.recover(request, tunnel.client, received, self._settings.certificate_hash, os.urandom)
-        keys, link = talk.run(dialogue), talk.link
-        opener, late = tunnel.opener(keys), now() + limits.FIRST_FRAME
+        keys, link, asked = talk.run(dialogue), talk.link, now()
+        opener, late = tunnel.opener(keys), asked + limits.FIRST_FRAME
         head = link.read_exactly(wire.LENGTH, late)
+        tunnel.state.round_trip = max(now() - asked, limits.ROUND_TRIP)
         frame = head + link.read_exactly(opener.frame_size(head) - wire.LENGTH, late)
         plain = bytearray(len(frame))
         size = opener.open(memoryview(frame), memoryview(plain))

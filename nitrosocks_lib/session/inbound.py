@@ -26,6 +26,7 @@ from .streams import Stream
 
 _HEAD = wire.DATA_HEAD
 _LINK = "link"  # what the selector says of the link
+_TURNS = 16  # full ones, 4 MiB, from one look at the time to the next
 Handler = Callable[[bytes], None]
 
 
@@ -80,6 +81,7 @@ class Inbound:
             self._buffer, self._slot = None, bytearray()
 
     def _serve(self, link: Link) -> None:
+        turns = 0
         while self._state.outcome is None:
             if self._last is not None:
                 self._deliver_last()
@@ -89,6 +91,8 @@ class Inbound:
                 self._look(link, 0.0)
             if not self._receive(link) or link.dry:
                 self._wait(link)
+            elif (turns := turns + 1) % _TURNS == 0:  # a link that is never dry leaves no time else
+                self._do_due()
 
     def _receive(self, link: Link) -> bool:
         """Reads what is there, a batch at most, and handles what is whole; False when nothing was there."""
@@ -138,17 +142,22 @@ class Inbound:
 
     def _wait(self, link: Link) -> None:
         self._give_back()
-        due: float | None = self._due.at
-        if len(self.dialling) or self.delivery.waits:
-            at = now()
-            due = min((t for t in (due, self.dialling.due(at), self.delivery.due(at)) if t), default=None)
-            self._take_dials()
+        due = self._do_due()
         timeout = max(0.0, due - now()) if due else None
         if self._last is not None:
             self._deliver_last()
         self._look(link, timeout)
         if self._due.at and now() >= self._due.at:
             self._acknowledge()
+
+    def _do_due(self) -> float | None:
+        """Does what has come due at dials and backlogs; returns when anything is due next."""
+        due: float | None = self._due.at
+        if len(self.dialling) or self.delivery.waits:
+            at = now()
+            due = min((t for t in (due, self.dialling.due(at), self.delivery.due(at)) if t), default=None)
+            self._take_dials()
+        return due
 
     def _deliver_last(self) -> None:
         """Writes what was read last: the last thing before the wait, for who answers at once needs this interpreter."""

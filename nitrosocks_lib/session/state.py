@@ -70,7 +70,7 @@ class State:
         self._promises = Promises()
         self.doubt = Doubt()
         self.waits: Callable[[], None] = lambda: None  # called when something begins to be unanswered; must not block
-        self.round_trip = limits.ROUND_TRIP  # seconds: the shortest that was seen
+        self.round_trip = limits.ROUND_TRIP  # the owner between connections: seconds, as the handshake took
         self.last_heard = now()  # inbound: when bytes last came, or a write made progress
         self.partial_since = 0.0  # inbound: since when the first bytes of a frame are here that is not whole; or 0
         self.stuck_since = 0.0  # outbound: when a write first made no progress; 0 while none is under way

@@ -208,3 +208,16 @@ def test_who_opens_a_connection_meanwhile_is_told_why_it_waits(
         resting.begin()
         assert Opened(pool, port).ask(b"x") == b"x"
         assert pool.made == 1 and told(caplog) == ["connection lost", "connection restored"]
+
+
+def test_each_connection_tells_its_own_round_trip() -> None:
+    """The next network may be nearer, or further away, and windows grow with what a round trip carries."""
+    with World(proxy=True) as world:
+        assert world.proxy is not None
+        pool, port = WatchedPool(world), world.target(echo)
+        opened = begun(pool, port)
+        near, far = pool.session.tunnel.state, world.entry.tunnel.state
+        near.round_trip = far.round_trip = 2 * BOUND
+        world.proxy.cut()
+        opened.near.sendall(b"typed")
+        assert opened.near.recv(5) and near.round_trip < BOUND and far.round_trip < BOUND

@@ -70,6 +70,14 @@ def test_a_rewind_gives_slots_back() -> None:
     assert made.rewind(1) == [slot] and made.kept_bytes == 2 and drained(made) == [b"de"]
 
 
+def test_a_session_that_is_over_keeps_nothing() -> None:
+    made, slots = queue(*FRAMES, sealed=2), [bytearray(1), bytearray(2)]
+    for slot in slots:
+        made.append(memoryview(slot), slot)
+    assert [id(slot) for slot in made.drop()] == [id(slot) for slot in slots]
+    assert (len(made), made.kept_bytes, made.total) == (0, 0, 6) and not made.waits and made.next() is None
+
+
 @pytest.mark.parametrize("received", [4, 100])
 def test_an_ack_beyond_what_was_sent_is_a_fault_of_the_caller(received: int) -> None:
     with pytest.raises(AssertionError):

@@ -6,19 +6,23 @@ import os
 import threading
 
 import pytest
+from alone import Alone, Asked
 from half import Half
 from links import BOUND, Threads
 from loopback import read_exactly
 from plains import DATA, OPEN, PING, REFUSED, RESET
 
-from nitrosocks_lib.facts import limits
-from nitrosocks_lib.facts.wire import Frame, Kind, Reply
+from nitrosocks_lib.crypto import schedule
+from nitrosocks_lib.crypto.seal import Sealer
+from nitrosocks_lib.facts import limits, wire
+from nitrosocks_lib.facts.wire import EncryptType, Frame, Kind, Reply
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.protocol import frames
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.session.dialling import Unreached
+from nitrosocks_lib.session.state import Outcome
 
-WINDOW = limits.WINDOW
+WINDOW, AES_256 = limits.WINDOW, EncryptType.AES_256_GCM
 
 
 def server(**options) -> Half:
@@ -60,6 +64,50 @@ def test_look_ups_that_nobody_waits_for_count_too(monkeypatch: pytest.MonkeyPatc
         half.dials.left = 1
         half.send(OPEN(1), OPEN(3))
         assert half.until(Frame.REFUSED)[:4] == b"\0\0\0\3"
+
+
+class Slow(Asked):
+    """A dial that is to be looked at again and again."""
+
+    def __init__(self, looks: list[float]) -> None:
+        self._looks = looks
+
+    def __len__(self) -> int:
+        return 1
+
+    def due(self, now: float) -> float | None:
+        self._looks.append(now)
+        return now + 0.25
+
+
+class Flood:
+    """A link that is never dry: PAD without an end."""
+
+    def __init__(self, half: Alone, reads: int) -> None:
+        self.end, self.reads, self.dry = half.tunnel.state.end, reads, False
+        self.fd = half.near.fileno()
+        self._sealer = Sealer(schedule.frame_keys(half.tunnel.state.keys.root, half.tunnel.receives, AES_256))
+        self._rest = b""
+
+    def read_some(self, buffer: memoryview, enough: int) -> int:
+        out = memoryview(bytearray(wire.FRAME_MAX))
+        while len(self._rest) < len(buffer):
+            self._rest += out[: self._sealer.seal(bytes([Frame.PAD]) + bytes(65_000), out)]
+        buffer[:], self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+        self.reads -= 1
+        if not self.reads:
+            self.end(Outcome.LOST, "enough")
+        return len(buffer)
+
+
+def test_what_is_due_is_done_also_while_the_link_is_never_dry() -> None:
+    """Else a dead first address of one stream would wait for the end of another one's upload."""
+    with Alone(False) as half:
+        inbound, looks = half.tunnel.inbound, []
+        half.tunnel.state.begin()
+        inbound.dialling = Slow(looks)
+        inbound.run(Flood(half, 64))  # type: ignore[arg-type]
+        assert len(looks) >= 4
 
 
 # -- limits -----------------------------------------------------------------------------------------------------------
