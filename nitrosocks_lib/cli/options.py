@@ -56,6 +56,8 @@ def destination(host: str, port: str | None) -> Target:
     if port is None:
         return Target(Kind.TCP, *split_host_port(host))
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if bare.count(":") == 1:  # as in no IPv6 address
+        raise UsageError(f"{host} {port}: two ports", "write HOST:PORT or HOST PORT")
     if not bare:
         raise UsageError("the target's host is missing", "as in: nitrosocks connect host.example 22")
     return Target(Kind.TCP, *split_host_port(join_host_port(bare, parse_port(port, f"{host} {port}"))))
@@ -127,7 +129,10 @@ def refresh(text: str | None) -> RefreshPolicy:
         if part[-1:] in ("m", "s") and _is_number(part[:-1]):
             every = int(part[:-1]) * (60.0 if part[-1] == "m" else 1.0)
         else:
-            volume = size("--refresh", part)
+            try:
+                volume = size("--refresh", part)
+            except UsageError:
+                raise UsageError(f"--refresh {text}: not a time, a size or both", "as in 30m, 4G or 30m,4G") from None
     if not 1 <= every <= limits.REFRESH_MAX or not limits.WINDOW_MIN <= volume <= limits.KEY_BYTES // 2:
         raise UsageError(f"--refresh {text}: out of bounds", "1s to 60m, 64K to 32G")
     return RefreshPolicy(every, volume)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from ..facts import limits
+from ..facts.address import join_host_port
 from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, Refused, SessionLost
 from ..facts.wire import Abort, Refusal
 from ..net.link import Link
@@ -148,6 +149,7 @@ class ClientSession:
             self._finish()
 
     def _serve(self) -> None:
+        log.info("session begins, at %s", join_host_port(*self._server))
         liveness = Liveness(self.tunnel.state)
         try:
             while self._link is not None:
@@ -174,7 +176,9 @@ class ClientSession:
                     tunnel.state.streams.by_number.pop(stream.number)
                     moved.append(stream.again())
         moved += waiting  # in the order in which they were opened
-        tunnel.dispose(self._given_up or tunnel.state.reason)
+        reason = self._given_up or tunnel.state.reason
+        log.info("session ends: %s", reason or "released")
+        tunnel.dispose(reason)
         self._command.close()
         self._owner.gone(self, moved)
 
@@ -254,6 +258,7 @@ class ClientSession:
         tunnel.attach(Attached(recovered.keys, recovered.ephemeral), recovered.received)
         tunnel.state.round_trip = max(attempt.round_trip, limits.ROUND_TRIP)
         tunnel.state.doubt.doubled()
+        log.info("session goes on")
         return link
 
     def _is_over(self, error: NitroSocksError) -> bool:

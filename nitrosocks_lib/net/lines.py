@@ -11,6 +11,7 @@ import logging
 import os
 import select
 import sys
+import termios
 import threading
 from collections import deque
 from typing import Final
@@ -111,6 +112,8 @@ class Lines:
         return f"nitrosocks: {what}, since nobody read them\n".encode()
 
     def _write(self, batch: bytes) -> None:
+        if _is_raw(self._descriptor):
+            batch = batch.replace(b"\n", b"\r\n")
         try:
             while batch:
                 batch = batch[self._write_some(batch) :]
@@ -137,6 +140,14 @@ class LogLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Returns at once; any thread may call it."""
         self._lines.put(f"{self.format(record)}\n")
+
+
+def _is_raw(descriptor: int) -> bool:
+    """Whether it is a terminal that takes a line feed for just that, as behind ssh: lines would become stairs."""
+    try:
+        return not termios.tcgetattr(descriptor)[1] & termios.OPOST
+    except termios.error:  # no terminal
+        return False
 
 
 def _encoded(text: str) -> bytes:

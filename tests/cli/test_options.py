@@ -80,6 +80,10 @@ def test_destinations_that_are_none(host: str, port: str | None) -> None:
     wrong(lambda: specs.destination(host, port))
 
 
+def test_a_destination_with_two_ports() -> None:
+    assert wrong(lambda: specs.destination("a:1", "2")) == "a:1 2: two ports; write HOST:PORT or HOST PORT"
+
+
 @pytest.mark.parametrize(
     ("text", "address"),
     [(":8443", ("", 8443)), ("*:1", ("", 1)), ("127.0.0.1:0", ("127.0.0.1", 0)), ("[::1]:443", ("::1", 443))],
@@ -189,6 +193,11 @@ def test_refreshes(text: str | None, every: float, volume: int) -> None:
 )  # fmt: skip
 def test_refreshes_that_are_none(text: str) -> None:
     assert "--refresh" in wrong(lambda: specs.refresh(text))
+
+
+def test_a_refresh_that_is_not_understood_is_told_with_an_example() -> None:
+    told = "--refresh 5m,1h: not a time, a size or both; as in 30m, 4G or 30m,4G"
+    assert wrong(lambda: specs.refresh("5m,1h")) == told
 
 
 @pytest.mark.parametrize(

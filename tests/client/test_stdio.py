@@ -8,106 +8,16 @@ import threading
 from contextlib import suppress
 from queue import SimpleQueue
 
+import piping
 import pytest
 from links import BOUND, Threads
-from loopback import reset, unused_port
+from loopback import reset
+from piping import Command
 from world import World, echo, read_all
 
 from nitrosocks_lib.client import stdio
-from nitrosocks_lib.client.stdio import Pipe
-from nitrosocks_lib.facts.errors import CannotCreate, NetworkError
-from nitrosocks_lib.protocol.frames import Target
 
-
-class Told:
-    """What Pipe needs of a Stop: it is told, and a test may end it."""
-
-    def __init__(self) -> None:
-        self.changed, self.came, self._told = threading.Condition(), False, False
-
-    def tell(self) -> None:
-        with self.changed:
-            self._told = True
-            self.changed.notify_all()
-
-    def wait(self, seconds: float | None = None) -> bool:
-        with self.changed:
-            in_time = self.changed.wait_for(lambda: self.came or self._told, BOUND if seconds is None else seconds)
-            assert in_time or seconds is not None
-            self._told = False
-            return self.came
-
-    def end(self) -> None:
-        with self.changed:
-            self.came = True
-            self.changed.notify_all()
-
-
-class Command:
-    """A Pipe in a thread between two of the kernel's pipes: `write` is its stdin, `read` its stdout."""
-
-    def __init__(
-        self, world: World, threads: Threads, port: int, full: bool = False, source: int | None = None
-    ) -> None:
-        """Where it is `full`, stdout is a disk that takes no more, and not `read`. `source` instead of `write`."""
-        reading, self.write = os.pipe()
-        self.read, sink = os.pipe()
-        if source is not None:
-            world.callback(os.close, reading)
-        source = reading if source is None else source
-        for fd in (source, self.write, self.read, sink):
-            world.callback(self._close, fd)
-        if full:
-            world.callback(os.close, sink := os.open("/dev/full", os.O_WRONLY))
-        self.stop, self.outcome = Told(), []
-        self.sink, self._closed = sink, set()
-        self.pipe = Pipe(world.pool(), self.stop, source, sink)
-        self.thread = threads.start(self._run, Target(1, "127.0.0.1", port))
-        world.callback(self._close_near)
-
-    def _run(self, target: Target) -> None:
-        try:
-            self.outcome.append(self.pipe.run(target))
-        except (CannotCreate, NetworkError) as error:
-            self.outcome.append(str(error))
-        self.pipe._pool.close(1.0)  # as `connect` does
-        with suppress(OSError):
-            self.pipe._near.shutdown(socket.SHUT_RDWR)  # the process ends here, usually
-
-    def expect_finished(self) -> None:
-        """The stream is over at this side."""
-        with self.stop.changed:
-            assert self.stop.changed.wait_for(lambda: self.pipe._stream is not None, BOUND)
-
-    def _close_near(self) -> None:
-        for thread in threading.enumerate():
-            if thread.name == "pump_out":
-                thread.join(BOUND)
-        self.pipe._near.close()
-
-    def close(self, fd: int) -> None:
-        self._closed.add(fd)
-        os.close(fd)
-
-    def _close(self, fd: int) -> None:
-        if fd not in self._closed:
-            self.close(fd)
-
-    def result(self) -> object:
-        self.thread.join(BOUND)
-        return self.outcome[0]
-
-
-@pytest.fixture
-def threads():
-    with Threads() as made:
-        yield made
-
-
-@pytest.fixture
-def run(threads):
-    with World() as world:
-        yield lambda serve, **more: Command(world, threads, world.target(serve), **more)
+threads, run = piping.threads, piping.run
 
 
 def read_exactly(fd: int, size: int) -> bytes:
@@ -242,79 +152,3 @@ def test_it_ends_well_only_when_the_server_has_all(threads: Threads, patient, re
             assert command.result() is False and got.get(timeout=BOUND) == b"the last words"
         else:
             assert command.result() == "the session was over before the server had all of stdin"
-
-
-# -- ends from outside ------------------------------------------------------------------------------------------------
-
-
-def test_a_sink_that_is_closed_is_a_quiet_end(run) -> None:
-    command = run(lambda sock: sock.sendall(bytes(1 << 20)))
-    command.close(command.read)
-    assert command.result() is True
-
-
-def test_a_sink_that_takes_no_more_is_told() -> None:
-    with World() as world, Threads() as threads:
-        command = Command(world, threads, world.target(lambda sock: sock.sendall(b"lost")), full=True)
-        assert command.result() == "cannot write to stdout: No space left on device"
-
-
-class Unacknowledged:
-    """A pool whose target ends at once, and where nothing is heard of our own end."""
-
-    def __init__(self) -> None:
-        self.opened = threading.Event()
-
-    def open(self, _: Target, local: socket.socket, finished: object) -> None:
-        local.settimeout(BOUND)
-        local.shutdown(socket.SHUT_WR)
-        self.local = local
-        self.opened.set()
-
-
-def test_a_signal_while_our_end_is_not_acknowledged() -> None:
-    stop, outcome, pool = Told(), [], Unacknowledged()
-    source, write = os.pipe()
-    pipe = Pipe(pool, stop, source, write)  # type: ignore[arg-type]
-    with Threads() as threads:
-        threads.start(lambda: outcome.append(pipe.run(Target(1, "a", 1))))
-        assert pool.opened.wait(BOUND) and pool.local.recv(1) == b"", "our end"
-        stop.end()
-    assert outcome == [True]
-    os.close(write)
-    pool.local.close()
-    pipe._near.close()
-    os.close(source)
-
-
-def test_a_signal_is_a_quiet_end(run) -> None:
-    command = run(echo)
-    os.write(command.write, b"x")
-    assert os.read(command.read, 1) == b"x"
-    command.stop.end()
-    assert command.result() is True
-
-
-def test_a_refusal() -> None:
-    with World() as world, Threads() as threads:
-        port = unused_port()
-        assert Command(world, threads, port).result() == f"refused by the server: 127.0.0.1:{port}: connection refused"
-
-
-def test_a_reset_of_the_target(run) -> None:
-    def serve(sock: socket.socket) -> None:
-        sock.recv(1)
-        reset(sock)
-
-    command = run(serve)
-    os.write(command.write, b"x")
-    assert command.result() == "connection reset: the other end broke the connection"
-
-
-def test_a_session_that_is_lost() -> None:
-    with World() as world, Threads() as threads:
-        command = Command(world, threads, world.target(echo))
-        os.write(command.write, b"x")
-        assert os.read(command.read, 1) == b"x"
-        world.server.stop()
-        assert "the server stops" in str(command.result())

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import threading
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -212,3 +213,17 @@ def test_data_flows_where_nobody_reads_stderr_nor_stdout(site: Site) -> None:
             process.kill()
             process.wait(BOUND)
             pipe.close()
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_lines_begin_at_the_left_of_a_terminal_that_ssh_made_raw(raw: bool) -> None:
+    screen, terminal = os.openpty()
+    if raw:
+        tty.setraw(terminal)
+    lines, got = Lines(terminal), b""
+    lines.put("one\ntwo\n")
+    while got.count(b"\n") < 2:
+        got += os.read(screen, 100)
+    assert lines.flush() and got == b"one\r\ntwo\r\n"
+    os.close(terminal)
+    os.close(screen)
