@@ -10,16 +10,14 @@ from .streams import Stream
 
 
 class Inbox:
-    """What is posted to inbound."""
-
-    __slots__ = ("_streams", "waiter")
+    """What is posted to one half: here streams that it is to look at again; that is all that inbound is posted."""
 
     def __init__(self) -> None:
         self.waiter = Waiter()
         self._streams: dict[Stream, None] = {}  # as many as there are streams, at most
 
     def post_stream(self, stream: Stream) -> None:
-        """outbound: inbound is to look at this stream again."""
+        """The other half: this one is to look at the stream again."""
         self._streams[stream] = None
         self.waiter.set()
 
@@ -31,11 +29,11 @@ class Inbox:
             return None
 
 
-class Outbox:
+class Outbox(Inbox):
     """What is posted to outbound. The latest value of a field wins."""
 
     def __init__(self) -> None:
-        self.waiter = Waiter()
+        super().__init__()
         self.acked = 0  # inbound: how many of our numbered frames the peer has received
         self.received = 0  # inbound: how many of the peer's we have; goes out with whatever leaves next
         self.ack_due = False  # inbound: what was received is to be acknowledged at once
@@ -43,25 +41,12 @@ class Outbox:
         self.limits: dict[int, int] = {}  # inbound: limits to be stated, by stream
         self.opening: deque[Stream] = deque()  # client: new streams, bounded by the pool
         self.frames: deque[bytes] = deque()  # inbound: numbered frames of no stream, bounded as what is kept
-        self._streams: dict[Stream, None] = {}  # inbound: streams to look at again
         self.pong: bytes | None = None  # inbound: the PONG to send
         self.ping = False  # timers
         self.goaway: bytes | None = None  # server: GOAWAY
         self.release: bytes | None = None  # DISCONNECT or DISCONNECT_ACK
         self.farewell: bytes | None = None  # DISCONNECT_DONE or ABORT: the session is over once it is written
         self.forget_refresh()
-
-    def post_stream(self, stream: Stream) -> None:
-        """inbound: outbound is to look at this stream again."""
-        self._streams[stream] = None
-        self.waiter.set()
-
-    def next_stream(self) -> Stream | None:
-        """Takes one of them."""
-        try:
-            return self._streams.popitem()[0]
-        except KeyError:
-            return None
 
     def open(self, stream: Stream) -> None:
         """client: OPEN is to go out for this stream."""
