@@ -38,7 +38,7 @@ def look(process: Process) -> Held:
     """At /proc, and at the line that SIGUSR1 asks for."""
     known = str(process.err).count("\n")
     process.signal(signal.SIGUSR1)
-    told = re.search(r"(\d+) sessions, (\d+) streams", process.err.wait(", up ", after=known))
+    told = re.search(r"(\d+) sessions?, (\d+) streams?", process.err.wait(", up ", after=known))
     assert told is not None
     status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
     fields = {name: int(status.partition(f"\n{name}:")[2].split(maxsplit=1)[0]) for name in ("Threads", "VmRSS")}

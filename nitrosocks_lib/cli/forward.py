@@ -12,7 +12,7 @@ from ..net.timers import now
 from . import options as specs
 from .opening import first_session, open_pool
 from .options import Options
-from .output import announce, note
+from .output import announce, counted, note
 
 
 def forward(options: Options) -> int:
@@ -39,7 +39,8 @@ def forward(options: Options) -> int:
         if stop.take_asked():
             live = pool.sessions
             streams = sum(session.tunnel.load for session in live)
-            note(f"{len(live)} sessions, {streams} streams, {pool.made} sessions made so far, up {now() - began:.0f} s")
+            carried = f"{counted(len(live), 'session')}, {counted(streams, 'stream')}"
+            note(f"{carried}, {counted(pool.made, 'session')} made so far, up {now() - began:.0f} s")
     forwarder.stop()
     stop.see_through(lambda: pool.close(limits.RELEASE))
     return 0

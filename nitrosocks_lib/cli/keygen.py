@@ -42,5 +42,6 @@ def _client(home: Path, options: Options) -> int:
     for rule, better in specs.futile(options["--permit"]):
         note(f"the rule {rule} permits nothing, since names never reach loopback; write {better}")
     if target != "-":
-        note(f"give {target} to {name} on a safe way, it is a secret; there: nitrosocks forward -i {target} -L …")
+        secret = f"{target} is a secret, bring it to {name} over a way that you trust"
+        note(f"{secret}; there: nitrosocks forward -i {target} -L …")
     return 0

@@ -20,6 +20,11 @@ def note(text: str) -> None:
     log.log(NOTE, "%s", text)
 
 
+def counted(count: int, what: str) -> str:
+    """As in "1 stream", "2 streams"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def tell(text: str) -> None:
     """Text on stdout, at once, or nothing where its reader is gone. Raises CannotCreate where it cannot be written."""
     with suppress(BrokenPipeError):  # as in `nitrosocks --help | head -1`

@@ -22,7 +22,7 @@ from ..server.connection import Settings
 from ..server.server import Server
 from . import options as specs
 from .options import Options
-from .output import note
+from .output import counted, note
 
 
 def serve(options: Options) -> int:
@@ -40,7 +40,8 @@ def serve(options: Options) -> int:
         if stop.take_asked():
             entries = server.reception.registry.all()
             streams = sum(each.tunnel.load for each in entries)
-            note(f"{len(entries)} sessions, {streams} streams, up {now() - began:.0f} s")
+            carried = f"{counted(len(entries), 'session')}, {counted(streams, 'stream')}"
+            note(f"{carried}, up {now() - began:.0f} s")
     note(f"stopping; running streams have {drain} s")
     stop.see_through(lambda: server.drain(drain))
     return 0

@@ -126,3 +126,7 @@ def test_what_is_discarded_goes_nowhere(tmp_path: Path) -> None:
     os.write(descriptor, b"x")
     os.close(descriptor)
     assert (tmp_path / "file").read_bytes() == b""
+
+
+def test_one_is_no_plural() -> None:
+    assert [output.counted(n, "stream") for n in (0, 1, 2)] == ["0 streams", "1 stream", "2 streams"]
