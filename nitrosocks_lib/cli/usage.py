@@ -53,7 +53,7 @@ Options:
   -N                   accepted for the fingers' sake: there is no remote command anyway
   -4                   reach the server over IPv4 only
   -6                   reach the server over IPv6 only
-  -v                   say more; up to three times
+  -v                   say more; twice: with times, threads and what was not ours
   -q                   say errors only
   -h --help            this text
   -V --version         the version
