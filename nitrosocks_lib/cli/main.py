@@ -154,7 +154,7 @@ def _open_standard_descriptors() -> None:
 
 
 def _raise_descriptor_limit() -> None:
-    """Each session needs some descriptors, and soft limits of 1024 are common."""
+    """Each stream needs a descriptor, each session some, and soft limits of 1024 are common."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
