@@ -144,7 +144,7 @@ class Reception:
         try:
             outcome = entry.tunnel.run(talk.link, first, opener)
         finally:
-            log.info("%s: %s: connection ended: %s", peer, entry.name, entry.tunnel.state.reason or "released")
+            log.info("%s: %s: left: %s", peer, entry.name, entry.tunnel.state.reason or "released")
             self.registry.leave(entry, outcome)
 
     # -- GREETING ---------------------------------------------------------------------------------------------------
