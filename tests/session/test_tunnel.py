@@ -279,7 +279,7 @@ def test_of_many_short_streams_nothing_is_left() -> None:
         while server.load:
             os.sched_yield()
         assert client.load == server.load == client.inbound.delivery.held == server.inbound.delivery.held == 0
-        assert pool.made == 1 and left()[0] == before[0]
+        assert pool.made == 1 and left()[0] <= before[0]
 
 
 def test_nothing_is_left_of_sessions() -> None:
@@ -294,4 +294,4 @@ def test_nothing_is_left_of_sessions() -> None:
                 before = left()
         for thread in left()[1] - before[1]:
             thread.join(BOUND)
-        assert left()[0] == before[0]
+        assert left()[0] <= before[0]
