@@ -38,9 +38,7 @@ class Delivery:
         self._state, self._role = state, role
         self._outbox, self._waiter = state.outbox, state.inbox.waiter
         self._behind: dict[Stream, None] = {}  # streams with a backlog
-        self._unread: dict[
-            Stream, tuple[int, float]
-        ] = {}  # reset behind what the kernel holds: bytes, since when
+        self._unread: dict[Stream, tuple[int, float]] = {}  # reset behind what the kernel holds: bytes, since when
         self.held = 0  # bytes in all backlogs
         self.dropped = False  # any thread: behind the session's end nothing more is delivered
 
@@ -70,14 +68,13 @@ class Delivery:
         return self._hold(stream, payload, slot, at)
 
     def _hold(self, stream: Stream, rest: memoryview, slot: bytearray, at: float) -> bool:
-        large = len(rest) >= limits.COPY_BELOW
-        stream.backlog.append((rest, slot) if large else (memoryview(bytes(rest)), None))
+        kept = stream.hold(rest, slot)
         self._held(stream, len(rest))
         if stream not in self._behind:
             self._behind[stream] = None
             stream.progress_at = at
             self._watch(stream)
-        return large
+        return kept
 
     def _held(self, stream: Stream, size: int) -> None:
         stream.held += size

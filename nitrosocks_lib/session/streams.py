@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum, auto
 
+from ..facts import limits
 from ..facts.wire import Reset
 from ..protocol.credit import Credit
 from ..protocol.frames import Target
@@ -92,6 +93,22 @@ class Stream:
                 return False
             self.reason, self.detail, self.ending = reason, detail, ending
             return True
+
+    def hold(self, rest: memoryview, slot: bytearray) -> bool:
+        """inbound: puts `rest` behind the backlog; True when that keeps `slot`, which holds it.
+
+        What is small is copied, and joined to what is small before it: a frame of one byte would cost 450 in here,
+        which `held` does not count.
+        """
+        if len(rest) >= limits.COPY_BELOW:
+            self.backlog.append((rest, slot))
+            return True
+        if self.backlog and self.backlog[-1][1] is None and len(self.backlog[-1][0]) + len(rest) < limits.COPY_BELOW:
+            joined = bytes(self.backlog.pop()[0]) + rest
+        else:
+            joined = bytes(rest)
+        self.backlog.append((memoryview(joined), None))
+        return False
 
     @property
     def over(self) -> bool:

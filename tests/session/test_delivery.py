@@ -45,6 +45,18 @@ def test_what_came_before_the_answer_is_delivered_behind_it() -> None:
         assert read_exactly(far, 5) == b" more" and half.backlog == 0
 
 
+def test_small_frames_are_held_together() -> None:
+    """What a byte costs while it is held does not depend on how it was cut."""
+    with server() as half:
+        half.send(OPEN(1), *(DATA(1, FULL[i : i + 1]) for i in range(5_000)))
+        half.send(DATA(1, FULL[5_000:40_000]), *(DATA(1, FULL[i : i + 3]) for i in range(40_000, 49_000, 3)))
+        half.until_acked()
+        (stream,) = half.tunnel.state.streams.all()
+        assert half.backlog == 49_000 and len(stream.backlog) <= 4
+        far = half.reach(1)
+        assert read_exactly(far, 49_000) == FULL[:49_000] and half.until(Frame.OPENED)
+
+
 @pytest.mark.parametrize("size", [0, 1, WINDOW])
 def test_an_end_before_the_answer_too(size: int) -> None:
     with server() as half:
