@@ -121,11 +121,6 @@ def late_seconds(knock: bytes) -> int:
     return LATE + int.from_bytes(expand(knock, b"ns1 late", 2), "big") % 61
 
 
-def websocket_path(knock: bytes) -> str:
-    """The path of the websocket carrier unless configured."""
-    return "/" + expand(knock, b"ns1 path", 16).hex()
-
-
 def refusal(ck: bytes, reason: Refusal) -> bytes:
     """The 32 bytes sent in place of the salt; ck as of after MixKey(sS)."""
     return expand(ck, b"ns1 refused" + bytes([reason]), 32)

@@ -129,7 +129,7 @@ def test_a_stray_first_frame_fails_the_attempt_only(visitor: Visitor, tap: Tap) 
     number, target = visitor.opens(tap)
     with saying_first(visitor, lambda: visitor.sock.sendall(bytes(70_000))), contextlib.suppress(PeerError):
         visitor.again()
-    fails(lambda: visitor.read(lambda: False), CLOSED)
+    fails(lambda: visitor.read(lambda: False), f"{CLOSED}|Bad file descriptor")  # `again` may have closed it itself
     visitor.again()
     visitor.ends(number, target)
 
