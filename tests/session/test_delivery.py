@@ -125,6 +125,9 @@ def test_one_that_takes_nothing_delays_no_other() -> None:
         assert read_exactly(slow, WINDOW) == FULL
         half.send(DATA(1, b"x"))
         assert read_exactly(slow, 1) == b"x" and half.backlog == 0
+        assert half.seen() == [] and len(half.tunnel.state.inbox.waiter._selector.get_map()) == 2, (
+            "the wake and the link"
+        )
 
 
 def test_a_local_side_that_takes_nothing_delays_no_other() -> None:

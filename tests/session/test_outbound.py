@@ -133,6 +133,26 @@ def test_frames_are_counted_too(monkeypatch: pytest.MonkeyPatch) -> None:
         assert got == 21
 
 
+def test_local_sockets_that_may_not_be_read_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are readable: it would look again and again."""
+    monkeypatch.setattr(limits, "KEPT_FRAMES", 3)
+    looks: list[float | None] = []
+    with Half(False) as half:
+        near, _ = half.opened()
+        for _ in range(2):
+            near.sendall(b"x")
+            half.until(Frame.DATA)
+        near.sendall(b"more")
+        assert half.seen() == []
+        look = half.tunnel.outbound._reading.look
+        monkeypatch.setattr(
+            half.tunnel.outbound._reading, "look", lambda timeout: (looks.append(timeout), look(timeout))
+        )
+        assert half.seen() == half.seen() == [] and len(looks) < 20
+        half.ack()
+        assert half.gather(1, 4) == b"more"
+
+
 def test_answers_that_are_never_acknowledged_end_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "KEPT_FRAMES", 100)
     with Half(True) as half:
@@ -225,7 +245,8 @@ def test_nothing_is_held_for_a_connection_that_is_gone() -> None:
         near, _ = half.opened()
         half.ack((1, PLENTY))
         fill(near)  # more than the link takes
-        half.until(Frame.DATA)
+        while not half.tunnel.state.stuck_since:
+            os.sched_yield()
         half.leave()
         outbound, inbound = half.tunnel.outbound, half.tunnel.inbound
         assert len(outbound._unsent) == len(outbound._loan) == len(inbound._slot) == 0 and inbound._buffer is None
