@@ -97,10 +97,10 @@ class Stream:
     def hold(self, rest: memoryview, slot: bytearray) -> bool:
         """inbound: puts `rest` behind the backlog; True when that keeps `slot`, which holds it.
 
-        What is small is copied, and joined to what is small before it: a frame of one byte would cost 450 in here,
-        which `held` does not count.
+        What is smaller than half a slot is copied, and what is small joined to what is small before it: a frame of
+        one byte would cost 450 in here, and one of 16 KiB four times as much, which `held` does not count.
         """
-        if len(rest) >= limits.COPY_BELOW:
+        if 2 * len(rest) >= limits.SLOT:
             self.backlog.append((rest, slot))
             return True
         if self.backlog and self.backlog[-1][1] is None and len(self.backlog[-1][0]) + len(rest) < limits.COPY_BELOW:

@@ -57,6 +57,15 @@ def test_small_frames_are_held_together() -> None:
         assert read_exactly(far, 49_000) == FULL[:49_000] and half.until(Frame.OPENED)
 
 
+def test_a_frame_that_is_held_costs_twice_its_size_at_most() -> None:
+    with server() as half:
+        half.send(OPEN(1), *(DATA(1, FULL[:size]) for size in (limits.COPY_BELOW, limits.SLOT // 2 - 1, 60_000)))
+        half.until_acked()
+        (stream,) = half.tunnel.state.streams.all()
+        assert len(stream.backlog) == 3
+        assert all(slot is None or len(slot) <= 2 * len(rest) for rest, slot in stream.backlog)
+
+
 @pytest.mark.parametrize("size", [0, 1, WINDOW])
 def test_an_end_before_the_answer_too(size: int) -> None:
     with server() as half:
