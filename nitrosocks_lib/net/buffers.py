@@ -29,6 +29,7 @@ class BufferPool:
 
     def give_back(self, buffer: bytearray) -> None:
         """Ends the loan; nobody may use the buffer, or a view of it, any more."""
+        assert len(buffer) == self.size, "it was taken here"
         if len(self._free) < self._keep:
             self._free.append(buffer)
 

@@ -10,6 +10,7 @@ from nitrosocks_lib.client.tunnel import ClientTunnel
 from nitrosocks_lib.crypto.identity import ClientKey, ClientPublic, KemPublic, ServerKey
 from nitrosocks_lib.facts import limits, wire
 from nitrosocks_lib.facts.wire import EncryptType, Frame
+from nitrosocks_lib.net.buffers import SLOTS
 from nitrosocks_lib.net.wake import Waiter
 from nitrosocks_lib.protocol.greet import Credentials, Greeted
 from nitrosocks_lib.protocol.handshake import Keys, Terms, draw_ephemeral
@@ -66,5 +67,7 @@ def receive(tunnel: Tunnel, frame: Frame, payload: bytes = b"") -> None:
 
 def receive_data(tunnel: Tunnel, number: int, payload: bytes, at: float = 0.0) -> None:
     """As if DATA had come at that time."""
-    tunnel.inbound._slot = slot = bytearray(wire.DATA_HEADER.pack(Frame.DATA, number) + payload)
-    tunnel.inbound._on_data(memoryview(slot), len(slot), at)
+    plain = wire.DATA_HEADER.pack(Frame.DATA, number) + payload
+    tunnel.inbound._slot = slot = SLOTS.take()  # what is held gives it back there
+    slot[: len(plain)] = plain
+    tunnel.inbound._on_data(memoryview(slot), len(plain), at)
