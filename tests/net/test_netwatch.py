@@ -252,8 +252,13 @@ def test_close_without_a_start() -> None:
     NetWatch(pytest.fail).close()
 
 
+def watching() -> int:
+    """How many of these threads there are."""
+    return sum(thread.name == "netwatch" for thread in threading.enumerate())
+
+
 def test_close_by_the_listener() -> None:
-    done = threading.Event()
+    done, before = threading.Event(), watching()
 
     def changed(_: str) -> None:
         watch.close()
@@ -263,7 +268,7 @@ def test_close_by_the_listener() -> None:
     watch.start()
     assert done.wait(BOUND)
     watch.close()
-    assert not any(thread.name == "netwatch" for thread in threading.enumerate())
+    assert watching() == before
 
 
 def test_where_no_thread_can_be_started_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
