@@ -252,13 +252,8 @@ def test_close_without_a_start() -> None:
     NetWatch(pytest.fail).close()
 
 
-def watching() -> int:
-    """How many of these threads there are."""
-    return sum(thread.name == "netwatch" for thread in threading.enumerate())
-
-
 def test_close_by_the_listener() -> None:
-    done, before = threading.Event(), watching()
+    done, before = threading.Event(), [thread.name for thread in threading.enumerate()].count("netwatch")
 
     def changed(_: str) -> None:
         watch.close()
@@ -268,7 +263,7 @@ def test_close_by_the_listener() -> None:
     watch.start()
     assert done.wait(BOUND)
     watch.close()
-    assert watching() == before
+    assert [thread.name for thread in threading.enumerate()].count("netwatch") == before
 
 
 def test_where_no_thread_can_be_started_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
