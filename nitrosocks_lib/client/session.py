@@ -56,7 +56,7 @@ class ClientSession:
             self._command.close()
             raise
         self.tunnel.state.round_trip = max(made.round_trip, limits.ROUND_TRIP)
-        self.made_at = self.idle_since = now()
+        self.idle_since = now()
         self._link: Link | None = made.link  # the connection that is served, or is to be
         self._redial_age = redial
         self._roam = Roam(self.tunnel, self._connect, None)

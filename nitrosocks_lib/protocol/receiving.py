@@ -7,21 +7,11 @@ from typing import Final
 
 from ..facts import limits
 from ..facts.errors import Violation
-from ..facts.wire import Frame
+from ..facts.wire import ONLY_FROM_CLIENT, ONLY_FROM_SERVER, Frame
 
 _LAST: Final = (1 << 32) - 1  # numbers are u32
-_BOTH: Final = {
-    *(Frame.OPENED, Frame.REFUSED, Frame.DATA, Frame.END, Frame.RESET, Frame.UNLISTEN),
-    *(Frame.ACK, Frame.PING, Frame.PONG, Frame.PAD, Frame.ABORT),
-}
-FROM_CLIENT: Final = frozenset(
-    _BOTH | {Frame.OPEN, Frame.LISTEN, Frame.REFRESHED, Frame.DISCONNECT, Frame.DISCONNECT_DONE}
-)
-FROM_SERVER: Final = frozenset(
-    _BOTH
-    | {Frame.LISTENING, Frame.ACCEPTED}
-    | {Frame.REFRESH, Frame.SWITCH, Frame.DISCONNECT_ACK, Frame.GOAWAY}
-)
+FROM_CLIENT: Final = frozenset(Frame) - ONLY_FROM_SERVER
+FROM_SERVER: Final = frozenset(Frame) - ONLY_FROM_CLIENT
 
 
 class Peer(Enum):

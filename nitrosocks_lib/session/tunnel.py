@@ -157,7 +157,7 @@ class Tunnel:
         self.inbound.opener.rekey(schedule.frame_keys(keys.root, self.receives, self.state.terms.encrypt_type))
 
     def _on_ping(self, payload: bytes) -> None:
-        frames.sized(payload, 8, 32, Frame.PING)
+        frames.sized(payload, wire.PING_MIN, wire.PING_MAX, Frame.PING)
         self.outbox.ack_due = True  # who asks waits for it
         self.outbox.post(pong=bytes([Frame.PONG]) + schedule.hash256(payload))
 
