@@ -195,7 +195,11 @@ class Outbound:
         while end < stop:
             plain = resend.next()
             if plain is None:
-                if resend.full or len(out) - end < most + _ROUND or not self._reading.read_next(most):
+                if resend.full or len(out) - end < most + _ROUND:
+                    break
+                if end and most < limits.DATA_SIZE and self._reading.bulk_next:
+                    break  # what is small would share a record with it, and arrive no sooner
+                if not self._reading.read_next(most):
                     break
             elif len(plain) + wire.FRAME_OVERHEAD > len(out) - end:
                 break

@@ -110,9 +110,14 @@ class Reading:
         self._owed = self._passed_over
         self._passed_over = bool(self._heavy)
 
+    @property
+    def bulk_next(self) -> bool:
+        """Whether the next one to be read filled its last frame."""
+        return bool(self._heavy) and (self._owed or not self._light)
+
     def read_next(self, most: int) -> bool:
         """Reads one frame's worth of the next readable stream; False when there is none."""
-        if self._light and not (self._owed and self._heavy):
+        if self._light and not self.bulk_next:
             stream = self._light.popleft()
         elif self._heavy:
             stream = self._heavy.popleft()

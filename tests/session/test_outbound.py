@@ -14,6 +14,7 @@ from plains import DATA, END, OPEN
 from nitrosocks_lib.crypto import schedule
 from nitrosocks_lib.facts import limits, wire
 from nitrosocks_lib.facts.wire import Abort, Frame
+from nitrosocks_lib.net.link import Link
 from nitrosocks_lib.protocol import frames, refresh
 from nitrosocks_lib.protocol.refresh import Started
 from nitrosocks_lib.session.state import Outcome
@@ -94,6 +95,26 @@ def test_a_keystroke_passes_a_bulk_upload() -> None:
                 passed += len(plain)
             assert plain == DATA(3, b"k") and passed < 1 << 20, f"behind {passed} bytes"
             half.ack()
+
+
+def test_on_a_slow_line_a_keystroke_shares_no_record_with_bulk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It could be opened only when the bulk behind it has arrived, too."""
+    monkeypatch.setattr(limits, "PACE_FIRST", limits.PACE_LEAST)
+    monkeypatch.setattr(limits, "PACE_MOST", limits.PACE_LEAST)
+    writes: list[int] = []
+    write = Link.write_some
+    monkeypatch.setattr(Link, "write_some", lambda link, data: (writes.append(len(data)), write(link, data))[1])
+    with Half(False) as half:
+        (bulk, _), (keys, _) = half.opened(), half.opened()
+        half.ack((1, PLENTY))
+        fill(bulk)
+        for _ in range(10):
+            assert half.until(Frame.DATA)
+            keys.sendall(b"k")
+            while number_of(half.next()) == 1:
+                pass
+            half.ack()
+    assert max(writes) <= limits.PACE_LEAST and writes.count(limits.PACE_LEAST) >= 10
 
 
 # -- what is kept -----------------------------------------------------------------------------------------------------
