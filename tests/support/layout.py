@@ -18,6 +18,8 @@ EXITS = ("print", "exit", "quit", "sys.exit", "SystemExit")
 FOLDERS = (
     "whole",  # the program as its users see it
     "interop",  # the product and a peer that is independent of it
+    "attack",  # attacks: scripts, and a short test of each
+    "lab",  # every bit of every message, every frame in every state
     "house",  # these rules
     "support",  # what tests share
     "long",  # scripts that run for minutes
