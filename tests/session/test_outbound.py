@@ -10,21 +10,17 @@ from half import Half
 from links import BOUND, Threads
 from loopback import read_exactly
 from plains import DATA, END, OPEN
+from traffic import stuff
 
 from nitrosocks_lib.crypto import schedule
-from nitrosocks_lib.facts import limits, wire
+from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.wire import Abort, Frame
-from nitrosocks_lib.net.link import Link
 from nitrosocks_lib.protocol import frames, refresh
 from nitrosocks_lib.protocol.refresh import Started
 from nitrosocks_lib.session.state import Outcome
 
 WINDOW = limits.WINDOW
 PLENTY = 1 << 40
-
-
-def number_of(plain: bytes) -> int:
-    return int(wire.STREAM.unpack_from(plain, 1)[0])
 
 
 def writes(threads: Threads, near: socket.socket, data: bytes) -> None:
@@ -69,52 +65,6 @@ def test_the_order_of_opens_is_that_of_the_application() -> None:
         for port, (_, far) in enumerate(pairs, 1):
             half.stream(far, port)
         assert [half.next() for _ in pairs] == [OPEN(2 * port - 1, port) for port in range(1, 51)]
-
-
-def fill(near: socket.socket) -> None:
-    """As much as the kernel takes."""
-    near.setblocking(False)
-    with pytest.raises(BlockingIOError):
-        while near.send(bytes(65_536)):
-            pass
-
-
-def test_a_keystroke_passes_a_bulk_upload() -> None:
-    """It waits for what is sealed and what the kernels hold, however much the upload has to say."""
-    with Half(False, buffer=32_768) as half:
-        (bulk, _), (keys, _) = half.opened(), half.opened()
-        half.ack((1, PLENTY))
-        fill(bulk)
-        for _ in range(10):
-            assert half.until(Frame.DATA)
-        for _ in range(20):
-            fill(bulk)
-            keys.sendall(b"k")
-            passed = 0
-            while number_of(plain := half.next()) == 1:
-                passed += len(plain)
-            assert plain == DATA(3, b"k") and passed < 1 << 20, f"behind {passed} bytes"
-            half.ack()
-
-
-def test_on_a_slow_line_a_keystroke_shares_no_record_with_bulk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It could be opened only when the bulk behind it has arrived, too."""
-    monkeypatch.setattr(limits, "PACE_FIRST", limits.PACE_LEAST)
-    monkeypatch.setattr(limits, "PACE_MOST", limits.PACE_LEAST)
-    writes: list[int] = []
-    write = Link.write_some
-    monkeypatch.setattr(Link, "write_some", lambda link, data: (writes.append(len(data)), write(link, data))[1])
-    with Half(False) as half:
-        (bulk, _), (keys, _) = half.opened(), half.opened()
-        half.ack((1, PLENTY))
-        fill(bulk)
-        for _ in range(10):
-            assert half.until(Frame.DATA)
-            keys.sendall(b"k")
-            while number_of(half.next()) == 1:
-                pass
-            half.ack()
-    assert max(writes) <= limits.PACE_LEAST and writes.count(limits.PACE_LEAST) >= 10
 
 
 # -- what is kept -----------------------------------------------------------------------------------------------------
@@ -265,7 +215,7 @@ def test_nothing_is_held_for_a_connection_that_is_gone() -> None:
     with Half(False, buffer=32_768) as half:
         near, _ = half.opened()
         half.ack((1, PLENTY))
-        fill(near)  # more than the link takes
+        stuff(near)  # more than the link takes
         while not half.tunnel.state.stuck_since:
             os.sched_yield()
         half.leave()

@@ -176,3 +176,11 @@ def unequal(near: list[End], far: list[End]) -> list[int]:
         return end.sent.digest() == other.got.digest() and other.sent.digest() == end.got.digest()
 
     return [number for number, end in enumerate(near) if not whole(number, end)]
+
+
+def stuff(sock: socket.socket) -> None:
+    """Sends as much as the kernel takes."""
+    sock.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while sock.send(bytes(65_536)):
+            pass
