@@ -66,7 +66,7 @@ def _make_server(home: Path, options: Options) -> Server:
     context = server_context(cert, private)
     settings = Settings(context, sha256(leaf_der(cert.read_bytes())).digest(), *words)
     clients = open_clients(home)
-    clients.current()  # tells at once of files that are faulty
+    clients.look()  # tells at once of files that are faulty
     return Server(key, clients, settings)
 
 

@@ -1,21 +1,21 @@
-"""The authorised clients, as their directory is now: a file that is added, changed or removed acts at the next look."""
+"""The authorised clients, as their directory is now: a stat for each look-up, a look at all every few seconds."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
-from ..facts import wire
+from ..facts import limits
 from ..facts.errors import NitroSocksError
 from ..protocol.permit import Client
+from .known import File, Known, Stamp
 
 log = logging.getLogger(__name__)
 
-Stamp = tuple[int, ...]
-Twins = tuple[str, tuple[Path, ...]]
 _TWINS_HINT = "remove all but one of them; every client has keys and a Token of its own"
 
 
@@ -25,108 +25,159 @@ class Clients:
     `read` makes a Client of a file or raises a NitroSocksError. A file it refuses is skipped, with one line in the log
     per change of that file; files with the same public key, client_id, C or Token are all skipped (protocol 2).
     A client that is skipped begins nothing, but what it has goes on: a slip of the operator's pen revokes nobody.
+
+    What is asked for is up to date as far as one stat tells. Of a client that is known its file is looked at: what was
+    changed, mended or removed there acts at once. Of one that is not known it is the directory: a file that came into
+    it, or was replaced there, acts at once. Everything else, such as another key in an old file, acts at the next
+    `look`. So strangers' questions cost nothing, however many files there are.
     """
 
     def __init__(self, directory: Path, read: Callable[[Path], Client]) -> None:
         self._directory = directory
         self._read = read
-        self._lock = Lock()
-        self._stamps: dict[Path, Stamp] = {}
-        self._good: dict[Path, Client] = {}
-        self._by_id: dict[bytes, Client] = {}
-        self._last: dict[Path, Client] = {}  # what each file that is there said when it last could be read
-        self._standing: dict[bytes, Client] = {}
+        self._known = Known()
+        self._looking = Lock()  # for who goes through all files
+        self._changing = Lock()  # for who changes what is known, one file at a time; to ask takes none
+        self._listed: Stamp | None = None  # the directory, when all of its files were looked at
         self._told: set[object] = set()  # the faults as they were last looked at: each is told once
         self._unlisted = ""
 
     def lookup(self, client_id: bytes) -> Client | None:
         """The client with this id, None where there is none (any more); the same object as long as its file is."""
-        return self.current().get(client_id)
+        self._look_for(client_id)
+        return self._known.good(client_id)
 
-    def current(self) -> Mapping[bytes, Client]:
-        """All clients by client_id, from one look at the directory: for whoever compares many. Not to be changed."""
-        with self._lock:
-            self._look()
-            return self._by_id
+    def standing(self, client_id: bytes) -> Client | None:
+        """The client if it is not revoked: its file is there, though it may be skipped; then as it was last read.
 
-    def standing(self) -> Mapping[bytes, Client]:
-        """Those that are not revoked: the current ones, and those whose files are there but skipped, as last read.
-
-        What a client has goes on while it is among these: sessions, also over a reconnection. Not to be changed.
+        What a client has goes on while it is: sessions, also over a reconnection.
         """
-        with self._lock:
-            self._look()
-            return self._standing
+        self._look_for(client_id)
+        return self._known.last(client_id)
 
-    def _look(self) -> None:
-        stamps = self._list()
-        # What was refused is read again each time: its reason may be none of the file's (too many open files).
-        if stamps != self._stamps or len(self._good) < len(stamps):
-            self._load(stamps)
+    def look(self) -> None:
+        """Looks at every file, and reads again what changed and what has a fault; tells new faults. For one thread.
 
-    def _list(self) -> dict[Path, Stamp]:
-        """The files, and what changes with them; the last list where the directory cannot be read just now."""
+        What was refused is read each time: its reason may be none of the file's (too many open files).
+        """
+        with self._looking:
+            self._look(again=True)
+
+    # -- what one look-up costs --------------------------------------------------------------------------------------
+
+    def _look_for(self, client_id: bytes) -> None:
+        for path in self._known.paths(client_id):
+            stamp = _seen(path)
+            if stamp != () and self._look_at(path, stamp):  # what cannot be seen just now is left to the next look
+                self._tell()
+        if not self._known.paths(client_id) and self._directory_changed():
+            with self._looking:
+                if self._directory_changed():  # nobody else has looked meanwhile
+                    self._look(again=False)
+
+    def _directory_changed(self) -> bool:
+        return self._listed is None or self._stamp_of_directory() != self._listed
+
+    def _stamp_of_directory(self) -> Stamp | None:
+        """None where a change may go unnoticed: the clock of a file system stands still for some milliseconds."""
         try:
-            names = sorted(os.listdir(self._directory))
+            status = os.stat(self._directory)
+        except OSError:
+            return ()
+        settled = not 0 <= time.time_ns() - status.st_ctime_ns < limits.LISTED_AGAIN * 1e9
+        return _stamp(status) if settled else None
+
+    # -- all files -----------------------------------------------------------------------------------------------------
+
+    def _look(self, again: bool) -> None:
+        """Goes through all files, those with a fault too if `again`. The stats let other threads run."""
+        before = self._stamp_of_directory()
+        paths = self._list()
+        if paths is None:
+            return
+        for path in set(self._known.files).difference(paths):
+            self._look_at(path, None)
+        for path in paths:
+            file = self._known.files.get(path)
+            self._look_at(path, _seen(path), again and file is not None and bool(file.fault))
+        self._listed = before
+        self._tell()
+
+    def _list(self) -> list[str] | None:
+        """The paths of the files; None where the directory cannot be read just now."""
+        try:
+            with os.scandir(self._directory) as entries:
+                names = sorted(entry.name for entry in entries)
         except FileNotFoundError:
             names = []
         except OSError as error:
             if str(error) != self._unlisted:
                 log.error("%s: %s; the clients known so far stay", self._directory, error.strerror)
             self._unlisted = str(error)
-            return self._stamps
+            return None
         self._unlisted = ""
-        files = [self._directory / name for name in names if name.endswith(".toml") and not name.startswith(".")]
-        return {path: _stamp(path) for path in files}
+        directory = str(self._directory)
+        return [os.path.join(directory, n) for n in names if n.endswith(".toml") and not n.startswith(".")]
 
-    def _load(self, stamps: dict[Path, Stamp]) -> None:
-        good: dict[Path, Client] = {}
-        faults: dict[object, str] = {}
-        for path, stamp in stamps.items():
-            known = self._good.get(path) if self._stamps.get(path) == stamp else None
-            try:
-                good[path] = known or self._read(path)
-            except NitroSocksError as error:
-                faults[path, stamp, str(error)] = f"{error}; {error.hint}" if error.hint else str(error)
-        twins = _twins(good)
-        for what, paths in twins:
-            names = " and ".join(map(str, paths))
-            faults[what, paths, *(stamps[path] for path in paths)] = f"{names} have the same {what}; {_TWINS_HINT}"
-        refused = {path for _, paths in twins for path in paths}
-        self._stamps, self._good = stamps, good
-        self._last = {path: client for path, client in self._last.items() if path in stamps} | good
-        self._by_id = {c.authorised.public.client_id: c for path, c in good.items() if path not in refused}
-        self._standing = {c.authorised.public.client_id: c for c in self._last.values()} | self._by_id
-        self._tell(faults)
+    # -- one file ------------------------------------------------------------------------------------------------------
 
-    def _tell(self, faults: dict[object, str]) -> None:
-        for fault, text in faults.items():
-            if fault not in self._told:
+    def _look_at(self, path: str, stamp: Stamp | None, again: bool = False) -> bool:
+        """Reads the file if it has another stamp than when it was last read; whether it did. None: it is gone."""
+        if not again and self._is_known(path, stamp):
+            return False
+        with self._changing:
+            if not again and self._is_known(path, stamp):  # another thread was quicker
+                return False
+            if stamp is None:
+                self._known.drop(path)
+            else:
+                self._known.put(path, self._read_again(path, stamp))
+        return True
+
+    def _is_known(self, path: str, stamp: Stamp | None) -> bool:
+        file = self._known.files.get(path)
+        return file.stamp == stamp if file is not None else stamp is None
+
+    def _read_again(self, path: str, stamp: Stamp) -> File:
+        try:
+            client = self._read(Path(path))
+        except NitroSocksError as error:
+            old = self._known.files.get(path)
+            return File(stamp, None, old.last if old else None, f"{error}; {error.hint}" if error.hint else str(error))
+        return File(stamp, client, client)
+
+    # -- faults --------------------------------------------------------------------------------------------------------
+
+    def _tell(self) -> None:
+        """Logs what is wrong and was not told yet."""
+        with self._changing:
+            files = self._known.files
+            faults = {(path, file.stamp, file.fault): file.fault for path, file in files.items() if file.fault}
+            twins: dict[object, str] = {
+                (what, paths, *(files[path].stamp for path in paths)): f"{' and '.join(paths)} have the same {what}"
+                for what, paths in self._known.twins()
+            }
+            told, self._told = self._told, {*faults, *twins}
+        for key, text in [*faults.items(), *((key, f"{text}; {_TWINS_HINT}") for key, text in twins.items())]:
+            if key not in told:
                 log.error("%s", text)
-        self._told = set(faults)
 
 
-def _stamp(path: Path) -> Stamp:
-    """What differs after a change of the file, of its owner or its mode; nothing where it cannot be looked at."""
+def _seen(path: str) -> Stamp | None:
+    """What differs after a change of the file, of its owner or its mode; None where it is gone.
+
+    Nothing where it cannot be looked at: a link that leads nowhere, for one.
+    """
     try:
-        now = path.stat()
+        return _stamp(os.stat(path))
+    except FileNotFoundError:
+        return () if os.path.islink(path) else None
+    except NotADirectoryError:
+        return None
     except OSError:
         return ()
-    return now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino, now.st_dev, now.st_mode, now.st_uid
 
 
-def _twins(good: Mapping[Path, Client]) -> list[Twins]:
-    """The files that share what no two may share; each such set of files once, with the first reason."""
-    owners: dict[tuple[str, bytes], list[Path]] = {}
-    for path, client in good.items():
-        public = client.authorised.public
-        owners.setdefault(("public key", public.raw), []).append(path)
-        owners.setdefault(("client_id", public.client_id), []).append(path)
-        owners.setdefault(("C", public.raw[: wire.KEM_PUBLIC]), []).append(path)
-        owners.setdefault(("Token", client.authorised.token), []).append(path)
-    order = {"public key": 0, "client_id": 1, "C": 2, "Token": 3}
-    reasons: dict[tuple[Path, ...], str] = {}
-    for (what, _), paths in sorted(owners.items(), key=lambda item: order[item[0][0]]):
-        if len(paths) > 1:
-            reasons.setdefault(tuple(paths), what)
-    return [(what, paths) for paths, what in reasons.items()]
+def _stamp(status: os.stat_result) -> Stamp:
+    mode, owner = status.st_mode, status.st_uid
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev, mode, owner

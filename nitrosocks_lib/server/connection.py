@@ -204,7 +204,7 @@ class Reception:
             if entry is None:
                 return None
             found.append(entry)
-            client = self._clients.standing().get(entry.tunnel.client.public.client_id)
+            client = self._clients.standing(entry.client_id)
             return client.authorised if client else None, entry.tunnel.state.terms.resume_secret, entry.attempt
 
         try:

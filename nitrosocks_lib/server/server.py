@@ -18,10 +18,10 @@ from ..net.listener import PAUSE, bind_all
 from ..net.timers import now
 from ..net.wake import Wake
 from ..protocol import frames
-from ..session.state import Outcome
 from .authorised import Clients
 from .connection import Reception, Settings
 from .registry import Entry
+from .revoked import Revoked
 from .tarpit import Tarpit
 
 log = logging.getLogger(__name__)
@@ -83,8 +83,7 @@ class Server:
         self._tarpit = Tarpit(schedule.late_seconds(schedule.knock_key(key.public)))
         self.reception = Reception(key, clients, settings, self._tarpit)
         self._unauthenticated = Unauthenticated()
-        self._clients = clients
-        self._looked = now()
+        self._revoked = Revoked(clients, self.reception.registry)
         self._listeners: dict[int, socket.socket] = {}
         self._wake = Wake()
         self._stopped = False
@@ -99,37 +98,18 @@ class Server:
         return str(bound[0]), int(bound[1])
 
     def start(self) -> None:
-        """Begins to accept."""
+        """Begins to accept, and to look for clients that are revoked."""
+        self._revoked.start()
         self._thread = threading.Thread(target=self._accept, name="accept", daemon=True)
         self._thread.start()
 
     def _accept(self) -> None:
         interest = dict.fromkeys(self._listeners, select.POLLIN)
         while not self._stopped:
-            for fd in self._wake.wait(interest, max(0.0, self._looked + limits.REVOKED - now())):
+            for fd in self._wake.wait(interest, None):
                 self._accept_one(self._listeners[fd])
-            self._end_revoked()
         for listener in self._listeners.values():
             listener.close()
-
-    def _end_revoked(self) -> None:
-        """A client whose file is gone is not to stay connected, nor to keep what a lost connection has left."""
-        if now() < self._looked + limits.REVOKED:
-            return
-        self._looked = now()
-        registry, standing = self.reception.registry, self._clients.standing()
-        for entry in registry.all():
-            tunnel = entry.tunnel
-            if tunnel.client.public.client_id in standing:
-                continue
-            if tunnel.state.outcome is Outcome.LOST:
-                registry.forget(entry, "the client was revoked")
-            elif tunnel.outbox.farewell is None:
-                tunnel.post_abort(Abort.REVOKED, "")
-            else:  # told already, but it does not read
-                tunnel.state.end(Outcome.OVER, "the client was revoked")
-                continue
-            log.warning("%s was revoked: its session ends", entry.name)
 
     def _accept_one(self, listener: socket.socket) -> None:
         raw = None
@@ -180,6 +160,7 @@ class Server:
                 registry.forget(entry, "the server stops")
         registry.wait_empty(lambda _: True, limits.RELEASE)
         self._stopped = True
+        self._revoked.stop()
         self._wake.set()
         self._unauthenticated.close()
         self._tarpit.stop()

@@ -71,7 +71,7 @@ def test_a_status_line(site: Site) -> None:
 
 def test_the_clients_of_a_home(tmp_path: Path) -> None:
     clients = open_clients(tmp_path)
-    assert clients.current() == {}
+    assert clients.lookup(b"") is None
     _, text = profiles.make_client("alice", ["tunnel.example:443"], SERVER.public, [])
     path = put(profiles.client_path(tmp_path, "alice"), text)
     public = ClientPublic(profiles.Table(path).base64("public", 3200))

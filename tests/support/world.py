@@ -44,8 +44,11 @@ class Directory:
     def lookup(self, client_id: bytes) -> Client | None:
         return self.known.get(client_id)
 
-    def standing(self) -> dict[bytes, Client]:
-        return self.faulty | self.known
+    def standing(self, client_id: bytes) -> Client | None:
+        return (self.faulty | self.known).get(client_id)
+
+    def look(self) -> None:
+        """There are no files."""
 
     def add(self, seed: bytes, token: bytes, permit: tuple[str, ...] = ("127.0.0.1:*",)) -> ClientKey:
         key = ClientKey(seed)

@@ -9,36 +9,27 @@ import pytest
 from pools import WatchedPool, begun
 from world import BOUND, SERVER_KEY, Directory, Opened, World, echo, read_all
 
+from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.wire import Reply
-from nitrosocks_lib.net.timers import now
-from nitrosocks_lib.net.wake import Wake
-from nitrosocks_lib.protocol.permit import Client
 from nitrosocks_lib.server.connection import Settings
+from nitrosocks_lib.server.revoked import Revoked
 from nitrosocks_lib.server.server import Server
 from nitrosocks_lib.session.state import Outcome
 from nitrosocks_lib.session.streams import Ending
 
 
 class Counting(Directory):
-    """Counts the looks at the directory."""
+    """Counts the looks at all of the directory."""
 
     looks = 0
 
-    def lookup(self, client_id: bytes) -> Client | None:
+    def look(self) -> None:
         self.looks += 1
-        return super().lookup(client_id)
-
-    def standing(self) -> dict[bytes, Client]:
-        self.looks += 1
-        return super().standing()
 
 
 def looks(world: World, directory: Directory) -> None:
     """One look for revoked clients, on this directory and the world's sessions."""
-    server = Server(SERVER_KEY, directory, Settings(**world.settings))  # type: ignore[arg-type]
-    server.reception.registry = world.registry
-    server._looked = float("-inf")
-    server._end_revoked()
+    Revoked(directory, world.registry).look()  # type: ignore[arg-type]
 
 
 def running(world: World) -> Opened:
@@ -86,24 +77,27 @@ def test_a_revoked_client_that_does_not_read_ends_at_the_next_look(monkeypatch: 
         opened.near.close()
 
 
-def test_the_next_look_does_not_wait_for_a_quiet_moment() -> None:
-    """It is every 5 s, however often somebody connects in between."""
-    waits: list[float | None] = []
+def test_a_server_looks_again_and_again_until_it_stops(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often somebody connects in between, and though a look fails."""
+    looked, directory = threading.Semaphore(0), Directory()
 
-    class Stopping(Wake):
-        def wait(self, interest: dict[int, int], timeout: float | None) -> dict[int, int]:
-            waits.append(timeout)
-            server._stopped = True
-            return {}
+    def look() -> None:
+        looked.release()
+        raise OSError("a fault")
 
+    monkeypatch.setattr(limits, "REVOKED", 0.001)
+    monkeypatch.setattr(directory, "look", look)
     with World() as world:
-        server = Server(SERVER_KEY, Directory(), Settings(**world.settings))  # type: ignore[arg-type]
-        server._wake.close()
-        server._wake = Stopping()
-        server._looked = now() - 4.0
-        server._accept()
-        assert waits[0] is not None and 0.0 <= waits[0] <= 1.0
-        server._wake.close()
+        server = Server(SERVER_KEY, directory, Settings(**world.settings))  # type: ignore[arg-type]
+        server.start()
+        assert all(looked.acquire(timeout=BOUND) for _ in range(3))
+        server.stop()
+    for thread in [thread for thread in threading.enumerate() if thread.name == "revoked"]:
+        thread.join(BOUND)
+        assert not thread.is_alive()
+    assert "revoked clients may keep their sessions" in caplog.text
 
 
 def test_what_a_revoked_client_left_behind_is_forgotten(caplog: pytest.LogCaptureFixture) -> None:
