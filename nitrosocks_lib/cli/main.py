@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 
 from docopt import DocoptExit, docopt
@@ -23,7 +24,7 @@ from .connect import connect
 from .demo import demo
 from .forward import forward
 from .keygen import keygen
-from .options import Options
+from .options import Options, with_files
 from .output import NOTE, discard, tell
 from .serve import serve
 from .usage import USAGE
@@ -88,8 +89,10 @@ def _main(argv: list[str]) -> int:
     _speak(options["-v"], options["-q"])
     _raise_descriptor_limit()
     threading.excepthook = _thread_failed
+    if not sys.warnoptions:  # those of libraries are for developers: a strange certificate makes some, at every user's
+        warnings.simplefilter("ignore")
     command = next(name for name in _COMMANDS if options[name])
-    code = _run(lambda: _COMMANDS[command](options))
+    code = _run(lambda: _COMMANDS[command](with_files(options)))
     return EXIT_CONNECT if command == "connect" and code not in (0, EXIT_USAGE) else code
 
 

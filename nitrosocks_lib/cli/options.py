@@ -22,6 +22,14 @@ _LOOPBACK_NAME = re.compile(r"(.*\.)?localhost(\.localdomain)?")
 _PART = re.compile(r"\[([^\]]*)\]|([^:\[\]]*)")
 
 
+def with_files(options: Options) -> Options:
+    """The options, unless one is to name a file and is empty: it is not to be taken for one that was left out."""
+    for option in ("-i", "-o", "--home", "--cert", "--key", "--keep"):
+        if options[option] == "":
+            raise UsageError(f"{option} is empty", "name a file or a directory, or leave it out")
+    return options
+
+
 def forward(spec: str) -> Forward:
     """`[bind:]port:host:hostport` as ssh has it: IPv6 in brackets; bind empty or * = everywhere, none = loopback."""
     parts = _split(spec)

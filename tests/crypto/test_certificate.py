@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import strange
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -114,6 +115,12 @@ def test_a_long_issuer_is_cut() -> None:
 @pytest.mark.parametrize("der", [b"", b"0", b"garbage", b"\x30\x82\xff\xff", b"\x30\x00", bytes(1000), b"\xff" * 100])
 def test_garbage_has_an_unknown_issuer(der: bytes) -> None:
     assert issuer(der) == UNKNOWN_ISSUER
+
+
+@pytest.mark.parametrize(("serial", "issued_by", "said"), strange.STRANGE.values(), ids=strange.STRANGE)
+@pytest.mark.filterwarnings("ignore")  # as in the program
+def test_strange_certificates(serial: bytes, issued_by: bytes, said: str) -> None:
+    assert issuer(strange.certificate(serial, issued_by)[0]) == said
 
 
 def test_a_damaged_certificate_never_raises() -> None:
