@@ -17,7 +17,7 @@ from .output import hand_over, note, tell
 def keygen(options: Options) -> int:
     """The server's key and certificate where missing, or a client's profile and its authorisation."""
     home = profiles.home(options["--home"], os.environ)
-    if options["NAME"]:
+    if options["NAME"] is not None:
         return _client(home, options)
     key, _, _, made = profiles.ensure_server(home, datetime.now(UTC))
     for path in made:
@@ -29,6 +29,7 @@ def keygen(options: Options) -> int:
 def _client(home: Path, options: Options) -> int:
     name = profiles.check_name(options["NAME"])
     authorisation = profiles.client_path(home, name)
+    profiles.check_clients(home)
     key, made = profiles.ensure_server_key(home)
     for path in made:
         note(f"made {path}")

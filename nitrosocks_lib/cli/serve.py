@@ -58,6 +58,7 @@ def _make_server(home: Path, options: Options) -> Server:
     )
     if options["--key"]:
         check_secret(Path(options["--key"]))
+    profiles.check_clients(home)
     key, cert, private, made = profiles.ensure_server(home, datetime.now(UTC))
     for path in made:
         note(f"made {path}")

@@ -94,6 +94,10 @@ LISTED_AGAIN: Final = 0.05  # clients.d, changed so recently, is looked at again
 IDLE: Final = 300.0  # all sessions without a stream for so long but one are released
 GREET_AGAIN: Final = 5.0  # a new local connection waits that long for greetings that are cut, a few attempts
 
+# Files (protocol 7). What is larger or deeper is no key file: it is refused before it is parsed.
+FILE: Final = 16 << 10  # bytes; a client file has 4.4 KB and its rules, of which some hundreds fit
+FILE_NESTED: Final = 2  # brackets in brackets, as in [[table]]; key files have one
+
 # Buffers. 65,512 bytes of DATA make a frame of 65,536: four full TLS records, no fifth one of 20 bytes.
 SLOT: Final = wire.PLAIN_MAX
 FRAME_FULL: Final = 65_536

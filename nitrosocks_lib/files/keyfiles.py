@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import stat
-import tomllib
 from base64 import b32decode, b32encode, b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -17,8 +16,9 @@ from shlex import quote
 from typing import Any
 
 from ..facts.errors import CannotCreate, KeyFileError
+from ..facts.limits import FILE
+from . import toml
 
-_SIZE_MAX = 1 << 20  # bytes: a client file has 5 KiB and its rules
 _STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")  # links to whatever it is, a file too
 _KEY_MAX = 16  # characters of an unknown key that are shown: it may be a secret in the wrong place
 _KEYS_MAX = 3  # unknown keys that are shown
@@ -161,15 +161,15 @@ def read_secret(path: Path, hint: str = "") -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # non-blocking: a fifo shall not hold us up
         try:
             _check_owner(path, os.fstat(descriptor), hint)
-            raw = os.read(descriptor, _SIZE_MAX + 1)
+            raw = os.read(descriptor, FILE + 1)
         finally:
             os.close(descriptor)
     except FileNotFoundError:
         raise KeyFileError(f"{path}: there is no such file", hint) from None
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}", hint) from error
-    if len(raw) > _SIZE_MAX:
-        raise KeyFileError(f"{path}: too large for a key file", hint)
+    if len(raw) > FILE:
+        raise KeyFileError(f"{path}: larger than the {FILE >> 10} KiB that a key file may have", hint)
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -214,7 +214,7 @@ class Table:
         self.path, self._hint = path, hint
         text = read_secret(path, hint)
         try:
-            self._values: dict[str, Any] = tomllib.loads(text)
+            self._values: dict[str, Any] = toml.loads(text)
         except ValueError as error:
             raise self.fault(f"not TOML: {_TOML_KEYS.sub('a key', str(error))}") from None
         except RecursionError:

@@ -19,19 +19,21 @@ from ..crypto.identity import ClientKey, ClientPublic, KemPublic, ServerKey
 from ..facts import wire
 from ..facts.address import split_host_port
 from ..facts.errors import KeyFileError, ProtocolError, UsageError
+from ..facts.limits import FILE
 from ..protocol.greet import Credentials
 from ..protocol.permit import Client, Rules
 from ..protocol.welcome import Authorised
 from .keyfiles import Table, b32, b64, locked, read_secret, write_secret
+from .places import check_place
 
 SERVER_KEY: Final = "server.key"
 TLS_CERT: Final = "tls.crt"
 TLS_KEY: Final = "tls.key"
 CLIENTS: Final = "clients.d"
 PROFILE: Final = ".profile"
-_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _SHOWN: Final = 40  # characters of what is no name
-_NAME_HINT: Final = "a name has 1 to 64 of A-Z a-z 0-9 . _ - and does not begin with a dot"
+_NAME_HINT: Final = "a name has 1 to 64 of A-Z a-z 0-9 . _ - and does not begin with a dot or a dash"
 _TRIAL: Final = b"trial", b"", b""  # label, transcript hash and plaintext of a Seal that goes nowhere
 _MAKE_SERVER: Final = "make it with: nitrosocks keygen"
 _RESTORE_SERVER: Final = "restore it from a backup; a new one would need new profiles for all clients"
@@ -85,8 +87,12 @@ def load_server(path: Path) -> ServerKey:
 
 
 def ensure_server_key(home: Path) -> tuple[ServerKey, list[str]]:
-    """The server's key, made if there is none, and the files made; raises KeyFileError, CannotCreate."""
+    """The server's key, made if there is none, and the files made; raises KeyFileError, CannotCreate.
+
+    Nothing is made or read where somebody else could put another file.
+    """
     path = home / SERVER_KEY
+    check_place(path)
     with locked(home):
         made = [] if os.path.lexists(path) else [str(path)]
         if made:
@@ -112,6 +118,7 @@ def ensure_server(home: Path, now: datetime) -> tuple[ServerKey, Path, Path, lis
             write_secret(private, key_pem.decode())
             write_secret(cert, cert_pem.decode())
             made += [str(cert), str(private)]
+    check_place(private)
     read_secret(private, _RESTORE_TLS)
     return key, cert, private, made
 
@@ -136,7 +143,10 @@ def make_client(
     profile = {"name": name, "server": servers[0] if len(servers) == 1 else list(servers)}
     profile |= {"server_public": b64(server_public), "secret": b64(seed), "token": token}
     client = {"name": name, "public": b64(ClientKey(seed).public), "token": token, **rules}
-    return tomli_w.dumps(profile), tomli_w.dumps(client)
+    texts = tomli_w.dumps(profile), tomli_w.dumps(client)
+    if any(len(text.encode()) > FILE for text in texts):
+        raise UsageError(f"the rules or addresses take more than {FILE >> 10} KiB", "write blocks and ranges of ports")
+    return texts
 
 
 def client_path(home: Path, name: str) -> Path:
@@ -145,7 +155,8 @@ def client_path(home: Path, name: str) -> Path:
 
 
 def load_client(path: Path) -> Client:
-    """An authorised client; raises KeyFileError."""
+    """An authorised client; raises KeyFileError, also where somebody else could have written the file."""
+    check_place(path)
     known = path.stem if _NAME.fullmatch(path.stem) else "NAME"
     table = Table(path, f"make it again with: nitrosocks keygen {known} --force --server HOST:PORT")
     table.only("name public token", "permit listen")
@@ -158,6 +169,11 @@ def load_client(path: Path) -> Client:
     return Client(name, authorised, _rules(table, "permit"), _rules(table, "listen"))
 
 
+def check_clients(home: Path) -> None:
+    """Raises KeyFileError where somebody else could authorise a client, by a file in `clients.d`."""
+    check_place(home / CLIENTS)
+
+
 # Profiles, at the client
 
 
@@ -167,8 +183,14 @@ def profile_path(home: Path, name: str) -> Path:
 
 
 def load_profile(path: Path) -> Profile:
-    """A client's profile; raises KeyFileError."""
+    """A client's profile; raises KeyFileError.
+
+    One that is ours nobody else can have written, wherever it is. root reads those of others: then the directories are
+    judged, too.
+    """
     _exists(path, _MAKE_CLIENT)
+    if os.geteuid() == 0:
+        check_place(path, owner_too=True)
     table = Table(path, _ASK_AGAIN)
     if "sealed" in table:
         raise table.fault(

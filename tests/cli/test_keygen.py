@@ -72,3 +72,36 @@ def test_modes(site: Site) -> None:
     assert keygen(site, "bob").returncode == 0
     for path in (site.place / "bob.profile", site.home / "clients.d" / "bob.toml", site.home / "server.key"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["", ".", "/", "-x", "--", ".x", "a\x1b[31m", "a\nb", "x" * 65])
+def test_what_is_no_name_makes_nothing(site: Site, name: str) -> None:
+    """Not the server's key either, which `keygen` without a name makes."""
+    done = site.run("keygen", "--home", site.home, "--server", "a:1", "--", name)
+    assert done.returncode == 64 and expect_one_line(done.stderr).isprintable()
+    assert site.run("keygen", "--home", site.home, "--", name).returncode == 64
+    assert not site.home.exists() and files(site.place) == {}
+
+
+@pytest.mark.parametrize("option", ["-o", "--home"])
+def test_a_file_without_a_name_is_no_file(site: Site, option: str) -> None:
+    words = ["--home", site.home] if option != "--home" else []
+    done = site.run("keygen", "bob", "--server", "a:1", *words, option, "")
+    assert done.returncode == 64 and f"{option} is empty" in expect_one_line(done.stderr)
+    assert files(site.place) == {}
+
+
+def test_rules_that_are_too_many_for_a_file(site: Site) -> None:
+    assert site.run("keygen", "--home", site.home).returncode == 0
+    done = keygen(site, "bob", *(word for number in range(2_000) for word in ("--permit", f"10.0.0.1:{number + 1}")))
+    assert done.returncode == 64 and "more than 16 KiB" in expect_one_line(done.stderr)
+    assert not (site.home / "clients.d").exists() and not (site.place / "bob.profile").exists()
+
+
+def test_a_home_that_others_can_write_to(site: Site) -> None:
+    site.home.mkdir()
+    site.home.chmod(0o777)
+    for words in (["keygen"], ["serve", "--listen", "127.0.0.1:0"]):
+        done = site.run(*words, "--home", site.home)
+        assert done.returncode == 65 and f"run: chmod go-w {site.home}" in expect_one_line(done.stderr)
+    assert os.listdir(site.home) == []

@@ -77,3 +77,21 @@ def test_the_clients_of_a_home(tmp_path: Path) -> None:
     public = ClientPublic(profiles.Table(path).base64("public", 3200))
     found = clients.lookup(public.client_id)
     assert found is not None and found.name == "alice"
+
+
+def test_a_directory_in_which_others_could_authorise_themselves(site: Site) -> None:
+    """At the start the server says so and ends; later it takes nothing from there."""
+    profile = site.profile("alice", 1)
+    place = site.home / "clients.d"
+    place.chmod(0o777)
+    done = site.run("serve", "--listen", "127.0.0.1:0", "--home", site.home)
+    line = f"nitrosocks: {place}: permissions 0777 let others change what is there; run: chmod go-w {place}\n"
+    assert done.returncode == 65 and done.stderr.decode() == line
+    place.chmod(0o755)
+    server = site.serve()
+    place.chmod(0o777)
+    text = profile.read_text().replace('"127.0.0.1:1"', f'"127.0.0.1:{server.port}"')
+    profile.write_text(text)
+    (place / "alice.toml").chmod(0o400)  # read again, in a place that cannot be trusted any more
+    assert site.run("connect", "-i", profile, "127.0.0.1:1").returncode == 255
+    assert "permissions 0777" in server.err.wait(str(place))

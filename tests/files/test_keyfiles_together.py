@@ -102,8 +102,8 @@ def test_a_secret_in_the_place_of_a_key_is_not_shown(tmp_path: Path, text: str) 
 
 def test_what_is_shown_is_short(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError) as caught:
-        table(tmp_path / "file", "".join(f"k{n} = 1\n" for n in range(5_000))).only("a")
-    assert str(caught.value).endswith("unknown key 'k0', 'k1', 'k10' and 4997 more")
+        table(tmp_path / "file", "".join(f"k{n} = 1\n" for n in range(1_000))).only("a")
+    assert str(caught.value).endswith("unknown key 'k0', 'k1', 'k10' and 997 more")
     t = table(tmp_path / "empty", "")
     long = f"'x': {'y' * 100_000!r} and {'z' * 40!r}"
     assert str(t.fault(long)) == f"{tmp_path / 'empty'}: 'x': '{'y' * 40}…' and '{'z' * 40}'"

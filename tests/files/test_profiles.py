@@ -56,13 +56,17 @@ def test_a_client_without_rules_may_nothing(tmp_path: Path) -> None:
     assert client.permit.texts == client.listen.texts == ()
 
 
-@pytest.mark.parametrize("name", ["a", "A.b_c-9", "_x", "-x", "9", "n" * 64, "a..b"])
+@pytest.mark.parametrize("name", ["a", "A.b_c-9", "_x", "x-", "9", "n" * 64, "a..b"])
 def test_names(tmp_path: Path, name: str) -> None:
     profiles.make_client(name, ["h:1"], SERVER.public, [])
     assert profiles.client_path(tmp_path, name).parent == tmp_path / "clients.d"
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", ".a", "a/b", "../a", "a b", "ä", "a\n", "a\0", "n" * 65, "a:b", "٣"])
+BAD_NAMES = ["", ".", "..", ".a", "-x", "--force", "/", "a/b", "../a", "a b", "ä", "a\n", "a\0",
+              "a\x1b[31m", "n" * 65, "a:b", "٣"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
 def test_bad_names(tmp_path: Path, name: str) -> None:
     for make in (profiles.client_path, profiles.profile_path):
         with pytest.raises(UsageError, match="is not a name for a client") as caught:
@@ -133,8 +137,8 @@ def test_bad_client_files(tmp_path: Path, changes: dict[str, object], reason: st
         ({"server": ""}, "'server' is not a text"),
         ({"server": 443}, "'server' is not a text"),
         ({"server": [443]}, "'server' is not a list of texts"),
-        ({"server": "x" * 100_000}, f"'server': '{'x' * 40}…' has no port"),
-        ({"name": "x" * 100_000}, f"'name': '{'x' * 40}…' is not a name for a client"),
+        ({"server": "x" * 10_000}, f"'server': '{'x' * 40}…' has no port"),
+        ({"name": "x" * 10_000}, f"'name': '{'x' * 40}…' is not a name for a client"),
         ({"server_public": b64(bytes(1216))}, "'server_public': not a usable KEM public key"),
         ({"server_public": b64(bytes(1215))}, "'server_public' has 1215 bytes, not 1216"),
         ({"server_public": b64(b"\xff" * 1216)}, "'server_public': not a KEM public key"),

@@ -1,0 +1,46 @@
+"""Who else could change a file, or put another one in its place: judged as sshd's StrictModes does."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from shlex import quote
+
+from ..facts.errors import KeyFileError
+
+
+def check_place(path: Path, owner_too: bool = False) -> None:
+    """Raises KeyFileError where somebody else could have written what is at this path.
+
+    The file or directory and every directory above it, up to /, belongs to root or to us, and nobody else may write to
+    such a directory; a link is judged where it stands and where it leads. Where a directory is sticky, as /tmp is, all
+    may write to it: each can remove and rename only what is his own, and what is beneath is judged, too.
+
+    `owner_too` trusts the owner of what is at this path as well. What is not there is judged from the first directory
+    that is.
+    """
+    owners = {0, os.geteuid()}
+    for place, status in _upwards(path):
+        if owner_too:
+            owners.add(status.st_uid)
+            owner_too = False
+        shown = quote(str(place))
+        if status.st_uid not in owners:
+            hint = f"run: chown {os.geteuid()} {shown}"
+            raise KeyFileError(f"{place}: belongs to user {status.st_uid}, who could change what is there", hint)
+        mode = stat.S_IMODE(status.st_mode)
+        if stat.S_ISDIR(status.st_mode) and mode & 0o022 and not mode & stat.S_ISVTX:
+            hint = f"run: chmod go-w {shown}"
+            raise KeyFileError(f"{place}: permissions {mode:04o} let others change what is there", hint)
+
+
+def _upwards(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """What is at the path, and each directory above, of a link both where it stands and where it leads; once each."""
+    real, stands = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent))
+    for place in dict.fromkeys((real, *real.parents, stands, *stands.parents)):
+        try:
+            yield place, os.stat(place)
+        except OSError:  # not there, or not for us to see: whoever reads it will tell
+            continue
