@@ -27,6 +27,7 @@ class ClientTunnel(Tunnel):
     """One session at the client; `session.ClientSession` owns it."""
 
     serving = False
+    peer = "the server"
     sends = schedule.CLIENT_TO_SERVER
     receives = schedule.SERVER_TO_CLIENT
 

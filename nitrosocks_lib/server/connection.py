@@ -213,6 +213,10 @@ class Reception:
             if error.reason is Refusal.UNKNOWN_CLIENT and found:
                 self.registry.forget(found[0], "the client was revoked")
             raise
+        except ProtocolError as error:
+            if found:
+                raise _of(found[0].name, error) from None
+            raise
         entry = found[0]
         self.registry.claim(entry, attempt, talk.link)
         try:
@@ -220,8 +224,10 @@ class Reception:
         except Refused:
             self.registry.leave(entry, Outcome.OVER)
             raise
-        except BaseException:
+        except BaseException as error:
             self.registry.leave(entry, Outcome.LOST)
+            if isinstance(error, ProtocolError):
+                raise _of(entry.name, error) from None
             raise
         entry.tunnel.attach(Attached(keys, request.ephemeral), request.received)
         self.registry.moved(entry)
@@ -244,6 +250,11 @@ class Reception:
         plain = bytearray(len(frame))
         size = opener.open(memoryview(frame), memoryview(plain))
         return keys, bytes(plain[:size]), opener
+
+
+def _of(name: str, error: ProtocolError) -> ProtocolError:
+    """For the log: the error, and whose session it was about."""
+    return ProtocolError(f"client {name}: {error}")
 
 
 def _blame(name: str, error: NitroSocksError, late: bool) -> str:

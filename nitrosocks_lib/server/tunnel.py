@@ -52,7 +52,7 @@ class ServerTunnel(Tunnel):
         """`dialling` makes what reaches this client's targets; it is given the place where inbound waits."""
         terms = welcomed.terms
         super().__init__(Attached(welcomed.keys, welcomed.ephemeral), terms, (terms.window, welcomed.peer_window))
-        self.client = welcomed.client
+        self.client, self.peer = welcomed.client, f"client {welcomed.client.name}"
         self._key, self._policy = key, policy
         self._r2 = b""
         self.refreshes = 0  # completed ones

@@ -33,6 +33,7 @@ class Tunnel:
     """What both sides of a session share; `client.tunnel` and `server.tunnel` add their frames, and are the Role."""
 
     serving: bool
+    peer: str  # who is at the other end, for the log
     sends: bytes
     receives: bytes
 
@@ -118,12 +119,12 @@ class Tunnel:
         except (NetworkError, BadFrame, ProtocolError) as error:
             self.lose(error)
         except Exception:
-            log.exception("a fault of our own; the session is over")
+            log.exception("a fault of our own; the session with %s is over", self.peer)
             self.state.end(Outcome.OVER, "an internal error")
 
     def _abort(self, error: Violation) -> None:
         """inbound found a violation: outbound says ABORT, as far as the peer still reads, and the session is over."""
-        log.warning("protocol violation by the peer: %s", error)
+        log.warning("protocol violation by %s: %s", self.peer, error)
         state = self.state
         state.reason = f"protocol violation: {error}"
         self.post_abort(error.reason, str(error))
