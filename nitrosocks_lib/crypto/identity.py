@@ -19,6 +19,7 @@ from ..facts.errors import ProtocolError
 from ..facts.limits import TOTP_STEP
 from .schedule import equal, expand, hash256
 
+_ANY_X25519: Final = X25519PrivateKey.from_private_bytes(bytes(32))  # no secret; every one finds bad points out
 _SUITE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
@@ -51,6 +52,13 @@ class KemPublic:
             )
         except ValueError:
             raise ProtocolError("not a KEM public key") from None
+
+    def check_usable(self) -> None:
+        """Raises ProtocolError where nothing can be sealed to this key: its X25519 point is of small order."""
+        try:
+            _ANY_X25519.exchange(X25519PublicKey.from_public_bytes(self.raw[wire.MLKEM_PUBLIC :]))
+        except ValueError:
+            raise ProtocolError("not a usable KEM public key") from None
 
     def seal(self, label: bytes, h: bytes, p: bytes) -> bytes:
         """Seal(pk, label, p) under transcript hash h: len(p) + 1136 bytes."""
@@ -96,7 +104,7 @@ class ServerKey:
 
 
 class ClientPublic:
-    """C ‖ Ed25519 ‖ ML-DSA-65, 3200 bytes; raises ProtocolError for bytes that are none.
+    """C ‖ Ed25519 ‖ ML-DSA-65, 3200 bytes; raises ProtocolError for bytes that are none, or not usable.
 
     The keys are made of their bytes at each use: kept, those of 10,000 clients take 170 MB, and 0.1 ms is a small part
     of a handshake.
@@ -109,7 +117,7 @@ class ClientPublic:
             raise ProtocolError(f"a client public key has {wire.CLIENT_PUBLIC} bytes, not {len(raw)}")
         self.raw = raw
         self.client_id = hash256(b"ns1 client", raw)[: wire.CLIENT_ID]
-        _ = self.kem
+        self.kem.check_usable()
         try:
             self._verifiers()
         except ValueError:

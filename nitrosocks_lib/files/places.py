@@ -26,7 +26,7 @@ def check_place(path: Path, owner_too: bool = False) -> None:
         if owner_too:
             owners.add(status.st_uid)
             owner_too = False
-        shown = quote(str(place))
+        shown = quote(place)
         if status.st_uid not in owners:
             hint = f"run: chown {os.geteuid()} {shown}"
             raise KeyFileError(f"{place}: belongs to user {status.st_uid}, who could change what is there", hint)
@@ -36,11 +36,19 @@ def check_place(path: Path, owner_too: bool = False) -> None:
             raise KeyFileError(f"{place}: permissions {mode:04o} let others change what is there", hint)
 
 
-def _upwards(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """What is at the path, and each directory above, of a link both where it stands and where it leads; once each."""
-    real, stands = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent))
-    for place in dict.fromkeys((real, *real.parents, stands, *stands.parents)):
+def _upwards(path: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """What is at the path and each directory above it, once each; of a link both where it leads and where it stands."""
+    stands = os.path.join(os.path.realpath(path.parent), path.name)
+    ways = [os.path.realpath(stands), stands] if os.path.islink(stands) else [stands]
+    for place in dict.fromkeys(place for way in ways for place in _above(way)):
         try:
             yield place, os.stat(place)
         except OSError:  # not there, or not for us to see: whoever reads it will tell
             continue
+
+
+def _above(place: str) -> Iterator[str]:
+    """This place, and all above it."""
+    yield place
+    while (above := os.path.dirname(place)) != place:
+        yield (place := above)

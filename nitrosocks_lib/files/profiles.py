@@ -34,7 +34,6 @@ PROFILE: Final = ".profile"
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _SHOWN: Final = 40  # characters of what is no name
 _NAME_HINT: Final = "a name has 1 to 64 of A-Z a-z 0-9 . _ - and does not begin with a dot or a dash"
-_TRIAL: Final = b"trial", b"", b""  # label, transcript hash and plaintext of a Seal that goes nowhere
 _MAKE_SERVER: Final = "make it with: nitrosocks keygen"
 _RESTORE_SERVER: Final = "restore it from a backup; a new one would need new profiles for all clients"
 _RESTORE_TLS: Final = "restore it, or remove both tls.crt and tls.key: then new ones are made"
@@ -164,7 +163,6 @@ def load_client(path: Path) -> Client:
     raw = table.base64("public", wire.CLIENT_PUBLIC)
     with _usable(table, "public"):
         public = ClientPublic(raw)
-        public.kem.seal(*_TRIAL)
     authorised = Authorised(name, public, table.base32("token", wire.SECRET))
     return Client(name, authorised, _rules(table, "permit"), _rules(table, "listen"))
 
@@ -200,7 +198,7 @@ def load_profile(path: Path) -> Profile:
     table.only("name server server_public secret token")
     server_public = table.base64("server_public", wire.KEM_PUBLIC)
     with _usable(table, "server_public"):
-        KemPublic(server_public).seal(*_TRIAL)
+        KemPublic(server_public).check_usable()
     key, token = ClientKey(table.base64("secret", wire.SECRET)), table.base32("token", wire.SECRET)
     return Profile(_name(table), _servers(table), Credentials(server_public, key, token))
 
@@ -224,7 +222,7 @@ def default_profile(home: Path, environ: Mapping[str, str]) -> Path:
 
 @contextmanager
 def _usable(table: Table, key: str) -> Iterator[None]:
-    """Tells which key of the file it is that is no public key. Some are found out only when something is sealed."""
+    """Tells which key of the file it is that is no public key."""
     try:
         yield
     except ProtocolError as error:

@@ -273,3 +273,15 @@ def test_a_proof_holds_for_its_token_and_challenge_only(token: bytes, r1: bytes)
 def test_a_fingerprint_is_as_ssh_prints_it() -> None:
     assert identity.fingerprint(b"abc") == "SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0"
     assert re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}", identity.fingerprint(CLIENT.public))
+
+
+@pytest.mark.parametrize("point", [bytes(32), bytes([1]) + bytes(31), bytes([0xEC]) + b"\xff" * 30 + b"\x7f"])
+def test_a_point_of_small_order_is_found_out_before_anything_is_sealed(point: bytes) -> None:
+    raw = KemPublic(ServerKey(bytes(32)).public).raw
+    KemPublic(raw).check_usable()
+    weak = KemPublic(raw[: wire.MLKEM_PUBLIC] + point)
+    for use in (weak.check_usable, lambda: weak.seal(b"", b"", b"")):
+        with pytest.raises(ProtocolError, match="not a usable KEM public key"):
+            use()
+    with pytest.raises(ProtocolError, match="not a usable KEM public key"):
+        ClientPublic(weak.raw + ClientKey(bytes(32)).public[wire.KEM_PUBLIC :])
