@@ -66,23 +66,37 @@ class Roam:
         """A timer: is the connection silent for too long?"""
         state = self._state
         self._look_at_progress(at)
-        due = state.doubt.due(state.last_heard, at)
+        due = self._due(at)
         if not due or self._over:
             self._armed = False
-            due = state.doubt.due(state.last_heard, at)  # what went out meanwhile saw the watch still armed
+            due = self._due(at)  # what went out or began meanwhile saw the watch still armed
             if not due or self._over:
                 return None
             self._armed = True
         if at >= due:
-            self.doubt(f"nothing was heard for {at - state.last_heard:.0f} s")
+            if (since := state.partial_since) > 0:
+                state.unfinished.doubled(at)
+                self.doubt(f"a frame is not whole after {at - since:.0f} s")
+            else:
+                self.doubt(f"nothing was heard for {at - state.last_heard:.0f} s")
             due = at + state.doubt.patience(at)
         return due
 
+    def _due(self, at: float) -> float:
+        """When to doubt, what is unanswered or a frame that is not whole; 0 where there is neither."""
+        state = self._state
+        dues = state.doubt.due(state.last_heard, at), state.frame_due(state.doubt.patience(at), at)
+        return min((due for due in dues if due), default=0.0)
+
     def _look_at_progress(self, at: float) -> None:
-        """A line that still takes what we wrote is slow, not dead. What it took whole proves nothing: a box took it."""
+        """A line that still takes what we wrote is slow, not dead. What it took whole proves nothing: a box took it.
+        And it is not silent while a TLS record comes in."""
+        link, state = self._tunnel.link, self._state
+        if link is not None:
+            state.last_heard = max(state.last_heard, at - link.silent())
         progress, waits = self._taken()
         if waits and progress > self._progress:
-            self._state.last_heard = at
+            state.last_heard = at
         self._progress = progress
 
     def _taken(self) -> tuple[int, int]:
@@ -141,7 +155,9 @@ class Roam:
 
     def _heard(self) -> bool:
         """Whether a doubt is settled. The caller holds the lock."""
-        heard = self._doubted_at > 0 and self._state.last_heard > self._doubted_at
+        state, doubted = self._state, self._doubted_at
+        swallows = 0 < state.partial_since <= doubted  # a frame that began before may have swallowed what came
+        heard = 0 < doubted < state.last_heard and not swallows
         if heard:
             self._doubted_at = 0.0
         return heard

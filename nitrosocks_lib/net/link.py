@@ -7,6 +7,7 @@ already decrypted is not seen by poll.
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import ssl
@@ -27,6 +28,7 @@ from .wake import wait
 _LINUX = sys.platform == "linux"
 _RECORD = 16_384  # bytes of the largest TLS record
 _INFO = struct.Struct("144xII")  # Linux, struct tcp_info: tcpi_notsent_bytes, tcpi_min_rtt in microseconds
+_CAME = struct.Struct("52xI")  # the same: tcpi_last_data_recv in milliseconds
 _SECOND = 1_000_000
 _SIOCOUTQ = 0x5411  # Linux: bytes that the other side's kernel has not acknowledged
 
@@ -110,6 +112,14 @@ class Link:
         except (OSError, struct.error):  # it is closed, or the kernel is older than Linux 4.6
             return 0, 0, 0.0
         return unsent, self.unacknowledged(), min(round_trip, _SECOND) / _SECOND
+
+    def silent(self) -> float:
+        """Seconds since a byte came, also of a TLS record that is not whole yet; infinite where nothing tells."""
+        try:
+            info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _CAME.size) if _LINUX else b""
+            return float(_CAME.unpack(info)[0]) / 1000
+        except (OSError, struct.error):
+            return math.inf
 
     def remote(self) -> str:
         """The numeric address that this connection leads to, or nothing."""

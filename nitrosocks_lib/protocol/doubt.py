@@ -1,4 +1,4 @@
-"""When a client doubts its connection (protocol 5, Doubt): much sooner than a heartbeat would tell."""
+"""When a connection is in doubt (protocol 5, Doubt): much sooner than a heartbeat would tell."""
 
 from __future__ import annotations
 
@@ -91,3 +91,29 @@ class Doubt:
         if self._pinged:
             since = min(since or self._pinged, self._pinged)
         return max(since, heard) + self.patience(now) if since else 0.0
+
+
+class Unfinished:
+    """How long a frame may take to become whole; one for each session, for timers (protocol 5, `LV5`).
+
+    An honest frame comes in one go, as fast as the line is. One whose length was changed on the way swallows what
+    comes behind it: little by little, or nothing at all.
+    """
+
+    __slots__ = ("_doubled_at", "_factor")
+
+    def __init__(self) -> None:
+        self._factor = 1.0
+        self._doubled_at = 0.0
+
+    def due(self, since: float, size: int, heard: float, silence: float, now: float) -> float:
+        """When to give up a frame that began at `since` and of which `size` bytes are here; `silence` within it is in
+        seconds."""
+        if now - self._doubled_at >= limits.FRAME_DOUBLED:
+            self._factor = 1.0
+        whole = since + self._factor * max(limits.FRAME_WHOLE, size / limits.FRAME_RATE)
+        return min(whole, heard + self._factor * silence)
+
+    def doubled(self, now: float) -> None:
+        """A frame was given up. The line may be slower than that: the next one gets twice the time."""
+        self._factor, self._doubled_at = self._factor * 2, now

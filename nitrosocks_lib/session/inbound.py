@@ -134,7 +134,7 @@ class Inbound:
         if start == end:
             start = end = 0
         else:
-            self._state.partial_since = self._state.partial_since or at
+            self._state.partial(end - start, at)
             if start:  # the rest of a frame goes to the front: what follows must fit
                 view[: end - start] = bytes(view[start:end])
                 start, end = 0, end - start

@@ -1,4 +1,4 @@
-"""The whole liveness policy on one page (protocol 5): heartbeat, stuck writes, refresh timer, ages of keys.
+"""The whole liveness policy on one page (protocol 5): heartbeat, stuck writes and frames, refreshes, ages of keys.
 
 Runs on the timer thread: it looks, sets fields and wakes; it never waits.
 """
@@ -13,7 +13,7 @@ from .state import Outcome, State
 class Liveness:
     """Watches one session over all of its connections until `stop`."""
 
-    __slots__ = ("_heard", "_heartbeat", "_period", "_refresh_every", "_silent", "_state", "_timer")
+    __slots__ = ("_armed", "_heard", "_heartbeat", "_period", "_refresh_every", "_silent", "_state", "_timer")
 
     def __init__(self, state: State, refresh_every: float | None = None) -> None:
         """`refresh_every` in seconds makes this side start refreshes (the server does)."""
@@ -24,6 +24,9 @@ class Liveness:
         self._heard, self._silent = 0.0, 0
         first = min(self._period, refresh_every or self._period, limits.REFRESH_ANSWER)
         self._timer = TIMERS.after(first, self._look)
+        self._armed = False  # a look at a frame that is not whole is due
+        if state.serving:  # a client doubts, which is quicker
+            state.waits = self._arm
 
     def stop(self) -> None:
         """The session is over."""
@@ -65,8 +68,36 @@ class Liveness:
         """Bytes that arrive are life only as long as a frame becomes whole: its length may have been changed."""
         since = self._state.partial_since
         if since and at - since >= limits.FRAME_TIME:
-            self._state.end(Outcome.LOST, f"a frame was not whole after {at - since:.0f} s")
+            self._lose_frame(at)
         return (since or at) + limits.FRAME_TIME
+
+    def _arm(self) -> None:
+        """Any thread: a frame has begun."""
+        if not self._armed:
+            self._armed = True
+            TIMERS.after(limits.FRAME_SILENCE, self._look_at_frame)
+
+    def _look_at_frame(self, at: float) -> float | None:
+        """The server's quick look: a connection that ends is resumed at once, one that swallows frames stands still."""
+        due = self._frame_due(at)
+        if not due:
+            self._armed = False
+            due = self._frame_due(at)  # what began meanwhile saw the watch still armed
+            if not due:
+                return None
+            self._armed = True
+        if at < due:
+            return due
+        self._state.unfinished.doubled(at)
+        self._lose_frame(at)
+        self._armed = False
+        return None
+
+    def _frame_due(self, at: float) -> float:
+        return self._state.frame_due(limits.FRAME_SILENCE, at) if self._state.outcome is None else 0.0
+
+    def _lose_frame(self, at: float) -> None:
+        self._state.end(Outcome.LOST, f"a frame was not whole after {at - self._state.partial_since:.0f} s")
 
     def _look_at_keys(self, at: float) -> float:
         state = self._state

@@ -13,7 +13,7 @@ from ..facts import limits
 from ..facts.errors import Violation
 from ..net.timers import now
 from ..protocol.credit import Credit, Promises
-from ..protocol.doubt import Doubt
+from ..protocol.doubt import Doubt, Unfinished
 from ..protocol.handshake import Keys, Terms
 from ..protocol.refresh import Started
 from .mailbox import Inbox, Outbox
@@ -69,10 +69,12 @@ class State:
         self.streams = Table(serving)
         self._promises = Promises()
         self.doubt = Doubt()
-        self.waits: Callable[[], None] = lambda: None  # called when something begins to be unanswered; must not block
+        self.unfinished = Unfinished()
+        self.waits: Callable[[], None] = lambda: None  # called when something begins to be unanswered, or unfinished
         self.round_trip = limits.ROUND_TRIP  # the owner between connections: seconds, as the handshake took
         self.last_heard = now()  # inbound: when bytes last came, or a write made progress
         self.partial_since = 0.0  # inbound: since when the first bytes of a frame are here that is not whole; or 0
+        self.partial_size = 0  # inbound: how many
         self.stuck_since = 0.0  # outbound: when a write first made no progress; 0 while none is under way
         self.releasing = 0.0  # when DISCONNECT went out or came
         self.fault: Violation | None = None  # outbound: what the peer did that ends the session; inbound raises it
@@ -95,6 +97,18 @@ class State:
     def credit(self) -> Credit:
         """The receiving side of a new stream."""
         return Credit(self.receive_window, self._promises, now())
+
+    def partial(self, size: int, at: float) -> None:
+        """inbound: so many bytes are here of a frame that is not whole yet."""
+        self.partial_size = size
+        if not self.partial_since:
+            self.partial_since = at
+            self.waits()
+
+    def frame_due(self, silence: float, at: float) -> float:
+        """When a frame that is not whole is to be given up, after so many seconds of silence at the latest; else 0."""
+        since = self.partial_since
+        return self.unfinished.due(since, self.partial_size, self.last_heard, silence, at) if since else 0.0
 
     def end(self, outcome: Outcome, reason: str) -> None:
         """Ends this connection: both threads return. Any thread may call it; the first call decides."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -136,6 +137,54 @@ def test_a_line_that_takes_what_was_written_is_slow_and_not_dead(taken: int, dou
         line.waits -= taken
         made.roam._look(now() + limits.DOUBT_LEAST + SOON)
         assert made.state.outbox.ping is doubts
+        made.tunnel.link = None
+
+
+def test_a_frame_that_is_not_whole_is_a_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is unanswered: a byte of its length may have been changed, and it waits for what nobody sends."""
+    monkeypatch.setattr(limits, "DOUBT_LEAST", SOON)
+    with Roaming(Line) as made:
+        made.state.partial(30, now())
+        assert made.ended.wait(BOUND) and made.state.outcome is Outcome.LEFT
+
+
+def test_bytes_that_a_frame_swallows_settle_no_doubt() -> None:
+    line = Line()
+    dial = Held(line)
+    with Roaming(dial) as made:
+        made.state.partial(30, now())
+        made.roam.doubt("a frame is not whole")
+        made.heard()
+        dial.go.set()
+        assert made.ended.wait(BOUND) and made.roam.take() is line
+
+
+def test_a_frame_that_becomes_whole_settles_it() -> None:
+    line = Line()
+    dial = Held(line)
+    with Roaming(dial) as made:
+        made.state.partial(30, now())
+        made.roam.doubt("a frame is not whole")
+        made.state.partial_since = 0.0
+        made.heard()
+        made.state.partial(30, now())  # the next one has begun
+        dial.go.set()
+        assert line.closed.wait(BOUND) and made.state.outcome is None
+
+
+def test_a_tls_record_that_comes_in_is_no_silence() -> None:
+    """On a slow line one takes seconds, and nothing of it is seen before it is whole."""
+    line = Line()
+    with Roaming(Held(Line())) as made:
+        made.tunnel.link = line  # type: ignore[assignment]
+        made.tunnel.wrote(1)
+        later = now() + limits.DOUBT_LEAST + SOON
+        line.silence = 0.5
+        made.roam._look(later)
+        assert not made.state.outbox.ping
+        line.silence = math.inf
+        made.roam._look(later + limits.DOUBT_LEAST)
+        assert made.state.outbox.ping
         made.tunnel.link = None
 
 

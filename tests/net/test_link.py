@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
+import sys
 import threading
 
 import pytest
@@ -144,3 +146,14 @@ def test_the_certificate_of_the_peer() -> None:
         assert len(near.certificate()) > 100 and any(near.certificate_hash())
         assert far.certificate() == b"" and far.certificate_hash() == bytes(32)
         assert near.fd != far.fd
+
+
+def test_the_kernel_tells_when_the_last_byte_came() -> None:
+    with Pairs() as pairs:
+        near, far = pairs.make()
+        send(far, b"x", 1)
+        receive(near, 1, 2)
+        told = near.silent()
+        assert 0 <= told < BOUND or (sys.platform != "linux" and told == math.inf)
+        near.close()
+        assert near.silent() == math.inf

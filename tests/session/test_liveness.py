@@ -120,6 +120,47 @@ def test_a_frame_that_does_not_become_whole(since: float, at: float, over: bool,
     assert watched.state.reason == ("a frame was not whole after 120 s" if over else "")
 
 
+@pytest.mark.parametrize(
+    ("size", "heard", "at", "over"),
+    [
+        (20, 0, 3.9, False),
+        (20, 0, 4.0, True),  # no byte in it for 4 s
+        (20, 4.5, 4.9, False),
+        (20, 4.5, 5.0, True),  # bytes come, and it is not whole after 5 s
+        (64_000, 6.0, 8.0, False),  # as fast as a line of 64 kbit/s moves it
+        (64_000, 9.0, 10.0, True),
+    ],
+)
+def test_a_server_gives_up_a_frame_that_swallows_the_others(
+    size: int, heard: float, at: float, over: bool, watched: Watched
+) -> None:
+    """The client may be waiting for nothing, and hears what comes down: only the server can notice."""
+    watched.state.partial(size, watched.begin)
+    watched.heard(heard)
+    again = watched.liveness._look_at_frame(watched.begin + at)
+    assert (again is None) is over and watched.outcome is (Outcome.LOST if over else None)
+
+
+def test_a_frame_that_begins_is_looked_at_in_time(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned: list[float] = []
+    monkeypatch.setattr(module.TIMERS, "after", lambda seconds, _: planned.append(seconds))
+    for size in (20, 40):
+        watched.state.partial(size, watched.begin)
+    assert planned == [4.0], "one look for all of a session"
+    watched.state.partial_since = 0.0
+    assert watched.liveness._look_at_frame(watched.begin + 4) is None
+    watched.state.partial(20, watched.begin + 5)
+    assert planned == [4.0, 4.0] and watched.outcome is None
+
+
+def test_a_client_is_left_to_its_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
+    roles = Roles()
+    before = roles.client.state.waits
+    Liveness(roles.client.state).stop()
+    assert roles.client.state.waits is before
+    roles.close()
+
+
 def test_a_ping_that_goes_out_is_something_unanswered(watched: Watched) -> None:
     told: list[bool] = []
     watched.state.waits = lambda: told.append(True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -22,9 +23,13 @@ class Line:
     def __init__(self, waits: int = 0) -> None:
         self.closed = threading.Event()
         self.waits = waits
+        self.silence = math.inf
 
     def unacknowledged(self) -> int:
         return self.waits
+
+    def silent(self) -> float:
+        return self.silence
 
     def close(self) -> None:
         self.closed.set()

@@ -69,7 +69,7 @@ class World(contextlib.ExitStack):
 
     def __init__(self, proxy: bool = False, plan: Any = None, **settings: Any) -> None:
         super().__init__()
-        crt, key = _certificate()
+        self.files = crt, key = _certificate()
         leaf = hashlib.sha256(certificate.leaf_der(crt.read_bytes())).digest()
         self.settings = {"context": server_context(crt, key), "certificate_hash": leaf} | settings
         self.callback(_close_near)
