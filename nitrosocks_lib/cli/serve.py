@@ -40,8 +40,11 @@ def serve(options: Options) -> int:
         if stop.take_asked():
             entries = server.reception.registry.all()
             streams = sum(each.tunnel.load for each in entries)
-            carried = f"{counted(len(entries), 'session')}, {counted(streams, 'stream')}"
-            note(f"{carried}, up {now() - began:.0f} s")
+            nonces = server.reception.nonces
+            note(
+                f"{counted(len(entries), 'session')}, {counted(streams, 'stream')}, "
+                f"{counted(nonces.kept, 'nonce')} kept, {nonces.unstored} not, up {now() - began:.0f} s"
+            )
     note(f"stopping; running streams have {drain} s")
     stop.see_through(lambda: server.drain(drain))
     return 0

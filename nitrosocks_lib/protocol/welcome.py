@@ -26,29 +26,7 @@ from .handshake import (
     signed_resume,
     within,
 )
-
-
-class Nonces:
-    """The exact set of nonces seen, per hour, dropped with the hour (protocol 3.2). Not for two threads at once."""
-
-    def __init__(self) -> None:
-        self._hours: dict[int, set[bytes]] = {}
-
-    def seen(self, hour: int, nonce: bytes) -> bool:
-        """Whether this nonce was put in for that hour."""
-        return nonce in self._hours.get(hour, ())
-
-    def put(self, hour: int, nonce: bytes, now_hour: int) -> bool:
-        """Puts a nonce in; False when the hour's set is full. Raises NotOurs when it was there already."""
-        for old in [h for h in self._hours if abs(h - now_hour) > 1]:
-            del self._hours[old]
-        nonces = self._hours.setdefault(hour, set())
-        if nonce in nonces:
-            raise NotOurs("a greeting was replayed")
-        if len(nonces) >= limits.NONCES_PER_HOUR:
-            return False
-        nonces.add(nonce)
-        return True
+from .nonces import Nonces
 
 
 @dataclass(frozen=True, slots=True, repr=False)

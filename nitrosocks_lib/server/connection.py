@@ -21,6 +21,7 @@ from ..net.link import Link
 from ..net.timers import now
 from ..protocol import frames, welcome
 from ..protocol.handshake import Keys, Terms
+from ..protocol.nonces import Nonces
 from ..protocol.welcome import Authorised, Challenge, Hello, Welcomed
 from ..session.conversation import Conversation
 from ..session.liveness import Liveness
@@ -47,11 +48,11 @@ class Settings:
     refresh: RefreshPolicy = field(default_factory=RefreshPolicy)
 
 
-class SharedNonces(welcome.Nonces):
+class SharedNonces(Nonces):
     """The set of nonces of all connections; each step under a lock."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(os.urandom(32))
         self._lock = threading.Lock()
         self._said_full = -limits.FULL_SAID
 
@@ -82,7 +83,7 @@ class Reception:
         self.draining = 0.0  # when a draining server ends what still runs
         self._key, self._clients, self._settings = key, clients, settings
         self._tarpit = tarpit
-        self._nonces = SharedNonces()
+        self.nonces = SharedNonces()
         self._reach = Reach()
 
     def receive(self, raw: socket.socket, peer: str, authenticated: Callable[[], None]) -> None:
@@ -127,11 +128,11 @@ class Reception:
         """The knock and the first Enc; raises NotOurs or NetworkError for what is not ours (protocol 3.6)."""
         first = link.read_first(deadline)
         talk = Conversation(link, deadline, first[wire.KNOCK :])
-        return talk, talk.run(welcome.read_hello(self._key, first, int(time.time()) // 3600, self._nonces))
+        return talk, talk.run(welcome.read_hello(self._key, first, int(time.time()) // 3600, self.nonces))
 
     def _converse(self, talk: Conversation, hello: Hello, peer: str, authenticated: Callable[[], None]) -> None:
         if not hello.fresh:
-            self._nonces.say_full()
+            self.nonces.say_full()
         if hello.kind == wire.KIND_GREETING:
             entry = self._welcome(talk, hello, peer)
             first, opener = b"", None

@@ -65,7 +65,7 @@ def test_faulty_client_files_are_told_at_the_start(site: Site) -> None:
 def test_a_status_line(site: Site) -> None:
     server = site.serve()
     server.signal(signal.SIGUSR1)
-    assert server.err.wait(", up ").startswith("nitrosocks: 0 sessions, 0 streams, up ")
+    assert server.err.wait(", up ").startswith("nitrosocks: 0 sessions, 0 streams, 0 nonces kept, 0 not, up ")
     assert server.signal().wait() == 0
 
 

@@ -8,7 +8,8 @@ from recorded import each_run, raw
 from nitrosocks_lib.facts import limits, wire
 from nitrosocks_lib.facts.errors import NotOurs, ProtocolError
 from nitrosocks_lib.facts.wire import Refusal
-from nitrosocks_lib.protocol.welcome import Nonces, read_hello
+from nitrosocks_lib.protocol.nonces import Nonces
+from nitrosocks_lib.protocol.welcome import read_hello
 
 U16 = wire.U16.pack
 NONCE, OTHER_NONCE = b"n" * wire.NONCE, b"o" * wire.NONCE
@@ -21,7 +22,7 @@ def greeting(**changes: object) -> bytes:
 
 
 def hello(first: bytes, rest: bytes = b"", hour: int = HOUR, nonces: Nonces | None = None) -> Side:
-    side = Side(read_hello(SERVER, first, hour, nonces or Nonces()))
+    side = Side(read_hello(SERVER, first, hour, nonces or Nonces(bytes(32))))
     side.inbox += rest
     side.run()
     return side
@@ -114,7 +115,7 @@ def test_a_clock_may_be_off_by_an_hour(off: int, good: bool, dialogue: str) -> N
 @pytest.mark.parametrize("begin", ["greet", "resume"])
 @pytest.mark.parametrize("later", [0, 1])
 def test_a_replayed_hello_is_not_ours(begin: str, later: int) -> None:
-    message, nonces = next(getattr(World(), begin)()), Nonces()
+    message, nonces = next(getattr(World(), begin)()), Nonces(bytes(32))
     assert hello(message[:40], message[40:], HOUR, nonces).error is None
     again = hello(message[:40], message[40:], HOUR + later, nonces)
     assert type(again.error) is NotOurs
@@ -123,7 +124,7 @@ def test_a_replayed_hello_is_not_ours(begin: str, later: int) -> None:
 
 def test_of_two_hellos_at_once_one_is_ours() -> None:
     """Both pass the look-up before either has opened; the test when the nonce is put in decides."""
-    message, nonces = greeting(), Nonces()
+    message, nonces = greeting(), Nonces(bytes(32))
     sides = [hello(message[:40], b"", HOUR, nonces) for _ in range(2)]
     for side in sides:
         side.inbox += message[40:]
@@ -133,7 +134,7 @@ def test_of_two_hellos_at_once_one_is_ours() -> None:
 
 @pytest.mark.parametrize("at", [wire.KNOCK, wire.KNOCK + wire.HELLO - 1])
 def test_a_hello_that_does_not_open_uses_up_no_nonce(at: int) -> None:
-    nonces, message = Nonces(), bytearray(greeting())
+    nonces, message = Nonces(bytes(32)), bytearray(greeting())
     message[at] ^= 1
     assert type(hello(message[:40], message[40:], HOUR, nonces).error) is NotOurs
     message[at] ^= 1
@@ -148,23 +149,3 @@ def test_a_full_set_of_nonces_serves_and_does_not_store(dialogue: str, monkeypat
     client, server = getattr(world, dialogue)()
     assert [side.error for side in (client, server)] == [None, None]
     assert not world.nonces.seen(HOUR, client.sent[0][: wire.NONCE])
-
-
-def test_nonces_per_hour(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert limits.NONCES_PER_HOUR == 2**20
-    monkeypatch.setattr(limits, "NONCES_PER_HOUR", 2)
-    nonces, third = Nonces(), b"t" * wire.NONCE
-    assert [nonces.put(7, nonce, 7) for nonce in (NONCE, OTHER_NONCE, third, third)] == [True, True, False, False]
-    assert [nonces.seen(7, nonce) for nonce in (NONCE, OTHER_NONCE, third)] == [True, True, False]
-    with pytest.raises(NotOurs):
-        nonces.put(7, NONCE, 7)
-    assert nonces.put(8, NONCE, 7), "another hour has a set of its own"
-
-
-@pytest.mark.parametrize(("now_hour", "kept"), [(6, [6, 7]), (7, [6, 7, 8]), (8, [7, 8]), (9, [8]), (10, [])])
-def test_old_nonces_go_with_their_hour(now_hour: int, kept: list[int]) -> None:
-    nonces = Nonces()
-    for hour in (6, 7, 8):
-        nonces.put(hour, NONCE, 7)
-    nonces.put(now_hour, OTHER_NONCE, now_hour)
-    assert [hour for hour in (6, 7, 8) if nonces.seen(hour, NONCE)] == kept

@@ -20,7 +20,8 @@ from nitrosocks_lib.protocol import greet as client_side
 from nitrosocks_lib.protocol import welcome as server_side
 from nitrosocks_lib.protocol.greet import Credentials, Greeted, Recovered
 from nitrosocks_lib.protocol.handshake import Dialogue, Keys, Random, Terms
-from nitrosocks_lib.protocol.welcome import Authorised, Challenge, Hello, Nonces, Welcomed
+from nitrosocks_lib.protocol.nonces import Nonces
+from nitrosocks_lib.protocol.welcome import Authorised, Challenge, Hello, Welcomed
 
 HOUR = 498_725
 NOW_MS = HOUR * 3_600_000 + 1_234_567
@@ -123,7 +124,7 @@ class World:
     server: ServerKey = SERVER
     known: Authorised | None = field(default_factory=lambda: Authorised("ann", ClientPublic(CLIENT.public), TOKEN))
     terms: Terms = field(default_factory=default_terms)
-    nonces: Nonces = field(default_factory=Nonces)
+    nonces: Nonces = field(default_factory=lambda: Nonces(bytes(32)))
     now_ms: Callable[[], int] = lambda: NOW_MS
     client_hour: int = HOUR
     server_hour: int = HOUR

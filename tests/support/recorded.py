@@ -17,7 +17,8 @@ from nitrosocks_lib.protocol import greet as client_side
 from nitrosocks_lib.protocol import welcome as server_side
 from nitrosocks_lib.protocol.greet import Credentials, Greeted, Recovered
 from nitrosocks_lib.protocol.handshake import Dialogue, Keys, Terms
-from nitrosocks_lib.protocol.welcome import Authorised, Challenge, Nonces, Resume, Welcomed
+from nitrosocks_lib.protocol.nonces import Nonces
+from nitrosocks_lib.protocol.welcome import Authorised, Challenge, Resume, Welcomed
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "ns1.json").read_text(encoding="utf-8"))
 RUNS = VECTORS["runs"]
@@ -138,7 +139,7 @@ def next_ephemeral(body: bytes, at: int) -> bytes:
 
 def read_hello(run: dict) -> Dialogue[server_side.Hello]:
     key = ServerKey(raw(run["server_seed"]))
-    return (yield from server_side.read_hello(key, (yield wire.KNOCK), run["hour"], Nonces()))
+    return (yield from server_side.read_hello(key, (yield wire.KNOCK), run["hour"], Nonces(bytes(32))))
 
 
 def refresh_seals(run: dict) -> list[tuple[KemPrivate, bytes, bytes]]:
