@@ -15,7 +15,7 @@ _HASH: Final = 12  # bytes kept: a set of Python objects would take 120 for each
 class _Hour:
     """The nonces of one hour, as 12 bytes each of a keyed hash: who chooses nonces cannot choose where they go.
 
-    A new nonce is taken for one that was seen with a probability below 2^-84, since a bucket has 2^12 places at the very most.
+    A new nonce is taken for one that was seen with a probability below 2^-84, since a bucket has 2^12 places at most.
     """
 
     __slots__ = ("_buckets", "_key", "count")

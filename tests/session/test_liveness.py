@@ -123,14 +123,11 @@ def test_a_frame_that_does_not_become_whole(since: float, at: float, over: bool,
 @pytest.mark.parametrize(
     ("size", "heard", "at", "over"),
     [
-        (20, 0, 3.9, False),
-        (20, 0, 4.0, True),  # no byte in it for 4 s
-        (20, 4.5, 4.9, False),
-        (20, 4.5, 5.0, True),  # bytes come, and it is not whole after 5 s
-        (64_000, 6.0, 8.0, False),  # as fast as a line of 64 kbit/s moves it
-        (64_000, 9.0, 10.0, True),
+        (20, 0, 3.9, False), (20, 0, 4.0, True),  # no byte in it for 4 s
+        (20, 4.5, 4.9, False), (20, 4.5, 5.0, True),  # bytes come, and it is not whole after 5 s
+        (64_000, 6.0, 8.0, False), (64_000, 9.0, 10.0, True),  # slower than 64 kbit/s
     ],
-)
+)  # fmt: skip
 def test_a_server_gives_up_a_frame_that_swallows_the_others(
     size: int, heard: float, at: float, over: bool, watched: Watched
 ) -> None:
