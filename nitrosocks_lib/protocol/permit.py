@@ -7,7 +7,7 @@ as a name; every rule but a name's looks at the numeric address that the connect
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
@@ -20,10 +20,12 @@ from .welcome import Authorised
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+Own = Callable[[Address], bool]
 
 HINT: Final = "rules are like db.example:5432, *:443, 10.0.0.0/8:8000-8010, [2001:db8::/32]:*, udp:host:port and /path"
 
-# The machine itself and its link: reached only through a rule that names the address.
+# The machine itself and its link, with the addresses that it has just now (`own`): reached only through a rule that
+# names the address.
 _SPECIAL: Final = tuple(
     ip_network(text)
     for text in (
@@ -50,6 +52,11 @@ _NAME: Final = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
 _NUMERIC: Final = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)")  # what getaddrinfo takes for an address of old
 
 
+def nobodys(_: Address) -> bool:
+    """No address is this machine's."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
     """One rule; exactly one of `name` ("*": any) and `network` is set."""
@@ -64,12 +71,12 @@ class _Rule:
             return False
         return self.network is not None or self.name in ("*", asked)
 
-    def matches(self, asked: str, meant: tuple[Address, ...], port: int, kind: Kind) -> bool:
+    def matches(self, asked: str, meant: tuple[Address, ...], port: int, kind: Kind, own: Own) -> bool:
         if not self.may_match(asked, port, kind):
             return False
         if self.network is not None:
             return all(address in self.network for address in meant)
-        return not any(address in net for address in meant for net in _SPECIAL)
+        return not any(address in net for address in meant for net in _SPECIAL) and not any(map(own, meant))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +95,19 @@ class Rules:
         kept = tuple(texts)
         return cls(kept, tuple(_parse(text) for text in kept if not _is_path(text)))
 
-    def permits(self, host_asked: str, address: str, port: int, kind: Kind) -> bool:
-        """Whether a connection (or datagrams) to the resolved numeric `address` is permitted; never raises.
+    def permits(self, host_asked: str, address: str, port: int, kind: Kind, own: Own = nobodys) -> bool:
+        """Whether a connection (or datagrams) to the resolved numeric `address` is permitted; raises what `own` does.
 
-        Loopback, link-local, multicast, unspecified and broadcast addresses need a rule with an address or block that
-        contains them, `*` and names never lead there. IPv6 forms of an IPv4 address count as that IPv4 address.
+        Loopback, link-local, multicast, unspecified and broadcast addresses, and those of which `own` says that they
+        are this machine's, need a rule with an address or block that contains them; `*` and names never lead there.
+        `own` is asked only where it decides. IPv6 forms of an IPv4 address count as that IPv4 address.
         """
         try:
             meant = _meant(ip_address(address.partition("%")[0]))
         except ValueError:
             return False
         asked = _canonical(host_asked)
-        return any(rule.matches(asked, meant, port, kind) for rule in self._rules)
+        return any(rule.matches(asked, meant, port, kind, own) for rule in self._rules)
 
     def may_permit(self, host_asked: str, port: int, kind: Kind) -> bool:
         """Whether `permits` could say yes, whatever address the host turns out to have; else nobody need resolve it."""

@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterable
 from ..facts import limits
 from ..facts.address import join_host_port
 from ..facts.wire import Kind, Reply
+from ..net.own import is_own
 from ..net.race import Place, find
 from ..protocol.frames import Address, Target
-from ..protocol.permit import Rules
+from ..protocol.permit import Own, Rules
 from ..session.dialling import Unreached
 
 Found = list[Place] | Unreached
 Resolve = Callable[[str, int], list[Place]]
 resolve: Resolve = find
+own: Own = is_own  # asked each time: a machine gets addresses while it runs
 
 
 def name_of(target: Target) -> str:
@@ -50,7 +52,10 @@ def place(target: Target, permit: Rules) -> Found | None:
 
 def permitted(target: Target, permit: Rules, found: Iterable[Place]) -> Found:
     """Those places of a name that this client may connect to."""
-    allowed = [each for each in found if permit.permits(target.host, str(each[1][0]), target.port, Kind.TCP)]
+    try:
+        allowed = [each for each in found if permit.permits(target.host, str(each[1][0]), target.port, Kind.TCP, own)]
+    except OSError as error:
+        return unreached(target, [error])
     return allowed or _forbidden(target)
 
 

@@ -48,6 +48,14 @@ def test_a_star_and_a_name_never_reach_special_addresses(address: str) -> None:
     assert not permits(["host.example:*", "*:443"], address, asked="host.example")
 
 
+@pytest.mark.parametrize("address", ["8.8.8.8", "2001:db8::1"])
+def test_a_star_and_a_name_never_reach_what_is_this_machines(address: str) -> None:
+    for form in disguises(address) if "." in address else [address]:
+        for rule, permitted in (("*:*", False), ("host.example:*", False), (f"[{address}]:*", True)):
+            rules = Rules.parse([rule.replace("[8.8.8.8]", "8.8.8.8")])
+            assert rules.permits("host.example", form, 9, Kind.TCP, lambda each: str(each) == address) is permitted
+
+
 @pytest.mark.parametrize("address", ["8.8.8.8", "10.0.0.1"])
 def test_a_star_reaches_ordinary_addresses_in_any_form(address: str) -> None:
     for form in disguises(address):

@@ -6,15 +6,19 @@ import errno
 import os
 import socket
 
+import netns
 import pytest
+from netns import SERVER, Net
 
 from nitrosocks_lib.facts.wire import Kind, Reply
 from nitrosocks_lib.net.race import Place
 from nitrosocks_lib.protocol.frames import Address, Target
 from nitrosocks_lib.protocol.permit import Rules
+from nitrosocks_lib.server import targets as module
 from nitrosocks_lib.server.targets import address, name_of, permitted, place, resolve, unfound, unreached
 from nitrosocks_lib.session.dialling import Unreached
 
+net = netns.net
 HERE = Rules.parse(["127.0.0.0/8:*", "[::1]:*"])
 
 
@@ -63,6 +67,37 @@ def test_names_of_targets() -> None:
 def test_the_address_that_is_meant_is_judged(host: str, rules: list[str]) -> None:
     code, text = refused(Target(Kind.TCP, host, 9), Rules.parse(rules))
     assert code == Reply.NOT_PERMITTED and "is not permitted for this client" in text
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "::ffff:192.0.2.7", "64:ff9b::c000:207"])
+def test_an_address_of_this_machine_needs_a_rule_that_names_it(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    here: set[str] = set()
+    monkeypatch.setattr(module, "own", lambda address: str(address) in here)
+    target, everywhere = Target(Kind.TCP, host, 9), Rules.parse(["*:*"])
+    assert not isinstance(place(target, everywhere), Unreached)
+    here.add("192.0.2.7")  # the machine gets it while it runs
+    assert refused(target, everywhere)[0] == Reply.NOT_PERMITTED
+    for rules, reached in ((["host.example:*"], False), (["*:*", "192.0.2.0/24:9"], True)):
+        found = permitted(Target(Kind.TCP, "host.example", 9), Rules.parse(rules), [v4("192.0.2.7", 9)])
+        assert isinstance(found, Unreached) is not reached
+
+
+def test_where_it_cannot_be_found_out_nothing_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_: object) -> bool:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(module, "own", none_left)
+    told = refused(Target(Kind.TCP, "192.0.2.7", 9), Rules.parse(["*:*"]))
+    assert told == (Reply.GENERAL, "192.0.2.7:9: the server is short of descriptors")
+
+
+@pytest.mark.netns
+def test_a_star_does_not_lead_to_what_listens_on_the_server(net: Net) -> None:
+    everywhere, named = Rules.parse(["*:*"]), Rules.parse(["*:*", f"{SERVER}:9"])
+    with net.server.entered():
+        assert refused(Target(Kind.TCP, SERVER, 9), everywhere)[0] == Reply.NOT_PERMITTED
+        assert place(Target(Kind.TCP, SERVER, 9), named) == [v4(SERVER, 9)]
+        assert place(Target(Kind.TCP, net.address, 9), everywhere) == [v4(net.address, 9)]
 
 
 def test_each_address_of_a_name_is_judged() -> None:
