@@ -41,14 +41,33 @@ REFRESH_BYTES: Final = 4 << 30
 REFRESH_FRAMES: Final = 1 << 20
 REFRESH_ANSWER: Final = 60.0
 
-# Streams and acknowledgements (protocol 5). Bounds are of this side's own choice; behind each what happens at it.
-STREAMS: Final = 1024  # of one session, over ones with a backlog too: an OPEN beyond is answered REFUSED 1
-KEPT_BYTES: Final = 16 << 20  # numbered frames kept until acknowledged: then no local socket is read
-KEPT_FRAMES: Final = 65_536  # the same, counted; a peer that makes us keep twice as much gets ABORT 5
-WINDOW_GROWN: Final = 16 << 20  # a window that is used up in two round trips doubles up to this: 160 MB/s at 100 ms
+# What a peer can make this side hold or run, and what happens at each bound (docs/security.md shows it as a table, with
+# the test that goes there). Of a session, at client and server:
+STREAMS: Final = 1024  # with ones that are over and not delivered, and look-ups given up: REFUSED 1
+KEPT_BYTES: Final = 16 << 20  # numbered frames not acknowledged: no local socket is read; at twice as much ABORT 5
+KEPT_FRAMES: Final = 65_536  # the same, counted
+WINDOW_GROWN: Final = 16 << 20  # of a stream, what may come unasked: no more (160 MB/s at 100 ms); beyond it ABORT 5
 PROMISES: Final = 64 << 20  # by so much the windows of a session grow together: then they grow no more
-HELD: Final = 2 << 30  # bytes that all sessions of a server hold: then one of the client that holds most gets ABORT 5
+LINGER: Final = 60.0  # what a stream that is over still has to deliver makes no progress: then its socket is reset
+LINGER_MOST: Final = 3600.0  # and what makes progress is delivered for so long behind the end of its session
+LOOKUPS_PER_SESSION: Final = 64  # names being looked up, at a server; a browser asks for a dozen at once: REFUSED 1
+RACING: Final = 8  # sockets of one dial; the oldest, which had 2 s by then, gives way to the next
+# Of a client, over its sessions at a server. It gets less where it would hold more than what is free (server.shares):
+SESSIONS_PER_CLIENT: Final = 64  # the one longest without a connection ends; with none, refusal 3
+DELIVERING: Final = 64  # its sessions that are over and still deliver, each in a thread: the oldest delivers no more
+# In all, at a server:
+SESSIONS_IN_ALL: Final = 4096  # or a 20th of the descriptors; as SESSIONS_PER_CLIENT. Each takes two threads
+STREAMS_IN_ALL: Final = 65_536  # or half of the descriptors: REFUSED 1. The last quarter of these is not for dials
+RESOLVERS: Final = 32  # threads that look names up; further names wait for one
+LOOKUPS: Final = 1024  # names being looked up or waiting for it: REFUSED 1
+HELD: Final = 2 << 30  # bytes held: the largest session of the client that holds most gets ABORT 5
 HELD_LOOK: Final = 0.5  # how often that is looked at
+KEPT_COST: Final = 100  # of these for each frame kept, and
+STREAM_COST: Final = 2048  # for each stream: what Python takes for them
+WARNINGS: Final = 20  # log lines a second, warnings or worse, behind WARNINGS_AT_ONCE: the others are only counted
+WARNINGS_AT_ONCE: Final = 200
+
+# Streams and acknowledgements (protocol 5).
 ACK_BYTES: Final = 1 << 20
 ACK_FRAMES: Final = 64
 ACK_DELAY: Final = 0.1
@@ -59,8 +78,6 @@ NAME_MAX: Final = 255  # bytes of a host name in OPEN
 PATH_MAX: Final = 107  # bytes of a path in OPEN: what a unix address takes
 TEXT_MAX: Final = 1024  # bytes of a text for people
 ROUND_TRIP: Final = 0.02  # seconds that one takes until it was measured, and at least for the growth of windows
-LINGER: Final = 60.0  # what a stream that is over still has to deliver makes no progress: then its socket is reset
-LINGER_MOST: Final = 3600.0  # and what makes progress is delivered for so long behind the end of its session
 
 # Fairness (protocol 5): on a slow line frames are small, and little waits unsent in the kernel.
 PACE_FIRST: Final = 8 * 1024  # before anything was measured
@@ -87,7 +104,6 @@ DOUBT_MOST: Final = 120.0
 DOUBT_MARKS: Final = 256
 
 # Sessions (one program).
-SESSIONS_PER_CLIENT: Final = 64  # at the server: beyond it the longest without a connection ends; with none, refusal 3
 SESSIONS: Final = 4  # of one client program, unless --sessions says otherwise
 SESSIONS_MAX: Final = 16
 STREAMS_EACH: Final = 128  # a session that carries as many has the next one made, ahead of need
@@ -115,12 +131,7 @@ DRAIN_BYTES: Final = 4 << 20  # read at most before a close, so that the kernel 
 # Dialling, at the client and at the server (RFC 8305).
 STAGGER: Final = 0.25  # an address without an answer for that long gets company by the next one (RFC 8305, section 5)
 STAGGER_TLS: Final = 2.0  # the same for an address that connected and whose TLS is not done: slow lines need a second
-RACING: Final = 8  # attempts of one dial under way at once; the oldest, which had 2 s by then, gives way to the next
 REMEMBERED: Final = 1024  # names whose working address is remembered; the one not used for longest is forgotten
 REMEMBERED_AGE: Final = 600.0  # after that the first address of a name gets its chance again
 BUSY_AGAIN: Final = 0.05  # a unix socket whose backlog is full is tried again after that, until DIAL_TARGET
-RESOLVERS: Final = 8  # threads that look names up, of a whole server; further names wait for one
-RESOLVERS_SHARE: Final = 4  # of these at most for one session: one that asks for dead names delays no other's
-RESOLVERS_IDLE: Final = 10.0  # such a thread without a name to look up ends after that
-LOOKUPS: Final = 1024  # names being looked up or waiting for it, of a whole server; beyond it REFUSED 1
-LOOKUPS_PER_SESSION: Final = 64  # the same of one session: a browser asks for a dozen at once; beyond it REFUSED 1
+RESOLVERS_IDLE: Final = 10.0  # a thread without a name to look up ends after that

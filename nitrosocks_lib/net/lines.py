@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from typing import Final
 
+from ..facts import limits
 from .timers import now
 from .wake import wait
 
@@ -131,15 +132,34 @@ class Lines:
 
 
 class LogLines(logging.Handler):
-    """Log records as lines."""
+    """Log records as lines. Of warnings and worse there are so many a second at most, since peers can cause them."""
 
     def __init__(self, lines: Lines) -> None:
         super().__init__()
         self._lines = lines
+        self._may = float(limits.WARNINGS_AT_ONCE)  # so many may come at once just now
+        self._at = now()
+        self._left_out = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Returns at once; any thread may call it."""
+        if record.levelno >= logging.WARNING and not self._in_time(now()):
+            self._left_out += 1
+            return
+        if self._left_out:
+            left_out, self._left_out = self._left_out, 0
+            what = "1 warning was" if left_out == 1 else f"{left_out} warnings were"
+            self._lines.put(f"nitrosocks: {what} left out, since too many came at once\n")
         self._lines.put(f"{self.format(record)}\n")
+
+    def _in_time(self, at: float) -> bool:
+        """Under the lock that logging holds around `emit`."""
+        self._may = min(limits.WARNINGS_AT_ONCE, self._may + (at - self._at) * limits.WARNINGS)
+        self._at = at
+        if self._may < 1:
+            return False
+        self._may -= 1
+        return True
 
 
 def _is_raw(descriptor: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -37,7 +38,7 @@ class Race:
     families take turns. To be called: `advance` first, then whenever a watched socket is writable or `next_at` came.
     """
 
-    __slots__ = ("_begin_at", "_forget", "_left", "_running", "_watch", "deadline", "failed")
+    __slots__ = ("_begin_at", "_descriptors", "_forget", "_left", "_running", "_watch", "deadline", "failed")
 
     def __init__(
         self,
@@ -45,15 +46,18 @@ class Race:
         deadline: float,
         watch: Callable[[socket.socket], None],
         forget: Callable[[socket.socket], None],
+        descriptors: int = sys.maxsize,
     ) -> None:
         """`deadline` is for all places together. `watch(sock)` asks to be told when a socket is writable;
-        `forget(sock)` ends that, and comes before it is closed or handed over."""
+        `forget(sock)` ends that, and comes before it is closed or handed over. A socket that gets a number of
+        `descriptors` or more is not used, as if there were none: the lowest free number is given, so all below are
+        taken."""
         self.deadline = deadline
         self.failed: dict[Place, OSError] = {}  # why each place that failed did; all of them when `over`
         self._left = deque(interleaved(places))
         self._running: dict[socket.socket, Place] = {}  # in the order in which they began
         self._begin_at = float("-inf")  # when the next place is tried
-        self._watch, self._forget = watch, forget
+        self._watch, self._forget, self._descriptors = watch, forget, descriptors
 
     @property
     def over(self) -> bool:
@@ -106,7 +110,7 @@ class Race:
         place = self._left.popleft()
         self._begin_at = now + limits.STAGGER
         try:
-            sock = socket.socket(place[0], socket.SOCK_STREAM)
+            sock = self._socket(place[0])
         except OSError as error:
             self.failed[place], self._begin_at = error, now
             return None
@@ -125,6 +129,13 @@ class Race:
         except OSError as error:
             self._fail(sock, error)
         return None
+
+    def _socket(self, family: int) -> socket.socket:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        if sock.fileno() >= self._descriptors:
+            sock.close()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return sock
 
     def _later(self, sock: socket.socket, now: float) -> None:
         """The backlog of a unix socket is full, and nothing tells when it is not: the place is tried again."""

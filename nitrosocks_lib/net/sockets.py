@@ -1,13 +1,15 @@
-"""What a kernel tells of a socket that is not TLS."""
+"""What a kernel tells of a socket that is not TLS, and of how many there may be."""
 
 from __future__ import annotations
 
+import resource
 import socket
 import sys
 from fcntl import ioctl
 
 _SIOCOUTQ = 0x5411
 _TCP_CLOSE = 7
+_MANY = 1 << 20  # what Linux allows at most, unless it is told otherwise
 
 
 def unread(sock: socket.socket) -> int:
@@ -23,3 +25,9 @@ def unread(sock: socket.socket) -> int:
         return int.from_bytes(ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)), sys.byteorder)
     except OSError:
         return 0
+
+
+def descriptors() -> int:
+    """How many descriptors this process may have."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MANY if soft == resource.RLIM_INFINITY else soft

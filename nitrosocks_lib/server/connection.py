@@ -187,8 +187,10 @@ class Reception:
 
     def _host(self, welcomed: Welcomed) -> Entry:
         client_id, policy = welcomed.client.public.client_id, self._settings.refresh
-        name, lookup = welcomed.client.name, lambda: self._clients.lookup(client_id)
-        tunnel = ServerTunnel(self._key, welcomed, lambda waiter: Dials(name, lookup, self._reach, waiter), policy)
+        who, lookup, reach = welcomed.client, lambda: self._clients.lookup(client_id), self._reach
+        tunnel = ServerTunnel(
+            self._key, welcomed, lambda waiter: Dials(who, lookup, reach, waiter), policy, reach.streams
+        )
         try:
             return Entry(tunnel, Liveness(tunnel.state, policy.every))
         except BaseException:

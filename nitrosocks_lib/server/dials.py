@@ -16,13 +16,16 @@ from dataclasses import dataclass, field
 from ..facts import limits
 from ..facts.wire import Kind, Reply
 from ..net.race import Connected, Place, Race, Remembered
+from ..net.sockets import descriptors
 from ..net.timers import now
 from ..net.wake import Waiter
 from ..protocol.frames import Target
 from ..protocol.permit import Client, Rules
+from ..protocol.welcome import Authorised
 from ..session.dialling import Reached, Unreached
 from . import targets
 from .resolvers import Lookup, Resolvers
+from .shares import Shares
 from .targets import Found
 
 log = logging.getLogger(__name__)
@@ -30,9 +33,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What the dials of all sessions of a server share."""
+    """What the dials of all sessions of a server share. Their sockets have numbers below `descriptors`: what is above
+    is for connections of clients."""
 
     resolvers: Resolvers = field(default_factory=Resolvers)
+    descriptors: int = field(default_factory=lambda: descriptors() * 3 // 4)
+    streams: Shares = field(default_factory=lambda: Shares(min(limits.STREAMS_IN_ALL, descriptors() // 2)))
     remembered: Remembered = field(default_factory=Remembered)
 
 
@@ -55,9 +61,9 @@ class Dials:
     Sockets are watched in its Waiter as `("dial", number)`; a thread that looked up a name sets it.
     """
 
-    def __init__(self, client_name: str, lookup: Callable[[], Client | None], reach: Reach, waiter: Waiter) -> None:
-        """`lookup` finds the client as it is authorised now; it is asked for each target."""
-        self._client_name, self._client, self._reach, self._waiter = client_name, lookup, reach, waiter
+    def __init__(self, who: Authorised, lookup: Callable[[], Client | None], reach: Reach, waiter: Waiter) -> None:
+        """`who` it is done for; `lookup` finds that client as it is authorised now, and is asked for each target."""
+        self._who, self._client, self._reach, self._waiter = who, lookup, reach, waiter
         self._dials: dict[int, _Dial] = {}
         self._lookups: dict[tuple[str, int], Lookup] = {}  # also those that nobody waits for any more, but run
         self._joined: dict[Lookup, list[_Dial]] = {}  # who waits for each of these, in order
@@ -143,7 +149,7 @@ class Dials:
         key = dial.target.host, dial.target.port
         lookup = self._lookups.get(key)
         if lookup is None:
-            lookup = Lookup(self, *key, self._post)
+            lookup = Lookup(self._who.public.client_id, *key, self._post)
             if (refused := self._ask(lookup)) is not None:
                 self._decide(dial.number, refused)
                 return
@@ -192,7 +198,10 @@ class Dials:
         def watch(sock: socket.socket) -> None:
             self._waiter.watch(sock.fileno(), selectors.EVENT_WRITE, what)
 
-        dial.race = Race(dial.places, dial.deadline, watch, lambda sock: self._waiter.forget(sock.fileno()))
+        def forget(sock: socket.socket) -> None:
+            self._waiter.forget(sock.fileno())
+
+        dial.race = Race(dial.places, dial.deadline, watch, forget, self._reach.descriptors)
         self._dials[dial.number] = dial
         if dial.target.kind == Kind.UNIX:
             self._paths.setdefault(dial.target.host, deque()).append(dial)
@@ -238,7 +247,7 @@ class Dials:
 
     def _decide(self, number: int, decided: Reached | Unreached) -> None:
         if isinstance(decided, Unreached):
-            log.info("%s: refused: %s", self._client_name, decided.text)
+            log.info("%s: refused: %s", self._who.name, decided.text)
         self._decided.append((number, decided))
 
     def _end(self, dial: _Dial) -> None:

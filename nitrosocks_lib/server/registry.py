@@ -11,12 +11,15 @@ from ..facts import limits
 from ..facts.errors import ProtocolError, Refused
 from ..facts.wire import Abort, Refusal
 from ..net.link import Link
+from ..net.sockets import descriptors
 from ..net.timers import TIMERS, Timer
 from ..session.liveness import Liveness
 from ..session.state import Outcome
+from .shares import Shares
 from .tunnel import ServerTunnel
 
 log = logging.getLogger(__name__)
+_DESCRIPTORS = 20  # for each session: it has five, and takes a quarter of all at most
 _AGAIN = 1.0  # seconds until an expiry for which there was no thread is tried again
 
 
@@ -43,11 +46,12 @@ class Entry:
 class Registry:
     """Any thread may call it. The lock covers work on dictionaries and timers only; threads are joined outside it."""
 
-    def __init__(self, held_most: int = limits.HELD) -> None:
-        """`held_most` in bytes bounds what all sessions hold together."""
+    def __init__(self, held_most: int = limits.HELD, sessions: Shares | None = None) -> None:
+        """`held_most` in bytes bounds what all sessions hold together; `sessions` how many there are."""
         self._lock = threading.Lock()
         self._sessions: dict[bytes, Entry] = {}
         self._per_client: Counter[bytes] = Counter()
+        self._shared = sessions if sessions is not None else _sessions()
         self._held_most = held_most
         self._changed = threading.Condition(self._lock)
         self.closing = False  # the server stops: nothing is kept for a RESUME any more
@@ -62,18 +66,22 @@ class Registry:
 
         Where this client has its full number of sessions, the one that is longest without a connection makes room.
         """
+        if self._take(client_id):
+            return
         with self._lock:
-            victim = self._longest_detached(client_id) if self._full(client_id) else None
+            victim = self._longest_detached(client_id)
         if victim is not None:
             log.info("%s has too many sessions: the one that is longest without a connection ends", victim.name)
             self.forget(victim, "it made room for a newer session")
-        with self._lock:
-            if self._full(client_id):
-                raise Refused(Refusal.FULL)
-            self._per_client[client_id] += 1
+        if not self._take(client_id):
+            raise Refused(Refusal.FULL)
 
-    def _full(self, client_id: bytes) -> bool:
-        return self._per_client[client_id] >= limits.SESSIONS_PER_CLIENT
+    def _take(self, client_id: bytes) -> bool:
+        with self._lock:
+            if self._per_client.get(client_id, 0) >= limits.SESSIONS_PER_CLIENT or not self._shared.take(client_id):
+                return False
+            self._per_client[client_id] += 1
+            return True
 
     def _longest_detached(self, client_id: bytes) -> Entry | None:
         detached = [e for e in self._sessions.values() if e.client_id == client_id and e.expiry is not None]
@@ -81,6 +89,7 @@ class Registry:
 
     def give_back(self, client_id: bytes) -> None:
         """A reservation whose session did not come about, or is over."""
+        self._shared.give_back(client_id)
         with self._lock:
             self._per_client[client_id] -= 1
             if not self._per_client[client_id]:
@@ -134,11 +143,14 @@ class Registry:
             tunnel.state.end(Outcome.OVER, text)
 
     def _delivers(self, tunnel: ServerTunnel) -> None:
-        """A session that is over still delivers: so many of one client at most, or the oldest ends. Holds the lock."""
+        """A session that is over still delivers, in a thread: so many of one client and of all at most, or the oldest
+        ends, of the client that has most. Holds the lock."""
         self._delivering = [each for each in self._delivering if each.load]
-        of_client = [each for each in self._delivering if _client_id(each) == _client_id(tunnel)]
-        if len(of_client) >= limits.SESSIONS_PER_CLIENT:
-            of_client[0].drop()
+        counts, whose = Counter(map(_client_id, self._delivering)), _client_id(tunnel)
+        if len(self._delivering) >= self._shared.most:
+            whose = counts.most_common(1)[0][0]
+        if counts[whose] >= limits.DELIVERING or len(self._delivering) >= self._shared.most:
+            next(each for each in self._delivering if _client_id(each) == whose).drop()
         self._delivering.append(tunnel)
 
     # -- from connection to connection ---------------------------------------------------------------------------------
@@ -248,6 +260,10 @@ def _in_thread(work: Callable[[], None]) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _sessions() -> Shares:
+    return Shares(min(limits.SESSIONS_IN_ALL, descriptors() // _DESCRIPTORS))
 
 
 def _client_id(tunnel: ServerTunnel) -> bytes:

@@ -9,22 +9,22 @@ import logging
 import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
-from typing import Any
 
 from ..facts import limits
 from ..facts.wire import Reply
 from ..session.dialling import Unreached
+from .shares import Shares
 from .targets import Found, Resolve, resolve, unfound
 
 log = logging.getLogger(__name__)
 
 
 class Lookup:
-    """One name and port, asked for by one session (`asker`, any object). `found` is set once, before `done`."""
+    """One name and port, asked for by one client (`asker`, its id). `found` is set once, before `done`."""
 
     __slots__ = ("asker", "done", "found", "host", "port")
 
-    def __init__(self, asker: Any, host: str, port: int, done: Callable[[Lookup], None]) -> None:
+    def __init__(self, asker: bytes, host: str, port: int, done: Callable[[Lookup], None]) -> None:
         """`done(lookup)` is called once, by a resolver thread, unless the look-up is dropped; it must not block."""
         self.asker, self.host, self.port, self.done = asker, host, port, done
         self.found: Found | None = None
@@ -33,33 +33,33 @@ class Lookup:
 class Resolvers:
     """At most `limits.RESOLVERS` threads, started when there is need and ended when idle; any thread may call it.
 
-    Askers take turns, and each has `limits.RESOLVERS_SHARE` of the threads at most.
+    Clients take turns. None uses more threads than are free, nor has more names than there is room for others'.
     """
 
     def __init__(self, resolve: Resolve = resolve) -> None:
         """`resolve(host, port)` blocks; it raises OSError or ValueError where there is no such name."""
         self._resolve = resolve
         self._changed = threading.Condition()  # its lock is around all below
-        self._waiting: OrderedDict[Any, deque[Lookup]] = OrderedDict()  # by asker; whose turn is next, first
-        self._running: Counter[Any] = Counter()  # by asker
-        self._count = 0  # all that waits or runs
+        self._waiting: OrderedDict[bytes, deque[Lookup]] = OrderedDict()  # by asker; whose turn is next, first
+        self._running: Counter[bytes] = Counter()  # by asker
+        self._asked = Shares(limits.LOOKUPS)  # all that waits or runs
         self._threads = 0
         self._idle = 0  # of these
 
     def __len__(self) -> int:
         """Names that are being looked up, or wait for it."""
-        return self._count
+        return self._asked.taken
 
     def ask(self, lookup: Lookup) -> Unreached | None:
         """Has a name looked up; returns at once, with the reason where it cannot be."""
         with self._changed:
-            if self._count >= limits.LOOKUPS:
+            if not self._asked.take(lookup.asker):
                 return Unreached(Reply.GENERAL, "too many names are being looked up")
             waiting = sum(map(len, self._waiting.values()))
             if self._idle <= waiting and self._threads < limits.RESOLVERS and not self._start() and not self._threads:
+                self._asked.give_back(lookup.asker)
                 return Unreached(Reply.GENERAL, "the server is short of threads")
             self._waiting.setdefault(lookup.asker, deque()).append(lookup)
-            self._count += 1
             self._changed.notify()
         return None
 
@@ -78,7 +78,7 @@ class Resolvers:
             if lookup not in queue:
                 return False
             self._take(lookup)
-            self._count -= 1
+            self._asked.give_back(lookup.asker)
             return True
 
     def _take(self, lookup: Lookup) -> None:
@@ -96,7 +96,8 @@ class Resolvers:
                 self._running[lookup.asker] -= 1
                 if not self._running[lookup.asker]:
                     del self._running[lookup.asker]
-                self._count -= 1
+                self._asked.give_back(lookup.asker)
+                self._changed.notify_all()  # others may have waited for this share
             lookup.done(lookup)
 
     def _next(self) -> Lookup | None:
@@ -109,6 +110,7 @@ class Resolvers:
                 return None
             self._idle -= 1
             asker = self._whose_turn()
+            assert asker is not None, "there is work"
             lookup = self._waiting[asker][0]
             self._take(lookup)
             if asker in self._waiting:
@@ -117,10 +119,12 @@ class Resolvers:
             return lookup
 
     def _is_work(self) -> bool:
-        return any(self._running[asker] < limits.RESOLVERS_SHARE for asker in self._waiting)
+        return self._whose_turn() is not None
 
-    def _whose_turn(self) -> Any:
-        return next(asker for asker in self._waiting if self._running[asker] < limits.RESOLVERS_SHARE)
+    def _whose_turn(self) -> bytes | None:
+        """Of those who wait, who uses fewer threads than are free."""
+        free = limits.RESOLVERS - self._running.total()
+        return next((asker for asker in self._waiting if self._running.get(asker, 0) < free), None)
 
     def _look_up(self, lookup: Lookup) -> Found:
         try:

@@ -24,6 +24,7 @@ from ..session.inbound import Handler
 from ..session.state import Attached, Outcome
 from ..session.streams import Sending, Stream
 from ..session.tunnel import Tunnel, abort_text
+from .shares import Shares
 
 _AFTER_DISCONNECT: Final = frozenset({Frame.DISCONNECT_DONE, Frame.ABORT})
 log = logging.getLogger(__name__)
@@ -47,13 +48,20 @@ class ServerTunnel(Tunnel):
     receives = schedule.CLIENT_TO_SERVER
 
     def __init__(
-        self, key: ServerKey, welcomed: Welcomed, dialling: Callable[[Waiter], Dialling], policy: RefreshPolicy
+        self,
+        key: ServerKey,
+        welcomed: Welcomed,
+        dialling: Callable[[Waiter], Dialling],
+        policy: RefreshPolicy,
+        streams: Shares | None = None,
     ) -> None:
-        """`dialling` makes what reaches this client's targets; it is given the place where inbound waits."""
+        """`dialling` makes what reaches this client's targets; it is given the place where inbound waits. `streams` is
+        what all sessions of the server share."""
         terms = welcomed.terms
         super().__init__(Attached(welcomed.keys, welcomed.ephemeral), terms, (terms.window, welcomed.peer_window))
         self.client, self.peer = welcomed.client, f"client {welcomed.client.name}"
         self._key, self._policy = key, policy
+        self._shared = Shares(limits.STREAMS_IN_ALL) if streams is None else streams
         self._r2 = b""
         self.refreshes = 0  # completed ones
         self.inbound.dialling = dialling(self.state.inbox.waiter)
@@ -77,11 +85,12 @@ class ServerTunnel(Tunnel):
         state, inbound = self.state, self.inbound
         state.streams.theirs.expect(number, Frame.OPEN)
         if len(state.streams) + inbound.dialling.left >= limits.STREAMS:
-            log.info("%s: refused: %d streams are open in one session", self.client.name, limits.STREAMS)
-            self.outbox.frames.append(_refused(number, f"{limits.STREAMS} streams are open"))
-            self.outbox.waiter.set()
+            self._refuse(number, f"{limits.STREAMS} streams are open in one session")
             return
-        stream = Stream(target, None)
+        if not self._shared.take(self.client.public.client_id):
+            self._refuse(number, "the server carries as many streams as it can for one client just now")
+            return
+        stream = Stream(target, None, lambda _: self._shared.give_back(self.client.public.client_id))
         stream.sending, stream.peer = Sending.WAITING, Peer.FLOWING
         stream.limit, stream.credit = state.send_window, state.credit()
         state.streams.add(stream, number)
@@ -91,6 +100,11 @@ class ServerTunnel(Tunnel):
         inbound.dialling.begin(number, target)
         for answered, result in inbound.dialling.take():
             inbound.delivery.answer(answered, result)
+
+    def _refuse(self, number: int, text: str) -> None:
+        log.info("%s: refused: %s", self.client.name, text)
+        self.outbox.frames.append(frames.refusal(Frame.REFUSED, number, Reply.GENERAL, text))
+        self.outbox.waiter.set()
 
     def _on_opened(self, payload: bytes) -> None:
         """This server opens no streams, so no answer is owed: a violation, or of a stream that is over."""
@@ -178,7 +192,3 @@ class ServerTunnel(Tunnel):
         if not schedule.equal(payload, schedule.hash256(self._r2)):
             raise Violation("DISCONNECT_DONE is wrong")
         self.state.end(Outcome.OVER, "released")
-
-
-def _refused(number: int, text: str) -> bytes:
-    return frames.refusal(Frame.REFUSED, number, Reply.GENERAL, text)

@@ -191,8 +191,10 @@ class Tunnel:
 
     @property
     def held(self) -> int:
-        """Bytes that this session holds: frames not acknowledged, and backlogs; any thread."""
-        return self.outbound.resend.kept_bytes + self.inbound.delivery.held
+        """Bytes that this session holds: frames not acknowledged, backlogs, and what keeping them costs; any thread."""
+        resend = self.outbound.resend
+        costs = len(resend) * limits.KEPT_COST + len(self.state.streams) * limits.STREAM_COST
+        return resend.kept_bytes + self.inbound.delivery.held + costs
 
     @property
     def acknowledged(self) -> bool:

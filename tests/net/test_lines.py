@@ -19,6 +19,7 @@ import pytest
 from program import BOUND, NITROSOCKS, Site, port_of
 from targets import Target, dial, echo, exchange
 
+from nitrosocks_lib.facts import limits
 from nitrosocks_lib.net import lines as module
 from nitrosocks_lib.net.lines import HELD, Lines, LogLines
 
@@ -227,3 +228,39 @@ def test_lines_begin_at_the_left_of_a_terminal_that_ssh_made_raw(raw: bool) -> N
     assert lines.flush() and got == b"one\r\ntwo\r\n"
     os.close(terminal)
     os.close(screen)
+
+
+# -- how many warnings --------------------------------------------------------------------------------------------------
+
+
+class Kept(Lines):
+    """Lines that go nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__(-1)
+        self.texts: list[str] = []
+
+    def put(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def test_warnings_that_a_peer_causes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many lines of a detail as somebody asked for with -v."""
+    at = [1_000.0]
+    monkeypatch.setattr(module, "now", lambda: at[0])
+    lines = Kept()
+    log = LogLines(lines)
+
+    def say(level: int, times: int) -> int:
+        before = len(lines.texts)
+        for _ in range(times):
+            log.handle(logging.LogRecord("n", level, "", 0, "said", None, None))
+        return len(lines.texts) - before
+
+    assert say(logging.WARNING, 10_000) == limits.WARNINGS_AT_ONCE == 200
+    assert say(logging.INFO, 1_000) == 1_001
+    assert lines.texts[200] == "nitrosocks: 9800 warnings were left out, since too many came at once\n"
+    at[0] += 1.0
+    assert say(logging.WARNING, 1_000) == say(logging.ERROR, 1_000) + limits.WARNINGS == 20
+    at[0] += 3_600.0
+    assert say(logging.ERROR, 1_000) == 1 + limits.WARNINGS_AT_ONCE

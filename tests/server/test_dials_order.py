@@ -14,6 +14,8 @@ from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.protocol.permit import Rules
 
+SHARE = limits.RESOLVERS // 2  # of the threads that look names up, of one client alone
+
 
 @pytest.fixture
 def session() -> Iterator[Session]:
@@ -110,20 +112,20 @@ def test_one_that_is_decided_and_not_taken(session: Session) -> None:
 
 def test_a_look_up_that_is_given_up(session: Session) -> None:
     """One that waits is forgotten; one that runs counts until it ends, and is joined by who comes again."""
-    for number in range(limits.RESOLVERS_SHARE + 1):
+    for number in range(SHARE + 1):
         session.tcp(number, session.port, f"dead{number}.example")
-    session.names.begun(limits.RESOLVERS_SHARE)
-    for number in range(limits.RESOLVERS_SHARE + 1):
+    session.names.begun(SHARE)
+    for number in range(SHARE + 1):
         session.dials.stop(number)
-    assert session.dials.left == limits.RESOLVERS_SHARE == len(session.reach.resolvers) and not len(session.dials)
+    assert session.dials.left == SHARE == len(session.reach.resolvers) and not len(session.dials)
     session.tcp(101, session.port, "dead1.example")
-    assert session.dials.left == limits.RESOLVERS_SHARE - 1 and len(session.dials) == 1
+    assert session.dials.left == SHARE - 1 and len(session.dials) == 1
     session.names.let_all_go()
     session.wait(101)
     while session.dials.left:
         session.turn(None)
     assert session.order == [101] and session.idle()
-    assert len(session.names.begun(1)) == limits.RESOLVERS_SHARE
+    assert len(session.names.begun(1)) == SHARE
 
 
 def test_one_of_those_that_joined(session: Session) -> None:
@@ -192,11 +194,13 @@ def test_the_look_ups_of_one_session(session: Session) -> None:
     assert session.idle()
 
 
-def test_the_look_ups_of_all_sessions(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LOOKUPS", 2)
-    with Session(reach=session.reach) as other:
-        other.tcp(1, session.port, "one.example")
+def test_the_look_ups_of_all_sessions(session: Session) -> None:
+    session.reach.resolvers._asked.most = 2
+    with Session(reach=session.reach) as same, Session(reach=session.reach, client_id=b"B") as other:
         session.tcp(1, session.port, "one.example")
+        same.tcp(1, session.port, "two.example")
+        assert same.refusal(1) == TOO_MANY, "it is the same client's"
+        other.tcp(1, session.port, "one.example")
         other.tcp(3, session.port, "two.example")
         assert other.refusal(3) == TOO_MANY
         session.names.let_all_go()

@@ -136,7 +136,7 @@ def test_a_connected_one_hears_abort_5(reads: bool, bounded: Bounded) -> None:
 def test_what_sessions_still_deliver_that_are_over_counts(bounded: Bounded) -> None:
     over, live = bounded.session(b"A", 700_000), bounded.session(b"A", 400_000)
     bounded.registry.forget(over, "its client is gone")
-    assert bounded.registry.all() == [live] and over.tunnel.held >= 700_000
+    assert bounded.registry.all() == [live] and over.tunnel.held >= 650_000
     bounded.look()
     settle()
     assert over.tunnel.held == over.tunnel.load == 0 and bounded.registry.all() == [live]
@@ -153,7 +153,7 @@ def test_the_look_goes_on_while_there_is_something_to_deliver(bounded: Bounded) 
 
 
 def test_so_many_of_one_client_deliver_at_most(bounded: Bounded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "SESSIONS_PER_CLIENT", 3)
+    monkeypatch.setattr(limits, "DELIVERING", 3)
     tunnels = []
     for client_id in (b"A", b"B", b"A", b"A", b"A"):
         session = bounded.session(client_id, 1)
@@ -164,6 +164,27 @@ def test_so_many_of_one_client_deliver_at_most(bounded: Bounded, monkeypatch: py
         tunnel.drop()
     settle()
     assert not any(tunnel.load or tunnel.held for tunnel in tunnels)
+
+
+def test_of_all_that_deliver_the_client_with_most_pays(bounded: Bounded) -> None:
+    bounded.registry._shared.most = 4
+    tunnels = []
+    for client_id in (b"B", b"A", b"A", b"A", b"C"):
+        session = bounded.session(client_id, 1)
+        tunnels.append(session.tunnel)
+        bounded.registry.forget(session, "over")
+    assert [tunnel.inbound.delivery.dropped for tunnel in tunnels] == [False, True, False, False, False]
+    for tunnel in tunnels:
+        tunnel.drop()
+
+
+def test_what_keeping_costs_counts(bounded: Bounded) -> None:
+    """Refusals that nobody acknowledges are small, and many."""
+    resend = bounded.session(b"A", 1).tunnel.outbound.resend
+    before = bounded.registry.all()[0].tunnel.held
+    for _ in range(1_000):
+        resend.append(bytes(30))
+    assert bounded.registry.all()[0].tunnel.held - before == 1_000 * (30 + limits.KEPT_COST)
 
 
 def test_what_is_not_acknowledged_is_forgotten_with_the_session(bounded: Bounded) -> None:

@@ -20,6 +20,7 @@ from nitrosocks_lib.server.resolvers import Lookup, Resolvers
 from nitrosocks_lib.session.dialling import Unreached
 
 BOUND = 20.0
+SHARE = limits.RESOLVERS // 2  # of one client alone
 FOUND: list[Place] = [(socket.AF_INET, ("192.0.2.1", 7))]
 Done = SimpleQueue[Lookup]
 
@@ -72,15 +73,15 @@ def test_a_name_that_is_not_found(told: str, error: Exception) -> None:
 def test_one_asker_has_its_share_of_the_threads() -> None:
     """Its other names wait, and another asker's do not."""
     with hanging() as (names, resolvers, done):
-        for n in range(20):
+        for n in range(30):
             ask(resolvers, done, f"dead{n}")
-        assert sorted(names.begun(limits.RESOLVERS_SHARE)) == [f"dead{n}" for n in range(limits.RESOLVERS_SHARE)]
+        assert set(names.begun(SHARE)) == {f"dead{n}" for n in range(SHARE)}
         names.let_go("good")
         assert ask(resolvers, done, "good", "b") is done.get(timeout=BOUND)
-        assert names.begun(limits.RESOLVERS_SHARE + 1)[-1] == "good" and len(resolvers) == 20
+        assert names.begun(SHARE + 1)[-1] == "good" and len(resolvers) == 30
         names.let_go("dead0")
         assert done.get(timeout=BOUND).host == "dead0"
-        assert names.begun(limits.RESOLVERS_SHARE + 2)[-1] == "dead4"
+        assert names.begun(SHARE + 2)[-1] == f"dead{SHARE}"
 
 
 def test_askers_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +102,7 @@ def test_there_are_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     before = resolver_threads()
     with hanging() as (names, resolvers, done):
         for n in range(50):
-            ask(resolvers, done, f"dead{n}", n % 5)
+            ask(resolvers, done, f"dead{n}", n)
         names.begun(limits.RESOLVERS)
         assert len(resolver_threads() - before) == limits.RESOLVERS
         names.let_all_go()
@@ -122,7 +123,7 @@ def test_a_thread_without_work_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_waits_can_be_dropped() -> None:
     with hanging() as (names, resolvers, done):
-        running = [ask(resolvers, done, f"dead{n}") for n in range(limits.RESOLVERS_SHARE)]
+        running = [ask(resolvers, done, f"dead{n}") for n in range(SHARE)]
         names.begun(len(running))
         waiting = ask(resolvers, done, "waiting")
         assert resolvers.drop(waiting) and not resolvers.drop(waiting) and len(resolvers) == len(running)
@@ -132,17 +133,32 @@ def test_what_waits_can_be_dropped() -> None:
         assert done.empty() and "waiting" not in names.begun(len(running))
 
 
+def test_five_that_ask_for_dead_names_leave_threads_for_others() -> None:
+    with hanging() as (names, resolvers, done):
+        for asker in range(5):
+            for n in range(40):
+                ask(resolvers, done, f"dead{asker}.{n}", asker)
+        names.let_go("good")
+        assert ask(resolvers, done, "good", "b") is done.get(timeout=BOUND)
+
+
 def test_the_bound_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One alone gets half, and the last place is another's."""
     monkeypatch.setattr(limits, "LOOKUPS", 3)
     with hanging() as (names, resolvers, done):
-        for n in range(3):
+        for n in range(2):
             ask(resolvers, done, f"dead{n}")
-        refused = resolvers.ask(Lookup("b", "name", 7, done.put))
-        assert refused is not None and refused.reply == Reply.GENERAL
-        assert refused.text == "too many names are being looked up"
+        assert _refused(resolvers, done, "a")
+        ask(resolvers, done, "dead2", "b")
+        assert _refused(resolvers, done, "c")
         names.let_go("dead1")
         done.get(timeout=BOUND)
-        ask(resolvers, done, "name", "b")
+        ask(resolvers, done, "name", "c")
+
+
+def _refused(resolvers: Resolvers, done: Done, asker: object) -> bool:
+    refused = resolvers.ask(Lookup(asker, "name", 7, done.put))
+    return refused == Unreached(Reply.GENERAL, "too many names are being looked up")
 
 
 def test_there_is_no_thread() -> None:

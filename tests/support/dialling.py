@@ -17,6 +17,7 @@ from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.net.wake import Waiter
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.protocol.permit import Client, Rules
+from nitrosocks_lib.protocol.welcome import Authorised
 from nitrosocks_lib.server.dials import Dials, Reach
 from nitrosocks_lib.server.resolvers import Resolvers
 from nitrosocks_lib.session.dialling import Reached, Unreached
@@ -31,7 +32,7 @@ class Session(ExitStack):
     Nothing of it is left in the end: no descriptor, no watch, no dial.
     """
 
-    def __init__(self, *rules: str, reach: Reach | None = None) -> None:
+    def __init__(self, *rules: str, reach: Reach | None = None, client_id: bytes = b"A") -> None:
         super().__init__()
         self.listener = self.enter_context(socket.create_server(("127.0.0.1", 0), backlog=256))
         self.listener.settimeout(BOUND)
@@ -42,7 +43,8 @@ class Session(ExitStack):
         self.reach = reach or Reach(Resolvers(self.names.resolve))
         self.waiter = Waiter()
         self.permit: Rules | None = Rules.parse(rules or HERE)
-        self.dials = Dials("a", self.client, self.reach, self.waiter)
+        who = cast(Authorised, SimpleNamespace(name="a", public=SimpleNamespace(client_id=client_id)))
+        self.dials = Dials(who, self.client, self.reach, self.waiter)
         self.decided: dict[int, Reached | Unreached] = {}
         self.order: list[int] = []  # of what was decided
 

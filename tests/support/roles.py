@@ -41,7 +41,7 @@ class Roles:
         welcomed = Welcomed(authorised, keys, terms, KemPublic(ephemeral.public), window)
 
         def dials(waiter: Waiter) -> Dials:
-            return Dials("alice", lambda: self.known, Reach(), waiter)
+            return Dials(authorised, lambda: self.known, Reach(), waiter)
 
         self.server = ServerTunnel(SERVER, welcomed, dials, policy or RefreshPolicy())
         greeted: dict[str, Any] = {"keys": keys, "terms": terms, "ephemeral": ephemeral}

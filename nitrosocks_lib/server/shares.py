@@ -1,0 +1,42 @@
+"""How clients share what a server has in all, so that those who take all they can get keep no other from its own."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+
+class Shares:
+    """So many places for all clients; any thread may call it.
+
+    A client may take one more as long as it holds less than what is free. So one alone gets half of them, and of five
+    that take what they can each gets a sixth, and a sixth is free: who holds most is refused first.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._lock = threading.Lock()
+        self._held: Counter[bytes] = Counter()
+        self._taken = 0
+
+    @property
+    def taken(self) -> int:
+        """How many places are taken; any thread."""
+        return self._taken
+
+    def take(self, client_id: bytes) -> bool:
+        """Takes a place for this client, unless it holds its share already."""
+        with self._lock:
+            if self._held.get(client_id, 0) >= self.most - self._taken:
+                return False
+            self._held[client_id] += 1
+            self._taken += 1
+            return True
+
+    def give_back(self, client_id: bytes) -> None:
+        """A place that it took is free again."""
+        with self._lock:
+            self._taken -= 1
+            self._held[client_id] -= 1
+            if not self._held[client_id]:
+                del self._held[client_id]
