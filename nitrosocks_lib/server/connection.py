@@ -18,6 +18,7 @@ from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, NotOurs
 from ..facts.wire import EncryptType, Refusal
 from ..net.connect import Context, accept
 from ..net.link import Link
+from ..net.sockets import descriptors
 from ..net.timers import now
 from ..protocol import frames, welcome
 from ..protocol.handshake import Keys, Terms
@@ -29,10 +30,12 @@ from ..session.state import Attached, Outcome
 from .authorised import Clients
 from .dials import Dials, Reach
 from .registry import Entry, Registry
+from .shares import Shares
 from .tarpit import Tarpit
 from .tunnel import RefreshPolicy, ServerTunnel
 
 log = logging.getLogger(__name__)
+_EACH = 20  # descriptors for each session: it has five, and all together a quarter of what the process may have
 
 
 @dataclass(slots=True)
@@ -79,7 +82,7 @@ class Reception:
     """Shared by all connections of a server."""
 
     def __init__(self, key: ServerKey, clients: Clients, settings: Settings, tarpit: Tarpit) -> None:
-        self.registry = Registry()
+        self.registry = Registry(sessions=Shares(min(limits.SESSIONS_IN_ALL, descriptors() // _EACH)))
         self.draining = 0.0  # when a draining server ends what still runs
         self._key, self._clients, self._settings = key, clients, settings
         self._tarpit = tarpit

@@ -11,7 +11,6 @@ from ..facts import limits
 from ..facts.errors import ProtocolError, Refused
 from ..facts.wire import Abort, Refusal
 from ..net.link import Link
-from ..net.sockets import descriptors
 from ..net.timers import TIMERS, Timer
 from ..session.liveness import Liveness
 from ..session.state import Outcome
@@ -19,7 +18,6 @@ from .shares import Shares
 from .tunnel import ServerTunnel
 
 log = logging.getLogger(__name__)
-_DESCRIPTORS = 20  # for each session: it has five, and takes a quarter of all at most
 _AGAIN = 1.0  # seconds until an expiry for which there was no thread is tried again
 
 
@@ -51,7 +49,7 @@ class Registry:
         self._lock = threading.Lock()
         self._sessions: dict[bytes, Entry] = {}
         self._per_client: Counter[bytes] = Counter()
-        self._shared = sessions if sessions is not None else _sessions()
+        self._shared = Shares(limits.SESSIONS_IN_ALL) if sessions is None else sessions
         self._held_most = held_most
         self._changed = threading.Condition(self._lock)
         self.closing = False  # the server stops: nothing is kept for a RESUME any more
@@ -260,10 +258,6 @@ def _in_thread(work: Callable[[], None]) -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _sessions() -> Shares:
-    return Shares(min(limits.SESSIONS_IN_ALL, descriptors() // _DESCRIPTORS))
 
 
 def _client_id(tunnel: ServerTunnel) -> bytes:

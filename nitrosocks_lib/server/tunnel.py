@@ -85,10 +85,10 @@ class ServerTunnel(Tunnel):
         state, inbound = self.state, self.inbound
         state.streams.theirs.expect(number, Frame.OPEN)
         if len(state.streams) + inbound.dialling.left >= limits.STREAMS:
-            self._refuse(number, f"{limits.STREAMS} streams are open in one session")
+            self._refuse(number, f"{limits.STREAMS} streams are open")
             return
         if not self._shared.take(self.client.public.client_id):
-            self._refuse(number, "the server carries as many streams as it can for one client just now")
+            self._refuse(number, "the server carries as many streams as it can for this client")
             return
         stream = Stream(target, None, lambda _: self._shared.give_back(self.client.public.client_id))
         stream.sending, stream.peer = Sending.WAITING, Peer.FLOWING

@@ -230,7 +230,7 @@ def test_lines_begin_at_the_left_of_a_terminal_that_ssh_made_raw(raw: bool) -> N
     os.close(screen)
 
 
-# -- how many warnings --------------------------------------------------------------------------------------------------
+# -- how many warnings ------------------------------------------------------------------------------------------------
 
 
 class Kept(Lines):

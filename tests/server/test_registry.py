@@ -16,6 +16,7 @@ from nitrosocks_lib.facts.wire import Refusal
 from nitrosocks_lib.net.link import Link
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.server.registry import Entry, Registry
+from nitrosocks_lib.server.shares import Shares
 from nitrosocks_lib.session.state import Outcome
 from nitrosocks_lib.session.streams import Ending
 
@@ -228,6 +229,24 @@ def test_the_one_that_is_longest_without_a_connection_makes_room(monkeypatch: py
             registry.forget(each, "enough")
 
 
+def test_the_sessions_of_all_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes all that he can gets half of them, or gives up one that has no connection."""
+    registry = Registry(sessions=Shares(4))
+    with Pairs() as pairs:
+        sessions = [entry(registry) for _ in range(2)]
+        for session in sessions:
+            registry.add(session, pairs.make()[1])
+        with pytest.raises(Refused) as refused:
+            registry.reserve(b"A")
+        assert refused.value.reason is Refusal.FULL
+        registry.reserve(b"B")
+        registry.leave(sessions[1], Outcome.LOST)
+        registry.reserve(b"A")
+        assert registry.all() == sessions[:1]
+        sessions[0].owner = None
+        registry.forget(sessions[0], "enough")
+
+
 def test_places_come_back() -> None:
     registry = Registry()
     with Pairs() as pairs:
@@ -235,4 +254,4 @@ def test_places_come_back() -> None:
             session = entry(registry)
             registry.add(session, pairs.make()[1])
             registry.forget(session, "over")
-    assert not registry._per_client
+    assert not registry._per_client and registry._shared.taken == 0

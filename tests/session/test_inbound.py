@@ -58,6 +58,23 @@ def test_a_stream_counts_until_its_backlog_is_gone(monkeypatch: pytest.MonkeyPat
         assert half.seen() == []
 
 
+def test_streams_are_shared_with_other_clients() -> None:
+    """One client gets half of what a server carries in all; a place comes back with the end of a stream."""
+    with server() as half:
+        shared = half.roles.server._shared
+        shared.most = 4
+        half.send(OPEN(1), OPEN(3), OPEN(5))
+        text = "the server carries as many streams as it can for this client"
+        assert half.until(Frame.REFUSED) == REFUSED(5, Reply.GENERAL, text)[1:] and shared.taken == 2
+        assert shared.take(b"another")
+        half.dials.decide(1, Unreached(Reply.EXPIRED, "late"))
+        assert half.until(Frame.REFUSED) == REFUSED(1, Reply.EXPIRED, "late")[1:]
+        half.gone()
+        half.send(OPEN(7), OPEN(9))
+        assert half.until(Frame.REFUSED) == REFUSED(9, Reply.GENERAL, text)[1:] and shared.taken == 3
+    assert shared.taken == 1, "with the session all of them"
+
+
 def test_look_ups_that_nobody_waits_for_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "STREAMS", 2)
     with server() as half:
