@@ -54,7 +54,7 @@ def refusing(reason: Refusal) -> World:
     if reason is Refusal.DRAINING:
         world.server.reception.draining = 1.0
     else:
-        world.registry._full = lambda _: True  # type: ignore[method-assign]
+        world.registry._shared.most = 0
     return world
 
 
