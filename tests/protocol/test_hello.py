@@ -149,3 +149,19 @@ def test_a_full_set_of_nonces_serves_and_does_not_store(dialogue: str, monkeypat
     client, server = getattr(world, dialogue)()
     assert [side.error for side in (client, server)] == [None, None]
     assert not world.nonces.seen(HOUR, client.sent[0][: wire.NONCE])
+
+
+@pytest.mark.parametrize("dialogue", ["new_session", "recovery"])
+def test_a_replay_gains_nothing_where_the_set_is_full(dialogue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A greeting is challenged anew, and the recorded answer does not fit; the j of a RESUME was there already."""
+    monkeypatch.setattr(limits, "NONCES_PER_HOUR", 0)
+    world = World()
+    client, server = getattr(world, dialogue)()
+    assert server.error is None and world.nonces.unstored == 1
+    later = World(nonces=world.nonces, seed=77, last_attempt=5)
+    again = Side(later.serve(later.welcome if dialogue == "new_session" else later.recover))
+    for message in client.sent:
+        again.inbox += message
+        again.run()
+    assert type(again.error) is ProtocolError and world.nonces.unstored == 2
+    assert again.sent == [] if dialogue == "recovery" else again.sent[0] != server.sent[0]
