@@ -6,7 +6,6 @@ from ..client.forward import Forwarder
 from ..facts import limits
 from ..facts.address import join_host_port
 from ..facts.errors import CannotCreate
-from ..net.memory import tidy
 from ..net.signals import Stop
 from ..net.timers import now
 from . import options as specs
@@ -17,9 +16,8 @@ from .output import announce, counted, note
 
 def forward(options: Options) -> int:
     """Forwards until SIGTERM or SIGINT; exit code 0 then."""
-    tidy()
     forwards, began = [specs.forward(text) for text in options["-L"]], now()
-    pool = open_pool(options, specs.sessions(options["--sessions"]))
+    pool = open_pool(options, specs.sessions(options["--sessions"]), forwards=True)
     forwarder, stop = Forwarder(pool), Stop()
     bound = [forwarder.bind(each) for each in forwards]
     if not first_session(pool, stop, options["--retry"]):

@@ -13,7 +13,9 @@ from ..facts import limits
 from ..facts.errors import NitroSocksError
 from ..files import profiles
 from ..net.connect import Route
+from ..net.memory import tidy
 from ..net.netwatch import NetWatch
+from ..net.process import harden, settle
 from ..net.signals import Stop
 from . import options as specs
 from .options import Options
@@ -22,16 +24,20 @@ from .output import note
 log = logging.getLogger(__name__)
 
 
-def open_pool(options: Options, sessions: int) -> Pool:
+def open_pool(options: Options, sessions: int, forwards: bool = False) -> Pool:
     """The pool of the profile that the options name or that lies in the home directory; dials nothing yet.
 
-    It has so many sessions at most.
+    It has so many sessions at most. For `forward` it may bind ports still, and gives memory back that it used.
     """
+    harden()
     path = Path(options["-i"]) if options["-i"] else _default(options)
     profile = profiles.load_profile(path)
     route = Route(options["--tls-verify"], ipv4=not options["-6"], ipv6=not options["-4"])
     dialler = Dialler(profile.credentials, profile.servers, route, specs.window(options["--window"]))
     redial = specs.whole("--redial", options["--redial"], 0, 1, 86_400)
+    settle(listens=forwards)
+    if forwards:
+        tidy()
     return Pool(dialler, sessions, float(redial) or None)
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
 from ..crypto.certificate import leaf_der
-from ..crypto.identity import fingerprint
+from ..crypto.identity import ServerKey, fingerprint
 from ..facts import limits
 from ..facts.address import join_host_port
 from ..files import profiles
 from ..files.keyfiles import check_secret
 from ..net.connect import server_context
 from ..net.memory import tidy
+from ..net.process import harden, settle
 from ..net.signals import Stop
 from ..net.timers import now
 from ..server.authorised import Clients
@@ -27,15 +29,24 @@ from .output import counted, note
 
 def serve(options: Options) -> int:
     """Serves until SIGTERM or SIGINT; exit code 0 then."""
-    tidy()
+    harden()
     home, stop, began = profiles.home(options["--home"], os.environ), Stop(), now()
     addresses = [specs.listen(text) for text in options["--listen"]] or [("", 8443)]
     drain = specs.whole("--drain", options["--drain"], limits.DRAIN, 0, 86_400)
-    server = _make_server(home, options)
-    for host, port in addresses:
-        note(f"listening on {join_host_port(*server.listen(host, port))}")
+    key, clients, settings, made = _prepared(home, options)
+    server = Server(key, clients, settings)
+    try:
+        bound = [server.listen(host, port) for host, port in addresses]
+        settle(_read_again(home))
+    finally:  # no line before, since that starts a thread
+        for path in made:
+            note(f"made {path}")
+    tidy()
+    clients.look()  # tells at once of files that are faulty
+    for at in bound:
+        note(f"listening on {join_host_port(*at)}")
     server.start()
-    note(f"ready, with key {fingerprint(profiles.ensure_server_key(home)[0].public)}")
+    note(f"ready, with key {fingerprint(key.public)}")
     while not stop.wait():  # SIGHUP: clients.d is looked at anew at every use anyway
         if stop.take_asked():
             entries = server.reception.registry.all()
@@ -50,8 +61,11 @@ def serve(options: Options) -> int:
     return 0
 
 
-def _make_server(home: Path, options: Options) -> Server:
-    """Of options that are all understood before a file is made. Raises as specs, profiles and server_context do."""
+def _prepared(home: Path, options: Options) -> tuple[ServerKey, Clients, Settings, list[str]]:
+    """What a server is made of, and the files made for it.
+
+    Options are all understood before a file is made. Raises as specs, profiles and server_context do.
+    """
     words = (
         specs.cipher(options["--cipher"]),
         specs.window(options["--window"]),
@@ -63,15 +77,18 @@ def _make_server(home: Path, options: Options) -> Server:
         check_secret(Path(options["--key"]))
     profiles.check_clients(home)
     key, cert, private, made = profiles.ensure_server(home, datetime.now(UTC))
-    for path in made:
-        note(f"made {path}")
     if options["--cert"]:
         cert, private = Path(options["--cert"]), Path(options["--key"])
     context = server_context(cert, private)
     settings = Settings(context, sha256(leaf_der(cert.read_bytes())).digest(), *words)
-    clients = open_clients(home)
-    clients.look()  # tells at once of files that are faulty
-    return Server(key, clients, settings)
+    return key, open_clients(home), settings, made
+
+
+def _read_again(home: Path) -> Iterator[Path]:
+    """Where clients.d is, and what in there only leads elsewhere: all of it is read whenever it changes."""
+    yield home
+    yield (clients := home / profiles.CLIENTS)
+    yield from (path.resolve().parent for path in clients.glob("*.toml") if path.is_symlink())
 
 
 def open_clients(home: Path) -> Clients:

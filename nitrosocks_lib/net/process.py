@@ -1,0 +1,88 @@
+"""What the process gives up: to be dumped, to gain rights, to touch what it does not need (docs/security.md).
+
+Each step is one that the system may lack or refuse. That is a debug line and never an end: nothing else relies on it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import resource
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from errno import ENOSYS
+from pathlib import Path
+from typing import Final
+
+from . import landlock
+
+log = logging.getLogger(__name__)
+_SET_DUMPABLE: Final = 4  # prctl
+_SET_NO_NEW_PRIVS: Final = 38
+_CURRENT, _ON_FAULT = 1, 4  # mlockall
+
+# What libc, Python and OpenSSL read at any time: to find names, to import, to show a traceback. resolv.conf may lead to
+# /run, a name service may have files of its own (sssd, libvirt, extrausers), libraries may be elsewhere (Nix, Guix).
+_SYSTEM: Final = (
+    "/etc", "/usr", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", "/proc/self", "/dev/urandom",
+    "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/run/connman", "/run/netconfig",
+    "/var/lib/sss", "/var/lib/libvirt/dnsmasq", "/var/lib/extrausers",
+)  # fmt: skip
+
+
+def harden() -> None:
+    """At the start of a command, before secrets are read and threads started: no dumps, no core, no new rights.
+
+    Who is not root can neither read its memory nor trace it then.
+    """
+    _try("not dumpable", lambda: _prctl(_SET_DUMPABLE, 0))
+    _try("no core", lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
+    _try("no new privileges", lambda: _prctl(_SET_NO_NEW_PRIVS, 1))
+
+
+def settle(readable: Iterable[Path] = (), listens: bool = False) -> None:
+    """When all that a command needs at its start is read, made and bound, before it starts threads.
+
+    Keeps the keys out of swap. From here on only `readable` and what the system itself needs can be read, nothing can
+    be written or run, and only who `listens` may bind further TCP ports.
+    """
+    _try("keys out of swap", _lock)
+    if threading.active_count() > 1:  # those would stay as they are
+        log.debug("threads run already: Landlock does not cover them")
+    _try("Landlock", lambda: _confine(readable, listens))
+
+
+def _try(what: str, step: Callable[[], None]) -> None:
+    try:
+        step()
+    except (OSError, ValueError, AttributeError) as error:  # AttributeError: this libc does not have it
+        log.debug("%s: not here: %s", what, error)
+
+
+def _prctl(option: int, value: int) -> None:
+    _called(lambda libc: int(libc.prctl(option, *(ctypes.c_ulong(each) for each in (value, 0, 0, 0)))))
+
+
+def _lock() -> None:
+    """What is in memory now: the long-term keys, which stay where they are. What comes later is not locked.
+
+    A limit on locked memory would let later threads and buffers fail, and without one they would be kept from swap in
+    any number. The limit counts addresses and not pages, so mostly only root is let.
+    """
+    _called(lambda libc: int(libc.mlockall(_CURRENT | _ON_FAULT)))
+
+
+def _confine(readable: Iterable[Path], listens: bool) -> None:
+    places = [Path(each) for each in (*_SYSTEM, sys.prefix, sys.base_prefix, *sys.path) if each]
+    allowed = [(place, landlock.READ) for place in (*places, *readable)]
+    nowhere = Path(os.devnull), landlock.Access.READ_FILE | landlock.Access.WRITE_FILE
+    landlock.confine([*allowed, nowhere], listens)
+
+
+def _called(call: Callable[[ctypes.CDLL], int]) -> None:
+    if sys.platform != "linux":
+        raise OSError(ENOSYS, os.strerror(ENOSYS))
+    if call(ctypes.CDLL(None, use_errno=True)) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -1,0 +1,90 @@
+"""harden and settle: what they give up, and that a system which lacks a step is no end. The real programs: whole/."""
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from program import BOUND, ROOT
+
+from nitrosocks_lib.net import landlock, process
+
+BEGIN = """
+import ctypes, logging, os, resource, sys, threading
+from pathlib import Path
+from nitrosocks_lib.net import landlock, process
+logging.basicConfig(level=logging.DEBUG, format="%(message)s")
+prctl = lambda option: ctypes.CDLL(None).prctl(option, *map(ctypes.c_ulong, (0, 0, 0, 0)))
+"""
+
+
+def run(code: str, *words: object) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: what is given up does not come back."""
+    argv = [sys.executable, "-c", BEGIN + code, *map(str, words)]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=BOUND, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_harden() -> None:
+    code = "process.harden(); print(prctl(3), prctl(39), *resource.getrlimit(resource.RLIMIT_CORE))"
+    done = run(code)
+    assert done.stdout.split() == ["0", "1", "0", "0"] and not done.stderr
+
+
+@pytest.mark.skipif(not landlock.version(), reason="no Landlock")
+def test_settle(tmp_path: Path) -> None:
+    """Modules that are imported late are there, `readable` is, and what lies beside it is not."""
+    for name in ("yes", "no"):
+        (tmp_path / name).write_text(name, encoding="ascii")
+    code = """
+place = Path(sys.argv[1])
+process.harden()
+process.settle([place / "yes"])
+import wave
+print((place / "yes").read_text())
+try:
+    (place / "no").read_text()
+except PermissionError:
+    print("denied")
+"""
+    assert run(code, tmp_path).stdout.split() == ["yes", "denied"]
+
+
+@pytest.mark.skipif(not landlock.version(), reason="no Landlock")
+def test_threads_that_run_already_are_told_of() -> None:
+    code = """
+process.harden()
+done = threading.Event()
+threading.Thread(target=done.wait).start()
+process.settle()
+done.set()
+"""
+    assert "threads run already" in run(code).stderr
+
+
+def test_a_system_that_has_none_of_it_is_told_of_and_no_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuses(*_: object) -> None:
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(sys, "platform", "freebsd15")
+    monkeypatch.setattr(process.resource, "setrlimit", refuses)
+    with caplog.at_level(logging.DEBUG):
+        process.harden()
+        process.settle()
+    steps = ["not dumpable", "no core", "no new privileges", "keys out of swap", "Landlock"]
+    lines = [record.message for record in caplog.records if "threads run" not in record.message]
+    assert [line.partition(":")[0] for line in lines] == steps
+    assert {record.levelname for record in caplog.records} == {"DEBUG"}
+
+
+def test_a_libc_without_a_call_is_told_of(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(process.ctypes, "CDLL", lambda *_, **__: object())
+    monkeypatch.setattr(process.resource, "setrlimit", lambda *_: None)
+    monkeypatch.setattr(sys, "platform", "linux")
+    with caplog.at_level(logging.DEBUG):
+        process.harden()
+    assert len(caplog.records) == 2

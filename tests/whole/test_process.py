@@ -1,0 +1,123 @@
+"""What the real `serve` and `forward` give up: dumps, new rights, and all that they do not need."""
+
+import json
+import os
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from program import ROOT, Process, Site, site
+
+from nitrosocks_lib.net import landlock
+
+__all__ = ["site"]
+NOBODY = 65_534
+TRYING = ROOT / "tests" / "support" / "trying.py"
+needs_landlock = pytest.mark.skipif(landlock.version() < 6, reason="no Landlock, or an old one")
+
+
+def status(process: Process, field: str) -> str:
+    """A field of /proc/PID/status."""
+    rows = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii").splitlines()
+    return next(row.partition(":")[2].strip() for row in rows if row.startswith(f"{field}:"))
+
+
+@pytest.fixture(scope="module")
+def pair(site: Site) -> list[Process]:
+    """A server and a client that run."""
+    server = site.serve()
+    return [server, site.forward(site.profile("alice", server.port), "0:127.0.0.1:1")]
+
+
+def test_neither_leaves_a_core_nor_gains_rights(pair: list[Process]) -> None:
+    for process in pair:
+        assert resource.prlimit(process.pid, resource.RLIMIT_CORE) == (0, 0)
+        assert status(process, "NoNewPrivs") == "1"
+
+
+def test_both_keep_their_keys_out_of_swap_where_they_may(pair: list[Process]) -> None:
+    may = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY or not os.geteuid()
+    for process in pair:
+        assert (status(process, "VmLck") != "0 kB") == may
+
+
+AS_NOBODY = """
+import ctypes, encodings.idna, os, sys  # idna: the interpreter may be where only root may read
+from nitrosocks_lib.cli.main import main
+if not os.geteuid():
+    os.setgroups([]); os.setgid({user}); os.setuid({user})
+    ctypes.CDLL(None).prctl(4, *map(ctypes.c_ulong, (1, 0, 0, 0)))  # as after exec
+"""
+SERVE = AS_NOBODY + "sys.exit(main(sys.argv[1:]))"
+READ = AS_NOBODY + "open(f'/proc/{{sys.argv[1]}}/mem')"
+
+
+def as_nobody(place: Path, code: str, *words: object) -> Process:
+    """Code that runs as another user than root, with an environment in which there is nothing else."""
+    argv = [sys.executable, "-c", code.format(user=NOBODY), *map(str, words)]
+    return Process(argv, {"HOME": str(place), "PYTHONPATH": str(ROOT)})
+
+
+def test_its_own_user_cannot_read_its_memory() -> None:
+    """And without being root, with nothing in its environment, it serves as ever."""
+    with tempfile.TemporaryDirectory(prefix="nitrosocks-") as folder, Site(Path(folder)) as site:
+        if not os.geteuid():
+            os.chown(folder, NOBODY, NOBODY)
+        server = as_nobody(site.place, SERVE, "serve", "--listen", "127.0.0.1:0", "--home", site.home)
+        site.callback(server.close)
+        server.err.wait("nitrosocks: ready")
+        reader = as_nobody(site.place, READ, server.pid)
+        assert reader.wait() == 1 and "PermissionError" in str(reader.err)
+        assert server.signal().wait() == 0
+
+
+def trying(site: Site, *words: object) -> dict[str, str]:
+    """What came of what the program tried when it was ready."""
+    outside = site.place / "outside"
+    outside.mkdir(exist_ok=True)
+    (outside / "there").write_bytes(b"")
+    process = site.start(sys.executable, TRYING, outside, *words)
+    assert process.out is not None
+    return json.loads(process.out.wait("tried ").partition(" ")[2])
+
+
+DENIED = dict.fromkeys(["read outside", "list outside", "write outside", "write home", "remove", "run"], "EACCES")
+ALLOWED = dict.fromkeys(["read /etc", "write /dev/null", "resolve", "import", "signal itself"], "done")
+
+
+@needs_landlock
+def test_a_server_reads_its_home_and_no_more(site: Site) -> None:
+    site.profile("carol", 1)
+    came = trying(site, "serve", "--listen", "127.0.0.1:0", "--home", site.home)
+    rest = {"read home": "done", "list home": "done", "bind": "EACCES", "signal": "EPERM"}
+    assert came == DENIED | ALLOWED | rest
+
+
+@needs_landlock
+def test_a_client_reads_nothing_of_its_user(site: Site) -> None:
+    profile = site.profile("dave", site.serve().port)
+    came = trying(site, "forward", "-i", profile, "-L", "0:127.0.0.1:1")
+    rest = {"read home": "EACCES", "list home": "EACCES", "bind": "done", "signal": "EPERM"}
+    assert came == DENIED | ALLOWED | rest
+
+
+def test_a_client_file_that_is_a_link_is_read_again(site: Site) -> None:
+    """Where it led to when the server began, also after it was changed there."""
+    elsewhere = site.place / "elsewhere"
+    elsewhere.mkdir()
+    site.profile("erin", 1)
+    file = site.home / "clients.d" / "erin.toml"
+    moved = elsewhere / file.name
+    file.rename(moved)
+    file.symlink_to(moved)
+    server = site.serve()
+    again = site.profile("frank", server.port)  # its file comes while the server runs
+    site.forward(again, "0:127.0.0.1:1")
+    text = moved.read_text(encoding="utf-8")
+    (new := elsewhere / "new").write_text(text + "# changed\n", encoding="utf-8")
+    new.chmod(0o600)
+    new.rename(moved)
+    site.forward(again, "0:127.0.0.1:1")
+    assert "Permission denied" not in str(server.err)
