@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ..crypto import schedule
-from ..crypto.seal import Sealer
+from ..crypto.seal import Sealer, overwrite_used
 from ..facts import limits, wire
 from ..facts.errors import NetworkError, NitroSocksError
 from ..facts.wire import Abort, EncryptType
@@ -64,6 +64,7 @@ class Attempt:
             self.round_trip = now() - asked
         except Exception as error:
             self._fail(error)
+        overwrite_used()
         self.done = True
         if self._abandoned:
             self._discard()

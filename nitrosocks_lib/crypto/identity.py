@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519Pr
 from ..facts import wire
 from ..facts.errors import ProtocolError
 from ..facts.limits import TOTP_STEP
-from .schedule import equal, expand, hash256
+from .schedule import Buffer, equal, expand, hash256
+from .secret import Secret, overwrite_freed
 
 _ANY_X25519: Final = X25519PrivateKey.from_private_bytes(bytes(32))  # no secret; every one finds bad points out
 _SUITE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
@@ -60,12 +61,14 @@ class KemPublic:
         except ValueError:
             raise ProtocolError("not a usable KEM public key") from None
 
-    def seal(self, label: bytes, h: bytes, p: bytes) -> bytes:
+    def seal(self, label: bytes, h: bytes, p: bytes | bytearray) -> bytes:
         """Seal(pk, label, p) under transcript hash h: len(p) + 1136 bytes."""
         try:
             return _SUITE.encrypt(p, self._key, b"ns1 " + label + h)
         except ValueError:  # an X25519 point of small order: only a peer that cheats sends one
             raise ProtocolError("not a usable KEM public key") from None
+        finally:
+            overwrite_freed()
 
 
 class KemPrivate:
@@ -73,23 +76,26 @@ class KemPrivate:
 
     __slots__ = ("_key", "public")
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes | bytearray) -> None:
         assert len(raw) == wire.KEM_PRIVATE
-        mlkem = MLKEM768PrivateKey.from_seed_bytes(raw[:64])
-        x25519 = X25519PrivateKey.from_private_bytes(raw[64:])
+        view = memoryview(raw)
+        mlkem = MLKEM768PrivateKey.from_seed_bytes(view[: wire.MLKEM_SEED])
+        x25519 = X25519PrivateKey.from_private_bytes(view[wire.MLKEM_SEED :])
         self._key = MLKEM768X25519PrivateKey(mlkem, x25519)
         self.public = mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
 
-    def open(self, label: bytes, h: bytes, sealed: bytes) -> bytes:
+    def open(self, label: bytes, h: bytes, sealed: Buffer) -> Secret:
         """The plaintext of a Seal; raises ProtocolError when it does not open."""
         try:
-            return _SUITE.decrypt(sealed, self._key, b"ns1 " + label + h)
+            return Secret.taken(_SUITE.decrypt(sealed, self._key, b"ns1 " + label + h))
         except (InvalidTag, ValueError):
             raise ProtocolError(f"the seal {label.decode()!r} does not open") from None
+        finally:
+            overwrite_freed()
 
 
-def _from_seed(seed: bytes) -> KemPrivate:
-    return KemPrivate(shake_256(seed).digest(wire.KEM_PRIVATE))
+def _from_seed(seed: bytes | bytearray) -> KemPrivate:
+    return KemPrivate(Secret.taken(shake_256(seed).digest(wire.KEM_PRIVATE)))
 
 
 class ServerKey:
@@ -172,12 +178,12 @@ def totp(token: bytes, seconds: int) -> bytes:
     return pyotp.HOTP(b32encode(token).decode()).at(max(seconds, 0) // TOTP_STEP).encode()
 
 
-def proof(token: bytes, r1: bytes, seconds: int) -> bytes:
+def proof(token: bytes, r1: bytes | bytearray, seconds: int) -> bytes:
     """H( H(Token ‖ R1) ‖ TOTP ) of protocol 3.3."""
     return hash256(hash256(token, r1), totp(token, seconds))
 
 
-def proof_holds(claimed: bytes, token: bytes, r1: bytes, seconds: int) -> bool:
+def proof_holds(claimed: bytes, token: bytes, r1: bytes | bytearray, seconds: int) -> bool:
     """Whether a proof fits the step of `seconds` or one to either side; all three are compared, in constant time."""
     steps = (seconds - TOTP_STEP, seconds, seconds + TOTP_STEP)
     fits = [equal(claimed, proof(token, r1, at)) for at in steps]  # a list: no step is left out, whichever fits

@@ -5,82 +5,96 @@ from __future__ import annotations
 import hmac as _hmac
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeAlias
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from ..facts import wire
 from ..facts.errors import ProtocolError
 from ..facts.limits import LATE
 from ..facts.wire import U64, EncryptType, Refusal
+from .secret import Secret
 
 NAME: Final = b"NitroSocks/1 XWing Ed25519+MLDSA65 AESGCM SHA256"
 CLIENT_TO_SERVER: Final = b"c2s"
 SERVER_TO_CLIENT: Final = b"s2c"
+_ZEROS: Final = bytes(32)
+Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
-def hash256(*parts: bytes) -> bytes:
+def hash256(*parts: Buffer) -> bytes:
     """H of protocol 1 over the joined parts."""
-    return sha256(b"".join(parts)).digest()
+    digest = sha256()
+    for part in parts:  # joined they would be one more copy of what may be secret
+        digest.update(part)
+    return digest.digest()
 
 
-def hmac256(key: bytes, message: bytes) -> bytes:
-    """HMAC-SHA-256."""
+def hmac256(key: bytes | bytearray, message: bytes) -> bytes:
+    """HMAC-SHA-256 of what is no secret."""
     return _hmac.digest(key, message, "sha256")
 
 
-def expand(prk: bytes, info: bytes, size: int) -> bytes:
+def expand(prk: bytes | bytearray, info: bytes, size: int) -> Secret:
     """Expand of RFC 5869; size in bytes, at most 255 × 32."""
-    out, block, counter = b"", b"", 1
-    while len(out) < size:
-        block = hmac256(prk, block + info + bytes([counter]))
-        out, counter = out + block, counter + 1
-    return out[:size]
+    out = Secret(size)
+    HKDFExpand(SHA256(), size, info).derive_into(prk, out)
+    return out
 
 
-def hkdf(salt: bytes, ikm: bytes, info: bytes, size: int) -> bytes:
-    """HKDF of RFC 5869: extract, then expand. An empty salt means 32 zero bytes there, which HMAC gives by itself."""
-    return expand(hmac256(salt, ikm), info, size)
+def hkdf(salt: bytes | bytearray, ikm: Buffer, info: bytes, size: int) -> Secret:
+    """HKDF of RFC 5869: extract, then expand. An empty salt means 32 zero bytes there."""
+    extract = HMAC(salt or _ZEROS, SHA256())
+    extract.update(ikm)
+    return expand(Secret.taken(extract.finalize()), info, size)
 
 
-def equal(a: bytes, b: bytes) -> bool:
+def equal(a: Buffer, b: Buffer) -> bool:
     """Whether two byte strings are equal, in constant time."""
     return _hmac.compare_digest(a, b)
 
 
 class SymmetricState:
-    """h, ck, k and n of protocol 3.1. One handshake owns one; it is dropped when the handshake ends."""
+    """h, ck, k and n of protocol 3.1. One handshake owns one, and ends it."""
 
     __slots__ = ("_aead", "_n", "ck", "h")
 
     def __init__(self, server_public: bytes) -> None:
-        self.h = self.ck = hash256(NAME)
+        self.h = hash256(NAME)
+        self.ck = Secret(self.h)
         self._n = 0
         self._aead: AESGCM | None = None
         self.mix_hash(server_public)
 
-    def mix_hash(self, d: bytes) -> None:
+    def mix_hash(self, d: Buffer) -> None:
         """MixHash(d)."""
         self.h = hash256(self.h, d)
 
-    def mix_key(self, x: bytes) -> None:
+    def mix_key(self, x: Buffer) -> None:
         """MixKey(x)."""
-        okm = hkdf(self.ck, x, b"ns1 mix", 64)
-        self.ck, self._aead, self._n = okm[:32], AESGCM(okm[32:]), 0
+        okm = memoryview(hkdf(self.ck, x, b"ns1 mix", 64))
+        self.ck, self._aead, self._n = Secret(okm[:32]), AESGCM(okm[32:]), 0
 
-    def mix_key_and_hash(self, x: bytes) -> None:
+    def mix_key_and_hash(self, x: Buffer) -> None:
         """MixKeyAndHash(x)."""
-        okm = hkdf(self.ck, x, b"ns1 mixhash", 96)
-        self.ck, self._aead, self._n = okm[:32], AESGCM(okm[64:]), 0
+        okm = memoryview(hkdf(self.ck, x, b"ns1 mixhash", 96))
+        self.ck, self._aead, self._n = Secret(okm[:32]), AESGCM(okm[64:]), 0
         self.mix_hash(okm[32:64])
+
+    def end(self) -> None:
+        """The handshake is over: nothing of ck and k is left, whoever still refers to this state (protocol 8.3)."""
+        self.ck, self._aead = Secret(), None
 
     def _nonce(self) -> bytes:
         nonce = bytes(4) + U64.pack(self._n)
         self._n += 1
         return nonce
 
-    def enc(self, p: bytes) -> bytes:
+    def enc(self, p: Buffer) -> bytes:
         """Enc(p): len(p) + 16 bytes to send."""
         assert self._aead is not None, "protocol 3.2 mixes a key before the first Enc"
         c = self._aead.encrypt(self._nonce(), p, self.h)
@@ -101,32 +115,32 @@ class SymmetricState:
 # -- the knock (protocol 2, 3.2, 3.6, 6) ----------------------------------------------------------------------------
 
 
-def knock_key(server_public: bytes) -> bytes:
+def knock_key(server_public: bytes) -> Secret:
     """`knock`: what everybody who has the server's public key knows."""
     return hkdf(b"", server_public, b"ns1 knock", 32)
 
 
-def knock_tag(knock: bytes, hour: int, nonce: bytes) -> bytes:
+def knock_tag(knock: Secret, hour: int, nonce: bytes) -> bytes:
     """The 16 bytes that follow the nonce; hour = unix time // 3600."""
     return hmac256(expand(knock, b"ns1 tag" + U64.pack(hour), 32), nonce)[: wire.TAG]
 
 
-def knock_psk(knock: bytes, hour: int, nonce: bytes) -> bytes:
+def knock_psk(knock: Secret, hour: int, nonce: bytes) -> Secret:
     """The key mixed after the knock; unique through the nonce."""
     return expand(knock, b"ns1 psk" + U64.pack(hour) + nonce, 32)
 
 
-def late_seconds(knock: bytes) -> int:
+def late_seconds(knock: Secret) -> int:
     """Seconds after accept at which a connection that is not ours is closed: 30 to 90, fixed per server."""
     return LATE + int.from_bytes(expand(knock, b"ns1 late", 2), "big") % 61
 
 
-def refusal(ck: bytes, reason: Refusal) -> bytes:
+def refusal(ck: bytes | bytearray, reason: Refusal) -> bytes:
     """The 32 bytes sent in place of the salt; ck as of after MixKey(sS)."""
-    return expand(ck, b"ns1 refused" + bytes([reason]), 32)
+    return bytes(expand(ck, b"ns1 refused" + bytes([reason]), 32))
 
 
-def token_key(token: bytes) -> bytes:
+def token_key(token: bytes) -> Secret:
     """What of the Token is mixed into CHALLENGE."""
     return expand(token, b"ns1 token", 32)
 
@@ -134,12 +148,12 @@ def token_key(token: bytes) -> bytes:
 # -- after the handshake (protocol 3.4, 4, 5) -----------------------------------------------------------------------
 
 
-def root_key(ck: bytes) -> bytes:
+def root_key(ck: Secret) -> Secret:
     """RK."""
     return expand(ck, b"ns1 root", 32)
 
 
-def resume_secret(ck: bytes) -> bytes:
+def resume_secret(ck: Secret) -> Secret:
     """RS; stays for the life of the session."""
     return expand(ck, b"ns1 resume", 32)
 
@@ -148,12 +162,12 @@ def resume_secret(ck: bytes) -> bytes:
 class FrameKeys:
     """Key, IV and mask of one direction and epoch."""
 
-    key: bytes
-    iv: bytes
-    mask: bytes
+    key: Secret
+    iv: Secret
+    mask: Secret
 
 
-def frame_keys(root: bytes, direction: bytes, encrypt_type: EncryptType) -> FrameKeys:
+def frame_keys(root: Secret, direction: bytes, encrypt_type: EncryptType) -> FrameKeys:
     """K, IV and M of protocol 4; direction = CLIENT_TO_SERVER or SERVER_TO_CLIENT."""
     return FrameKeys(
         key=expand(root, b"ns1 key " + direction + bytes([encrypt_type]), encrypt_type.key_size),
@@ -167,11 +181,11 @@ def refresh_transcript(hs: bytes, epoch: int) -> bytes:
     return hash256(hs, wire.U32.pack(epoch))
 
 
-def refreshed_root(root: bytes, secrets: bytes, refresh: bytes, refreshed: bytes) -> bytes:
+def refreshed_root(root: Secret, secrets: Secret, refresh: bytes, refreshed: bytes) -> Secret:
     """RK' from RK, NewSessionKey ‖ N2 ‖ N3, and the payloads of REFRESH and REFRESHED."""
     return hkdf(root, secrets, b"ns1 refresh" + hash256(refresh, refreshed), 32)
 
 
-def switch_value(root: bytes) -> bytes:
+def switch_value(root: Secret) -> bytes:
     """The payload of SWITCH under the new root."""
-    return expand(root, b"ns1 switch", 32)
+    return bytes(expand(root, b"ns1 switch", 32))

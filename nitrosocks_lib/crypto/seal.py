@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from ..facts import wire
 from ..facts.errors import BadFrame
-from ..facts.limits import KEY_BYTES, KEY_FRAMES
-from .schedule import FrameKeys
+from ..facts.limits import FRAME_FULL, KEY_BYTES, KEY_FRAMES
+from .schedule import CLIENT_TO_SERVER, FrameKeys, frame_keys
+from .secret import Secret
 
 _BATCH = 256  # masks drawn at once: 768 bytes, a whole number of AES blocks
 _ZEROS = bytes(wire.LENGTH * _BATCH)
@@ -37,6 +38,12 @@ class _Direction:
         self.count = 0  # frames under this key
         self.volume = 0  # plaintext bytes under this key
         self._draw_masks()
+
+    def forget(self) -> None:
+        """Drops the keys, which OpenSSL clears; `count` and `volume` stay. Nothing is sealed or opened any more."""
+        del self._aead, self._keystream
+        self._iv = 0
+        self._masks.clear()
 
     def _draw_masks(self) -> None:
         """The masks of the frames from `count` on, which is a multiple of the batch."""
@@ -95,3 +102,14 @@ class Opener(_Direction):
             raise BadFrame("a frame does not open") from None
         self._used(size)
         return size
+
+
+def overwrite_used() -> None:
+    """Does once with worthless keys what this thread did with secret ones: to be called by it at its end.
+
+    The processor's registers still hold round keys then, and the last calls of a thread save them on its stack, which
+    stays as it is until another thread gets it.
+    """
+    plain = bytes(FRAME_FULL - wire.FRAME_OVERHEAD)
+    sealer = Sealer(frame_keys(Secret(wire.HASH), CLIENT_TO_SERVER, wire.EncryptType.AES_256_GCM))
+    sealer.seal(plain, memoryview(bytearray(FRAME_FULL)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..crypto import schedule
 from ..crypto.identity import ClientKey, KemPrivate, KemPublic, proof
 from ..crypto.schedule import SymmetricState
+from ..crypto.secret import Secret, wipe
 from ..facts import limits, wire
 from ..facts.errors import DecoyAnswer, NotAuthorised, ProtocolError, Refused
 from ..facts.wire import U16, U32, U64, EncryptType, Refusal
@@ -21,6 +22,7 @@ from .handshake import (
     derive,
     draw_ephemeral,
     draw_pad,
+    draw_secret,
     read,
     signed_response,
     signed_resume,
@@ -72,16 +74,20 @@ def _knock(state: SymmetricState, who: Credentials, hour: int, random: Random) -
 
 def _hello(state: SymmetricState, who: Credentials, kind: int, pad: int, random: Random) -> bytes:
     """The first Enc of both kinds: it gives the server its secret sS."""
-    secret = random(wire.SECRET)
+    secret = draw_secret(random)
     sealed = KemPublic(who.server_public).seal(b"server", state.h, secret)
     part = state.enc(wire.HELLO_HEAD.pack(kind, pad) + sealed)
     state.mix_key(secret)
     return part
 
 
-def _salt(state: SymmetricState, ck: bytes) -> Dialogue[None]:
-    """The first 32 bytes of the answer: the salt, or one of the five refusals; `ck` as of after MixKey(sS)."""
-    refusals = {schedule.refusal(ck, reason): reason for reason in Refusal}
+def _refusals(state: SymmetricState) -> dict[bytes, Refusal]:
+    """What would refuse this message; to be asked for behind MixKey(sS)."""
+    return {schedule.refusal(state.ck, reason): reason for reason in Refusal}
+
+
+def _salt(state: SymmetricState, refusals: dict[bytes, Refusal]) -> Dialogue[None]:
+    """The first 32 bytes of the answer: the salt, or one of the five refusals."""
     salt = yield wire.SALT
     if salt.startswith(b"HTTP/1."):  # by chance once in 2^56
         raise DecoyAnswer(salt)
@@ -127,25 +133,24 @@ def greet(who: Credentials, hour: int, window: int, random: Random) -> Dialogue[
     yield head + state.enc(answer + signatures + following.public + bytes(pad))
 
     terms = yield from _session(state, encrypt_type)
-    keys = derive(state)
     terms.resume_secret = schedule.resume_secret(state.ck)
-    return Greeted(keys, terms, following, certificate_hash, server_ms)
+    return Greeted(derive(state), terms, following, certificate_hash, server_ms)
 
 
 def _challenge(
     state: SymmetricState, who: Credentials, ephemeral: KemPrivate
-) -> Dialogue[tuple[bytes, EncryptType, int, bytes]]:
+) -> Dialogue[tuple[Secret, EncryptType, int, bytes]]:
     """CHALLENGE; returns R1, encryptType, the server's time in ms and the certificate hash."""
-    yield from _salt(state, state.ck)
+    yield from _salt(state, _refusals(state))
     pad = yield from _ephemeral(state, ephemeral)
     before = state.h
     part = yield from read(state, wire.CHALLENGE_SEALED)
-    opened = who.key.kem.open(b"challenge", before, part)
-    r1, token_temp, choice = opened[:32], opened[32:64], opened[64:]
+    opened = memoryview(who.key.kem.open(b"challenge", before, part))
+    secrets, choice = opened[: 2 * wire.SECRET], opened[2 * wire.SECRET :]
     encrypt_type, version = wire.CHALLENGE_CHOICE.unpack(choice)
     if version != wire.VERSION or encrypt_type not in list(EncryptType) or not OFFER & (1 << encrypt_type):
         raise ProtocolError("the server chose a version or encryptType that was not offered")
-    state.mix_key(r1 + token_temp)
+    state.mix_key(secrets)
     state.mix_key_and_hash(schedule.token_key(who.token))
     sealed = yield wire.CHALLENGE_LAST + pad + wire.TAG
     try:
@@ -157,14 +162,15 @@ def _challenge(
         ) from None
     checked_zeros(last[wire.CHALLENGE_LAST :])
     (server_ms,) = U64.unpack(last[: U64.size])
-    return r1, EncryptType(encrypt_type), server_ms, last[U64.size : wire.CHALLENGE_LAST]
+    return Secret(secrets[: wire.SECRET]), EncryptType(encrypt_type), server_ms, last[U64.size : wire.CHALLENGE_LAST]
 
 
 def _session(state: SymmetricState, encrypt_type: EncryptType) -> Dialogue[Terms]:
     head = yield from read(state, wire.SESSION_HEAD)
     (rest,) = U16.unpack(head[:2])
-    session_key, session_id = head[2:34], head[34:50]
+    session_key, session_id = Secret(memoryview(head)[2:34]), head[34:50]
     window, resume, heartbeat = wire.SESSION_TERMS.unpack(head[50:])
+    wipe(head)  # SessionKey is in it
     within(window, limits.WINDOW_MIN, limits.WINDOW_MAX, "window")
     within(resume, 0, limits.RESUME_MAX, "resume time")
     within(heartbeat, limits.HEARTBEAT_MIN, limits.HEARTBEAT_MAX, "heartbeat")
@@ -179,7 +185,7 @@ def _session(state: SymmetricState, encrypt_type: EncryptType) -> Dialogue[Terms
     except UnicodeDecodeError:
         raise ProtocolError("the address in SESSION is not UTF-8") from None
     state.mix_key_and_hash(session_key)
-    return Terms(encrypt_type, session_id, b"", window, resume, heartbeat, address)
+    return Terms(encrypt_type, session_id, Secret(), window, resume, heartbeat, address)
 
 
 def resume(
@@ -193,12 +199,12 @@ def resume(
     ephemeral, following, pad = draw_ephemeral(random), draw_ephemeral(random), draw_pad(random)
     message = _knock(state, who, hour, random) + _hello(state, who, wire.KIND_RESUME, pad, random)
     message += state.enc(terms.session_id + U32.pack(attempt) + ephemeral.public)
-    ck = state.ck
+    refusals = _refusals(state)
     state.mix_key_and_hash(terms.resume_secret)
     signatures = who.key.sign(b"ns1 resume", signed_resume(state.h, received, following.public))
     yield message + state.enc(U64.pack(received) + signatures + following.public + bytes(pad))
 
-    yield from _salt(state, ck)
+    yield from _salt(state, refusals)
     pad = yield from _ephemeral(state, ephemeral)
     before = state.h
     part = yield from read(state, wire.SEALED_SECRET)

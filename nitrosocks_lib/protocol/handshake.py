@@ -13,13 +13,14 @@ from typing import TypeAlias, TypeVar
 from ..crypto import schedule
 from ..crypto.identity import KemPrivate
 from ..crypto.schedule import SymmetricState
+from ..crypto.secret import Secret
 from ..facts import limits, wire
 from ..facts.errors import ProtocolError
 from ..facts.wire import U16, EncryptType
 
 T = TypeVar("T")
 Dialogue: TypeAlias = Generator[int | bytes, bytes, T]
-Random: TypeAlias = Callable[[int], bytes]
+Random: TypeAlias = Callable[[int], bytes]  # what it returns is the caller's alone
 
 OFFER = (1 << EncryptType.AES_256_GCM) | (1 << EncryptType.AES_128_GCM)
 
@@ -29,7 +30,7 @@ class Keys:
     """What one connection of a session leaves behind (protocol 3.4): hs, RK, and the epoch that a refresh counts up."""
 
     hs: bytes
-    root: bytes
+    root: Secret
     epoch: int = 0
 
 
@@ -39,7 +40,7 @@ class Terms:
 
     encrypt_type: EncryptType
     session_id: bytes
-    resume_secret: bytes
+    resume_secret: Secret
     window: int
     resume: int
     heartbeat: int
@@ -47,8 +48,10 @@ class Terms:
 
 
 def derive(state: SymmetricState) -> Keys:
-    """hs and RK after the last message (protocol 3.4)."""
-    return Keys(state.h, schedule.root_key(state.ck))
+    """hs and RK after the last message (protocol 3.4); ends the state."""
+    keys = Keys(state.h, schedule.root_key(state.ck))
+    state.end()
+    return keys
 
 
 def draw_pad(random: Random) -> int:
@@ -56,9 +59,14 @@ def draw_pad(random: Random) -> int:
     return int.from_bytes(random(8), "big") % (limits.PAD_MAX + 1)
 
 
+def draw_secret(random: Random) -> Secret:
+    """32 random bytes that go into keys."""
+    return Secret.taken(random(wire.SECRET))
+
+
 def draw_ephemeral(random: Random) -> KemPrivate:
     """A fresh ephemeral key pair."""
-    return KemPrivate(random(wire.KEM_PRIVATE))
+    return KemPrivate(Secret.taken(random(wire.KEM_PRIVATE)))
 
 
 def checked_pad(head: bytes) -> int:

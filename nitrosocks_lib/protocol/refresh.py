@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from ..crypto import schedule
 from ..crypto.identity import ClientKey, KemPrivate, KemPublic, ServerKey
+from ..crypto.secret import Secret, joined
 from ..facts import wire
 from ..facts.errors import Violation
-from .handshake import Keys, Random, draw_ephemeral
+from .handshake import Keys, Random, draw_ephemeral, draw_secret
 
 
 @dataclass(slots=True, repr=False)
@@ -16,15 +17,15 @@ class Started:
     """The server's side between REFRESH and REFRESHED: the payload sent, and its two secrets."""
 
     payload: bytes
-    secrets: bytes
+    secrets: Secret
 
 
 def start(keys: Keys, ephemeral: KemPublic, client: KemPublic, random: Random) -> Started:
     """Server: makes REFRESH, sealed to the client's E' and to its C."""
     h = schedule.refresh_transcript(keys.hs, keys.epoch)
-    session_key, n2 = random(wire.SECRET), random(wire.SECRET)
+    session_key, n2 = draw_secret(random), draw_secret(random)
     payload = ephemeral.seal(b"refresh ephemeral", h, session_key) + client.seal(b"refresh client", h, n2)
-    return Started(payload, session_key + n2)
+    return Started(payload, joined(session_key, n2))
 
 
 def answer(
@@ -39,9 +40,9 @@ def answer(
     h = schedule.refresh_transcript(keys.hs, keys.epoch)
     session_key = ephemeral.open(b"refresh ephemeral", h, payload[: wire.SEALED_SECRET])
     n2 = key.kem.open(b"refresh client", h, payload[wire.SEALED_SECRET :])
-    n3, following = random(wire.SECRET), draw_ephemeral(random)
+    n3, following = draw_secret(random), draw_ephemeral(random)
     refreshed = KemPublic(server_public).seal(b"refresh server", h, n3) + following.public
-    root = schedule.refreshed_root(keys.root, session_key + n2 + n3, payload, refreshed)
+    root = schedule.refreshed_root(keys.root, joined(session_key, n2, n3), payload, refreshed)
     return refreshed, Keys(keys.hs, root, keys.epoch + 1), following
 
 
@@ -51,5 +52,5 @@ def finish(keys: Keys, started: Started, payload: bytes, key: ServerKey) -> tupl
         raise Violation("REFRESHED has a wrong size")
     h = schedule.refresh_transcript(keys.hs, keys.epoch)
     n3 = key.kem.open(b"refresh server", h, payload[: wire.SEALED_SECRET])
-    root = schedule.refreshed_root(keys.root, started.secrets + n3, started.payload, payload)
+    root = schedule.refreshed_root(keys.root, joined(started.secrets, n3), started.payload, payload)
     return Keys(keys.hs, root, keys.epoch + 1), KemPublic(payload[wire.SEALED_SECRET :])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..crypto import schedule
 from ..crypto.identity import ClientPublic, KemPublic, ServerKey, proof_holds
 from ..crypto.schedule import SymmetricState
+from ..crypto.secret import Secret, joined
 from ..facts import limits, wire
 from ..facts.errors import NotAuthorised, NotOurs, ProtocolError, Refused
 from ..facts.wire import U16, U32, U64, EncryptType, Refusal
@@ -21,6 +22,7 @@ from .handshake import (
     checked_zeros,
     derive,
     draw_pad,
+    draw_secret,
     read,
     signed_response,
     signed_resume,
@@ -45,12 +47,12 @@ class Hello:
     kind: int
     pad: int
     state: SymmetricState
-    ck: bytes
+    refusals: dict[Refusal, bytes]  # made at once, so that ck need not be kept for them
     fresh: bool  # False when the hour's set of nonces is full, and this one not stored
 
     def refusal(self, reason: Refusal) -> bytes:
         """The 32 bytes that refuse, sent alone in place of the salt."""
-        return schedule.refusal(self.ck, reason)
+        return self.refusals[reason]
 
 
 @dataclass(slots=True, repr=False)
@@ -109,7 +111,7 @@ def read_hello(key: ServerKey, first: bytes, hour: int, nonces: Nonces) -> Dialo
     if kind not in (wire.KIND_GREETING, wire.KIND_RESUME):
         raise ProtocolError(f"a first message of unknown kind {kind}")
     state.mix_key(key.kem.open(b"server", before, part[wire.HELLO_HEAD.size :]))
-    return Hello(kind, pad, state, state.ck, fresh)
+    return Hello(kind, pad, state, {reason: schedule.refusal(state.ck, reason) for reason in Refusal}, fresh)
 
 
 def _match_knock(key: ServerKey, first: bytes, hour: int) -> tuple[int, bytes]:
@@ -151,7 +153,7 @@ def welcome(
     within(peer_window, limits.WINDOW_MIN, limits.WINDOW_MAX, "window")
     reply_to = KemPublic(body[wire.CLIENT_ID : wire.CLIENT_ID + wire.KEM_PUBLIC])
 
-    r1 = random(wire.SECRET)
+    r1 = draw_secret(random)
     yield _challenge(state, client, reply_to, r1, terms.encrypt_type, challenge, random)
 
     pad = checked_pad((yield from read(state, U16.size)))
@@ -159,7 +161,7 @@ def welcome(
     response = yield from read(state, wire.RESPONSE_BODY + pad)
     ephemeral = _verified(client, r1, before, response, challenge.now_ms() // 1000)
 
-    session_key = random(wire.SECRET)
+    session_key = draw_secret(random)
     session = _session(state, terms, session_key, random)
     state.mix_key_and_hash(session_key)
     terms.resume_secret = schedule.resume_secret(state.ck)
@@ -176,30 +178,30 @@ def _challenge(
     state: SymmetricState,
     client: Authorised,
     reply_to: KemPublic,
-    r1: bytes,
+    r1: Secret,
     encrypt_type: EncryptType,
     challenge: Challenge,
     random: Random,
 ) -> bytes:
-    pad, token_temp = draw_pad(random), random(wire.SECRET)
+    pad, token_temp = draw_pad(random), draw_secret(random)
     message = _answer_head(state, reply_to, pad, random)
     choice = wire.CHALLENGE_CHOICE.pack(encrypt_type, wire.VERSION)
-    message += state.enc(client.public.kem.seal(b"challenge", state.h, r1 + token_temp + choice))
-    state.mix_key(r1 + token_temp)
+    message += state.enc(client.public.kem.seal(b"challenge", state.h, joined(r1, token_temp, choice)))
+    state.mix_key(joined(r1, token_temp))
     state.mix_key_and_hash(schedule.token_key(client.token))
     return message + state.enc(U64.pack(challenge.now_ms()) + challenge.certificate_hash + bytes(pad))
 
 
 def _answer_head(state: SymmetricState, reply_to: KemPublic, pad: int, random: Random) -> bytes:
     """The salt and `u16 pad ‖ cE`, with which CHALLENGE and RECOVERED begin."""
-    salt, secret = random(wire.SALT), random(wire.SECRET)
+    salt, secret = random(wire.SALT), draw_secret(random)
     state.mix_key_and_hash(salt)
     part = state.enc(U16.pack(pad) + reply_to.seal(b"ephemeral", state.h, secret))
     state.mix_key(secret)
     return salt + part
 
 
-def _verified(client: Authorised, r1: bytes, before: bytes, response: bytes, seconds: int) -> KemPublic:
+def _verified(client: Authorised, r1: Secret, before: bytes, response: bytes, seconds: int) -> KemPublic:
     """E' of a RESPONSE whose proof and both signatures hold, else NotAuthorised; which check failed is for the log."""
     claimed, signatures = response[: wire.HASH], response[wire.HASH : wire.HASH + wire.SIGNATURES]
     ephemeral = response[wire.HASH + wire.SIGNATURES : wire.RESPONSE_BODY]
@@ -213,16 +215,17 @@ def _verified(client: Authorised, r1: bytes, before: bytes, response: bytes, sec
     return KemPublic(ephemeral)
 
 
-def _session(state: SymmetricState, terms: Terms, session_key: bytes, random: Random) -> bytes:
+def _session(state: SymmetricState, terms: Terms, session_key: Secret, random: Random) -> bytes:
     address = terms.address.encode()
     assert len(address) <= limits.ADDRESS_MAX, "checked where it is configured"
     tail = U16.pack(len(address)) + address + bytes(draw_pad(random))
-    head = U16.pack(len(tail)) + session_key + terms.session_id
-    return state.enc(head + wire.SESSION_TERMS.pack(terms.window, terms.resume, terms.heartbeat)) + state.enc(tail)
+    stated = wire.SESSION_TERMS.pack(terms.window, terms.resume, terms.heartbeat)
+    head = joined(U16.pack(len(tail)), session_key, terms.session_id, stated)
+    return state.enc(head) + state.enc(tail)
 
 
 def read_resume(
-    hello: Hello, lookup: Callable[[bytes], tuple[Authorised | None, bytes, int] | None]
+    hello: Hello, lookup: Callable[[bytes], tuple[Authorised | None, Secret, int] | None]
 ) -> Dialogue[tuple[bytes, int, Resume]]:
     """The rest of RESUME: session id, j, and what it states (protocol 3.5).
 
@@ -257,7 +260,7 @@ def recover(
     request: Resume, client: Authorised, received: int, certificate_hash: bytes, random: Random
 ) -> Dialogue[Keys]:
     """Answers RECOVERED; `received` is our count, final since the old connection was left (protocol 3.5)."""
-    state, pad, new_key = request.state, draw_pad(random), random(wire.SECRET)
+    state, pad, new_key = request.state, draw_pad(random), draw_secret(random)
     message = _answer_head(state, request.reply_to, pad, random)
     message += state.enc(client.public.kem.seal(b"recovery", state.h, new_key))
     state.mix_key_and_hash(new_key)

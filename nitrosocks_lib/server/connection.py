@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ..crypto.identity import ServerKey
 from ..crypto.seal import Opener
+from ..crypto.secret import Secret
 from ..facts import limits, wire
 from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, NotOurs, ProtocolError, Refused
 from ..facts.wire import EncryptType, Refusal
@@ -156,7 +157,7 @@ class Reception:
     def _welcome(self, talk: Conversation, hello: Hello, peer: str) -> Entry:
         settings, known = self._settings, []
         session_id, times = os.urandom(wire.SESSION_ID), (settings.resume, settings.heartbeat)
-        terms = Terms(settings.encrypt_type, session_id, b"", settings.window, *times)
+        terms = Terms(settings.encrypt_type, session_id, Secret(), settings.window, *times)
 
         def lookup(client_id: bytes) -> Authorised | None:
             client = self._clients.lookup(client_id)
@@ -205,7 +206,7 @@ class Reception:
     def _resume(self, talk: Conversation, hello: Hello, peer: str) -> tuple[Entry, bytes, Opener]:
         found: list[Entry] = []
 
-        def lookup(session_id: bytes) -> tuple[Authorised | None, bytes, int] | None:
+        def lookup(session_id: bytes) -> tuple[Authorised | None, Secret, int] | None:
             entry = self.registry.find(session_id)
             if entry is None:
                 return None

@@ -9,6 +9,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from ..crypto.identity import KemPrivate, KemPublic
+from ..crypto.secret import Secret
 from ..facts import limits
 from ..facts.errors import Violation
 from ..net.timers import now
@@ -33,7 +34,7 @@ class Attached:
     """What a connection brings to a session: its keys, and E' (the private half at the client)."""
 
     keys: Keys
-    ephemeral: KemPrivate | KemPublic
+    ephemeral: KemPrivate | KemPublic | None
 
 
 class Role(Protocol):
@@ -93,6 +94,14 @@ class State:
         with self._ending:
             self.outcome, self.reason = None, ""
         self.last_heard = now()
+
+    def forget_keys(self) -> None:
+        """The owner: the connection is over, and with it its keys, E', and a refresh that was cut short.
+
+        RS is all that is left of the session's secrets: whoever resumes brings new keys.
+        """
+        self.keys, self.ephemeral, self.refreshing = Keys(b"", Secret()), None, None
+        self.outbox.forget_refresh()
 
     def credit(self) -> Credit:
         """The receiving side of a new stream."""

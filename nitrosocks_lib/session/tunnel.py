@@ -13,7 +13,8 @@ import threading
 from collections.abc import Callable
 
 from ..crypto import schedule
-from ..crypto.seal import Opener, Sealer
+from ..crypto.seal import Opener, Sealer, overwrite_used
+from ..crypto.secret import Secret
 from ..facts import limits, wire
 from ..facts.errors import BadFrame, NetworkError, NitroSocksError, ProtocolError, Violation
 from ..facts.wire import Abort, Frame
@@ -96,12 +97,19 @@ class Tunnel:
         else:
             self._guard(lambda: self.inbound.run(link, first))
             other.join()
+        self._forget_keys()
         outcome = self.state.outcome
         assert outcome is not None, "both threads return only with an outcome"
         # A release says goodbye; a lost or left link is of no more use to either side.
         link.close(now() + 1.0 if outcome is Outcome.OVER else 0.0)
         self.link = None
         return outcome
+
+    def _forget_keys(self) -> None:
+        """Behind the pair, or where none ran: nobody can open what went over this connection any more."""
+        self.state.forget_keys()
+        self.outbound.sealer.forget()
+        self.inbound.opener.forget()
 
     def opener(self, keys: Keys) -> Opener:
         """An Opener for what the peer sends under these keys."""
@@ -121,6 +129,8 @@ class Tunnel:
         except Exception:
             log.exception("a fault of our own; the session with %s is over", self.peer)
             self.state.end(Outcome.OVER, "an internal error")
+        finally:
+            overwrite_used()
 
     def _abort(self, error: Violation) -> None:
         """inbound found a violation: outbound says ABORT, as far as the peer still reads, and the session is over."""
@@ -140,10 +150,9 @@ class Tunnel:
     def attach(self, attached: Attached, received_by_peer: int) -> None:
         """For the owner between two connections: new keys, an epoch of their own, and what is to be sent again."""
         state = self.state
+        state.forget_keys()
         state.keys, state.ephemeral = attached.keys, attached.ephemeral
         state.keyed_at = now()
-        state.refreshing = None
-        self.outbox.forget_refresh()
         self.inbound.first_due = True
         self.inbound.peer_acked = max(self.inbound.peer_acked, received_by_peer)
         self.outbound.rewind(received_by_peer)
@@ -223,6 +232,8 @@ class Tunnel:
         self.inbound.dialling.close()
         delivery.finish(reason)
         self.outbound.drop()
+        self.state.forget_keys()
+        self.state.terms.resume_secret = Secret()
         if self.state.streams.by_number:
             try:
                 threading.Thread(target=self._deliver_rest, name="delivery", daemon=True).start()

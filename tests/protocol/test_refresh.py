@@ -38,18 +38,18 @@ class Both:
 
 def test_epoch_after_epoch_both_sides_have_the_same_keys() -> None:
     both = Both()
-    roots, ephemerals = {KEYS.root}, {both.ephemeral.public}
+    roots, ephemerals = {bytes(KEYS.root)}, {both.ephemeral.public}
     for epoch in (4, 5, 6):
         started = both.start()
         payload, client_keys, following = both.answer(started.payload)
         server_keys, stated = both.finish(started, payload)
         assert client_keys == server_keys and (client_keys.hs, client_keys.epoch) == (KEYS.hs, epoch)
         assert following.public == stated.raw and following.public not in ephemerals
-        assert client_keys.root not in roots
+        assert bytes(client_keys.root) not in roots
         assert (len(started.payload), len(payload)) == (2336, 2384) == (wire.REFRESH_SIZE, wire.REFRESHED_SIZE)
         assert len(schedule.switch_value(server_keys.root)) == wire.HASH
         both.client_keys, both.server_keys, both.ephemeral, both.stated = client_keys, server_keys, following, stated
-        roots.add(client_keys.root)
+        roots.add(bytes(client_keys.root))
         ephemerals.add(following.public)
 
 
@@ -70,7 +70,8 @@ def test_the_recorded_refresh_at_the_server(run: dict, monkeypatch: pytest.Monke
     seals = [(key.public, label, h, key.open(label, h, sealed), sealed) for key, label, sealed in (first, second)]
     recorded.replay_seals(monkeypatch, *seals)
     client = KemPublic(ClientKey(raw(run["client_seed"])).kem.public)
-    started = refresh.start(keys, KemPublic(first[0].public), client, recorded.Tape(seals[0][3], seals[1][3]))
+    tape = recorded.Tape(*(bytes(seal[3]) for seal in seals))
+    started = refresh.start(keys, KemPublic(first[0].public), client, tape)
     assert started.payload.hex() == stated["REFRESH"]
     new, ephemeral = refresh.finish(keys, started, raw(stated["REFRESHED"]), ServerKey(raw(run["server_seed"])))
     assert new == Keys(keys.hs, after, keys.epoch + 1)

@@ -38,7 +38,10 @@ class Half(Talk):
         super().__init__()
         self.roles = Roles(**roles)
         self.tunnel: Tunnel = self.roles.server if serving else self.roles.client
-        (self.roles.client if serving else self.roles.server).dispose("not needed")
+        other = self.roles.client if serving else self.roles.server
+        kept = other.state.keys, other.state.ephemeral
+        other.dispose("not needed")
+        other.state.keys, other.state.ephemeral = kept  # it makes refreshes
         self.dials = Held(self.tunnel.state.inbox.waiter)
         if held:
             self.tunnel.inbound.dialling = self.dials

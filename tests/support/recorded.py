@@ -79,7 +79,7 @@ class Tape:
     def __call__(self, size: int) -> bytes:
         piece = self.pieces.pop(0)
         assert len(piece) == size
-        return piece
+        return bytes(bytearray(piece))  # as of any Random: who gets it may wipe it
 
 
 def pad(first_part: bytes) -> bytes:

@@ -20,12 +20,11 @@ from nitrosocks_lib.crypto import identity, schedule  # noqa: E402
 
 KIND, SIZE = 12, 4
 _MIXED = ("_session", "welcome", "recover", "resume", "read_resume")  # who mixes SessionKey, NewSessionKey or RS
-_pipe = -1
 
 
 def tell(kind: str, secret: bytes | bytearray | memoryview) -> None:
     """One record, in one write: threads do not mix theirs."""
-    os.writev(_pipe, [f"{kind:{KIND}}{len(secret):{SIZE}}".encode(), secret])
+    os.writev(int(sys.argv[1]), [f"{kind:{KIND}}{len(secret):{SIZE}}".encode(), secret])
 
 
 def _caller() -> str:
@@ -66,9 +65,7 @@ def _frame_keys(keys: Any, root: bytes, direction: bytes, *_: Any) -> None:
     tell(f"{direction.decode()} mask", keys.mask)
 
 
-def main(argv: list[str]) -> int:
-    global _pipe
-    _pipe = int(argv[0])
+def main() -> int:
     _wrap(schedule.SymmetricState, "mix_key", _mixed)
     _wrap(schedule.SymmetricState, "mix_key_and_hash", _mixed_and_hashed)
     _wrap(schedule, "root_key", lambda root, *_: tell("root", root))
@@ -80,8 +77,8 @@ def main(argv: list[str]) -> int:
     _wrap(identity.KemPublic, "seal", lambda _, __, label, h, p: tell("input", p))
     from nitrosocks_lib.cli.main import main as run
 
-    return run(argv[1:])
+    return run(sys.argv[2:])
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
