@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from ..facts import wire
 from ..facts.errors import BadFrame
-from ..facts.limits import FRAME_FULL, KEY_BYTES, KEY_FRAMES
+from ..facts.limits import KEY_BYTES, KEY_FRAMES
 from .schedule import CLIENT_TO_SERVER, FrameKeys, frame_keys
 from .secret import Secret
 
@@ -20,6 +20,7 @@ _BATCH = 256  # masks drawn at once: 768 bytes, a whole number of AES blocks
 _ZEROS = bytes(wire.LENGTH * _BATCH)
 _MASK = Struct(">BH")  # one of three bytes
 _NONCE = 12
+_NOTHING = bytes(4096)  # long enough for the code that seals bulk
 
 
 class _Direction:
@@ -110,6 +111,5 @@ def overwrite_used() -> None:
     The processor's registers still hold round keys then, and the last calls of a thread save them on its stack, which
     stays as it is until another thread gets it.
     """
-    plain = bytes(FRAME_FULL - wire.FRAME_OVERHEAD)
     sealer = Sealer(frame_keys(Secret(wire.HASH), CLIENT_TO_SERVER, wire.EncryptType.AES_256_GCM))
-    sealer.seal(plain, memoryview(bytearray(FRAME_FULL)))
+    sealer.seal(_NOTHING, memoryview(bytearray(len(_NOTHING) + wire.FRAME_OVERHEAD)))

@@ -18,6 +18,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -100,7 +101,7 @@ def regions(pid: int) -> Iterator[tuple[str, bytes]]:
     with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         for begin, end, name in (match.groups() for match in map(_MAP.match, maps) if match):
             memory.seek(int(begin, 16))
-            yield name or "anonymous", memory.read(int(end, 16) - int(begin, 16))
+            yield name or "anonymous", memory.read(int(end, 16) - int(begin, 16)).strip(b"\0")
 
 
 def found(pid: int, wanted: dict[bytes, str]) -> Counter[tuple[str, str]]:
@@ -117,20 +118,37 @@ def judge(when: str, processes: dict[str, Process], told: dict[str, Told]) -> li
     for name, process in processes.items():
         used, over = told[name].split()
         assert {kind for kind, _ in found(process.pid, used)} >= {"c2s key", "s2c key", "root"}, "the search is blind"
-        hits = sorted(found(process.pid, over).items())
-        left = ", ".join(f"{count} of {kind} in {region}" for (kind, region), count in hits)
-        print(f"{when}: {name}: {len(over)} pieces of secrets that are over; left: {left or 'none'}", flush=True)
-        faults += [f"{when}: {name}: {left}"] if left else []
+        faults += told_of(f"{when}: {name}", over, found(process.pid, over))
     return faults
 
 
-def echoed(sock: socket.socket, size: int) -> None:
-    """Sends so many bytes, in small pieces, and has each back."""
-    for _ in range(0, size, 1024):
-        sock.sendall(os.urandom(1024))
+def told_of(where: str, over: dict[bytes, str], hits: Counter[tuple[str, str]]) -> list[str]:
+    """One line, which is a fault where there are hits."""
+    left = ", ".join(f"{count} of {kind} in {region}" for (kind, region), count in sorted(hits.items()))
+    line = f"{where}: {len(over)} pieces of secrets that are over; left: {left or 'none'}"
+    print(line, flush=True)
+    return [line] if hits else []
+
+
+def judge_over(server: Process, told: Told) -> list[str]:
+    """Behind the session all is over, RS too; its last thread may still be at it for a moment."""
+    used, over = told.split()
+    over |= used
+    until = time.monotonic() + BOUND
+    while (hits := found(server.pid, over)) and time.monotonic() < until:
+        pass
+    return told_of("behind the session: serve", over, hits)
+
+
+def echoed(sock: socket.socket, size: int = 100) -> None:
+    """Sends so many bytes, and has them back; three times, so that both ends have gone on behind what they received."""
+    for _ in range(3):
+        sock.sendall(os.urandom(size))
         got = 0
-        while got < 1024:
-            got += len(sock.recv(1024 - got))
+        while got < size:
+            piece = sock.recv(size - got)
+            assert piece, "the stream ended"
+            got += len(piece)
 
 
 def run(place: Path, refreshes: int = 3, reconnections: int = 1) -> list[str]:
@@ -142,20 +160,21 @@ def run(place: Path, refreshes: int = 3, reconnections: int = 1) -> list[str]:
         ends = {"serve": server, "forward": client}
         told = {name: site.told[name] for name in ends}
         with dial(client.port) as sock:
-            echoed(sock, 3072)
+            echoed(sock)
             faults = judge("behind the handshake", ends, told)
             while told["serve"].count("root") <= refreshes:
-                echoed(sock, VOLUME // 4)
+                echoed(sock, VOLUME // 8)
             for end in told.values():
                 for kind in ("root", "c2s key", "s2c key"):
                     end.wait(kind, refreshes + 1)
-            echoed(sock, 3072)
+            echoed(sock)
             faults += judge(f"behind {refreshes} refreshes", ends, told)
             for _ in range(reconnections):
                 proxy.cut()
-                echoed(sock, 3072)
+                echoed(sock)
             faults += judge(f"behind {reconnections} reconnection(s)", ends, told)
-    return faults
+        client.signal().wait()
+        return faults + judge_over(server, told["serve"])
 
 
 def main() -> int:
