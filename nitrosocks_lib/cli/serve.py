@@ -11,6 +11,7 @@ from ..crypto.certificate import leaf_der
 from ..crypto.identity import fingerprint
 from ..facts import limits
 from ..facts.address import join_host_port
+from ..facts.words import foreign
 from ..files import profiles
 from ..files.keyfiles import check_secret
 from ..net.connect import server_context
@@ -64,7 +65,7 @@ def _make_server(home: Path, options: Options) -> Server:
     profiles.check_clients(home)
     key, cert, private, made = profiles.ensure_server(home, datetime.now(UTC))
     for path in made:
-        note(f"made {path}")
+        note(f"made {foreign(path)}")
     if options["--cert"]:
         cert, private = Path(options["--cert"]), Path(options["--key"])
     context = server_context(cert, private)

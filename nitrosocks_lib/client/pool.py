@@ -11,6 +11,7 @@ from concurrent.futures import Future
 
 from ..facts import limits
 from ..facts.errors import CutShort, NetworkError, NitroSocksError, Unanswered
+from ..facts.words import said
 from ..net.timers import TIMERS, jittered, now
 from ..protocol.frames import Target
 from ..session.streams import Stream
@@ -295,4 +296,4 @@ def _reason(error: Exception) -> str:
     if isinstance(error, NitroSocksError):
         return str(error)
     log.info("no session can be made", exc_info=error)
-    return f"no session can be made: {str(error) or type(error).__name__}"
+    return f"no session can be made: {said(error)}"

@@ -14,12 +14,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from ..facts.errors import KeyFileError
+from ..facts.limits import QUOTED
+from ..facts.words import foreign
 
 UNKNOWN_ISSUER: Final = "unknown issuer"
 _NAME: Final = "localhost"
 _LIFETIME: Final = timedelta(days=3652)  # ten years
 _SKEW: Final = timedelta(days=1)  # for clients whose clock is slow
-_ISSUER_MAX: Final = 80  # characters: one line to a person
 _QUOTES: Final = "\"'`\\“”‘’„‚«»‹›"
 _PEM: Final = re.compile(rb"-----BEGIN (X509 |TRUSTED |)CERTIFICATE-----(.*?)-----END \1CERTIFICATE-----", re.DOTALL)
 
@@ -58,8 +59,8 @@ def issuer(der: bytes) -> str:
 
 
 def _harmless(text: str) -> str:
-    shown = "".join(c if c.isprintable() and c not in _QUOTES else "?" for c in text.strip())
-    return shown if len(shown) <= _ISSUER_MAX else shown[: _ISSUER_MAX - 1] + "…"
+    """It will stand between quotes, and a line is not to seem to end there."""
+    return foreign("".join("?" if c in _QUOTES else c for c in text.strip()), QUOTED)
 
 
 def leaf_der(pem: bytes) -> bytes:

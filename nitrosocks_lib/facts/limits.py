@@ -135,3 +135,8 @@ REMEMBERED: Final = 1024  # names whose working address is remembered; the one n
 REMEMBERED_AGE: Final = 600.0  # after that the first address of a name gets its chance again
 BUSY_AGAIN: Final = 0.05  # a unix socket whose backlog is full is tried again after that, until DIAL_TARGET
 RESOLVERS_IDLE: Final = 10.0  # a thread without a name to look up ends after that
+
+# Words of others in our lines (facts.words): what is longer is cut, and ends with "…".
+WORDS: Final = 400  # characters of what a peer or a file says: a host name, which has 255 at most, and a reason
+QUOTED: Final = 80  # of what is said again between quotes: a word that is none here, the issuer of a certificate
+LINE: Final = 2048  # of a whole line, whoever wrote it; a pipe takes it in one piece, so that lines are not mixed

@@ -11,6 +11,7 @@ from threading import Lock
 
 from ..facts import limits
 from ..facts.errors import NitroSocksError
+from ..facts.words import foreign
 from ..protocol.permit import Client
 from .known import File, Known, Stamp
 
@@ -112,7 +113,7 @@ class Clients:
             names = []
         except OSError as error:
             if str(error) != self._unlisted:
-                log.error("%s: %s; the clients known so far stay", self._directory, error.strerror)
+                log.error("%s: %s; the clients known so far stay", foreign(self._directory), error.strerror)
             self._unlisted = str(error)
             return None
         self._unlisted = ""
@@ -154,7 +155,7 @@ class Clients:
             files = self._known.files
             faults = {(path, file.stamp, file.fault): file.fault for path, file in files.items() if file.fault}
             twins: dict[object, str] = {
-                (what, paths, *(files[path].stamp for path in paths)): f"{' and '.join(paths)} have the same {what}"
+                (what, paths, *(files[path].stamp for path in paths)): f"{' and '.join(map(foreign, paths))} have the same {what}"
                 for what, paths in self._known.twins()
             }
             told, self._told = self._told, {*faults, *twins}

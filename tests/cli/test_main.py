@@ -182,4 +182,6 @@ def test_notes_are_left_out_by_q(quiet: bool, verbose: int, told: bool, monkeypa
     settings: dict[str, Any] = {}
     monkeypatch.setattr(logging, "basicConfig", lambda **given: settings.update(given))
     cli._speak(verbose, quiet)
-    assert (settings["level"] <= NOTE) is told and settings["format"] == "nitrosocks: %(message)s"
+    (handler,) = settings["handlers"]
+    record = logging.LogRecord("name", NOTE, "", 0, "a note", (), None)
+    assert (settings["level"] <= NOTE) is told and handler.format(record) == "nitrosocks: a note"
