@@ -110,7 +110,7 @@ class Pool:
         except Exception as error:
             self._none_made(error)
 
-    def _none_made(self, error: Exception) -> None:
+    def _none_made(self, error: BaseException) -> None:
         """No session could be made: what waits for one is lost."""
         with self._lock:
             self._making -= 1
@@ -147,7 +147,7 @@ class Pool:
             with self._lock:
                 self._making += 1
             session = self._make()
-        except Exception as error:
+        except BaseException as error:  # whatever it is: somebody waits for `made`
             self._none_made(error)
             made.set_exception(error)
             return
@@ -291,7 +291,7 @@ def _spawn(body: Callable[..., None], *arguments: object) -> None:
     threading.Thread(target=body, args=arguments, name="session", daemon=True).start()
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Why there is no session, for people. What is no error of ours or the network's is a lack of something here."""
     if isinstance(error, NitroSocksError):
         return str(error)
