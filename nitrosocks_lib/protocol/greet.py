@@ -12,6 +12,7 @@ from ..facts.errors import DecoyAnswer, NotAuthorised, ProtocolError, Refused
 from ..facts.wire import U16, U32, U64, EncryptType, Refusal
 from .handshake import (
     OFFER,
+    OFFERED,
     Dialogue,
     Keys,
     Random,
@@ -81,12 +82,12 @@ def _hello(state: SymmetricState, who: Credentials, kind: int, pad: int, random:
 
 def _salt(state: SymmetricState, ck: bytes) -> Dialogue[None]:
     """The first 32 bytes of the answer: the salt, or one of the five refusals; `ck` as of after MixKey(sS)."""
-    refusals = {schedule.refusal(ck, reason): reason for reason in Refusal}
     salt = yield wire.SALT
     if salt.startswith(b"HTTP/1."):  # by chance once in 2^56
         raise DecoyAnswer(salt)
-    if salt in refusals:
-        raise _refused(refusals[salt])
+    for reason in Refusal:
+        if schedule.equal(salt, schedule.refusal(ck, reason)):
+            raise _refused(reason)
     state.mix_key_and_hash(salt)
 
 
@@ -143,7 +144,7 @@ def _challenge(
     opened = who.key.kem.open(b"challenge", before, part)
     r1, token_temp, choice = opened[:32], opened[32:64], opened[64:]
     encrypt_type, version = wire.CHALLENGE_CHOICE.unpack(choice)
-    if version != wire.VERSION or encrypt_type not in list(EncryptType) or not OFFER & (1 << encrypt_type):
+    if version != wire.VERSION or encrypt_type not in OFFERED:  # a number that is none here is never shifted by
         raise ProtocolError("the server chose a version or encryptType that was not offered")
     state.mix_key(r1 + token_temp)
     state.mix_key_and_hash(schedule.token_key(who.token))
