@@ -155,13 +155,17 @@ class Clients:
             files = self._known.files
             faults = {(path, file.stamp, file.fault): file.fault for path, file in files.items() if file.fault}
             twins: dict[object, str] = {
-                (what, paths, *(files[path].stamp for path in paths)): f"{' and '.join(map(foreign, paths))} have the same {what}"
+                (what, paths, *(files[path].stamp for path in paths)): f"{_named(paths)} have the same {what}"
                 for what, paths in self._known.twins()
             }
             told, self._told = self._told, {*faults, *twins}
         for key, text in [*faults.items(), *((key, f"{text}; {_TWINS_HINT}") for key, text in twins.items())]:
             if key not in told:
                 log.error("%s", text)
+
+
+def _named(paths: Iterable[str]) -> str:
+    return " and ".join(map(foreign, paths))
 
 
 def _seen(path: str) -> Stamp | None:
