@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..crypto.identity import fingerprint
+from ..facts.words import foreign
 from ..files import profiles
 from ..files.keyfiles import secrets_written
 from . import options as specs
@@ -21,7 +22,7 @@ def keygen(options: Options) -> int:
         return _client(home, options)
     key, _, _, made = profiles.ensure_server(home, datetime.now(UTC))
     for path in made:
-        note(f"made {path}")
+        note(f"made {foreign(path)}")
     tell(f"{fingerprint(key.public)}\n")
     return 0
 
@@ -32,17 +33,19 @@ def _client(home: Path, options: Options) -> int:
     profiles.check_clients(home)
     key, made = profiles.ensure_server_key(home)
     for path in made:
-        note(f"made {path}")
+        note(f"made {foreign(path)}")
     profile, client = profiles.make_client(name, options["--server"], key.public, options["--permit"])
     target = options["-o"] or f"{name}{profiles.PROFILE}"
     files = [(authorisation, client)] + ([(Path(target), profile)] if target != "-" else [])
     with secrets_written(files, options["--force"]):  # without the profile nothing is authorised
         if target == "-":
             hand_over(profile)
-    note(f"{name} is authorised in {authorisation}" + ("" if options["--permit"] else ", but nothing is permitted yet"))
+    yet = "" if options["--permit"] else ", but nothing is permitted yet"
+    note(f"{name} is authorised in {foreign(authorisation)}{yet}")
     for rule, better in specs.futile(options["--permit"]):
-        note(f"the rule {rule} permits nothing, since names never reach loopback; write {better}")
+        note(f"the rule {foreign(rule)} permits nothing, since names never reach loopback; write {foreign(better)}")
     if target != "-":
-        secret = f"{target} is a secret, bring it to {name} over a way that you trust"
-        note(f"{secret}; there: nitrosocks forward -i {target} -L …")
+        shown = foreign(target)
+        secret = f"{shown} is a secret, bring it to {name} over a way that you trust"
+        note(f"{secret}; there: nitrosocks forward -i {shown} -L …")
     return 0

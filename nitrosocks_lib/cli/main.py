@@ -17,7 +17,9 @@ from .. import __version__
 from ..crypto.identity import missing_algorithm
 from ..facts import errors
 from ..facts.errors import NitroSocksError
+from ..facts.limits import LINE
 from ..facts.wire import Refusal
+from ..facts.words import foreign
 from ..net.lines import STDERR, LogLines
 from . import usage_errors
 from .connect import connect
@@ -133,7 +135,7 @@ def _named(text: str) -> str:
 
 def _say(text: str, hint: str = "") -> int:
     """What went wrong, on one line."""
-    STDERR.put(f"nitrosocks: {text}" + (f"; {hint}" if hint else "") + "\n")
+    STDERR.put(foreign(f"nitrosocks: {text}" + (f"; {hint}" if hint else ""), LINE) + "\n")
     return EXIT_FAULT
 
 
@@ -141,7 +143,7 @@ def _speak(verbose: int, quiet: bool) -> None:
     """Log lines go to stderr, one each; secrets never do."""
     level = logging.ERROR if quiet else (NOTE, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     form = "nitrosocks: %(message)s" if verbose < 2 else "%(asctime)s %(threadName)s %(name)s: %(message)s"
-    logging.basicConfig(level=level, format=form, handlers=[LogLines(STDERR)])
+    logging.basicConfig(level=level, handlers=[LogLines(STDERR, form)])
 
 
 def _open_standard_descriptors() -> None:

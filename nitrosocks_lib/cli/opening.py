@@ -11,6 +11,7 @@ from ..client.dialler import Dialler
 from ..client.pool import Pool
 from ..facts import limits
 from ..facts.errors import NitroSocksError
+from ..facts.words import said
 from ..files import profiles
 from ..net.connect import Route
 from ..net.memory import tidy
@@ -76,20 +77,32 @@ def watch_network(pool: Pool) -> None:
 
 
 def _start(pool: Pool, stop: Stop) -> NitroSocksError | None:
-    """Dials in a thread, so that a signal is not kept waiting; returns why there is no session."""
-    failures: list[NitroSocksError] = []
-    made = threading.Event()
+    """Dials in a thread, so that a signal is not kept waiting; returns why there is no session, None for a signal, too.
+
+    Whatever is raised there is a failure: who reads "ready" relies on a session.
+    """
+    ended: list[NitroSocksError | None] = []
 
     def start() -> None:
         try:
             pool.start()
-        except NitroSocksError as error:
-            failures.append(error)
+            ended.append(None)
+        except BaseException as error:
+            ended.append(_failure(error))
         finally:
-            made.set()
             stop.tell()
 
-    threading.Thread(target=start, name="first session", daemon=True).start()
-    while not stop.wait() and not made.is_set():
+    try:
+        threading.Thread(target=start, name="first session", daemon=True).start()
+    except RuntimeError as error:  # no thread is left
+        return _failure(error)
+    while not stop.wait() and not ended:
         pass
-    return failures[0] if failures else None
+    return ended[0] if ended else None
+
+
+def _failure(error: BaseException) -> NitroSocksError:
+    if isinstance(error, NitroSocksError):
+        return error
+    log.info("no session can be made", exc_info=error)
+    return NitroSocksError(f"no session can be made: {said(error)}")

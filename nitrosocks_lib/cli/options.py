@@ -11,6 +11,7 @@ from ..facts import limits
 from ..facts.address import join_host_port, parse_port, split_host_port
 from ..facts.errors import UsageError
 from ..facts.wire import EncryptType, Kind
+from ..facts.words import foreign
 from ..protocol.frames import Target
 from ..server.tunnel import RefreshPolicy
 
@@ -32,20 +33,21 @@ def with_files(options: Options) -> Options:
 
 def forward(spec: str) -> Forward:
     """`[bind:]port:host:hostport` as ssh has it: IPv6 in brackets; bind empty or * = everywhere, none = loopback."""
-    parts = _split(spec)
+    given = f"-L {foreign(spec)}"
+    parts = _split(spec, given)
     if len(parts) not in (3, 4):
-        raise UsageError(f"-L {spec}: not [bind:]port:host:hostport", "as in -L 8080:intranet.example:80")
+        raise UsageError(f"{given}: not [bind:]port:host:hostport", "as in -L 8080:intranet.example:80")
     *bind, port, host, hostport = parts
     if not host:
-        raise UsageError(f"-L {spec}: the target's host is missing", "as in -L 8080:intranet.example:80")
+        raise UsageError(f"{given}: the target's host is missing", "as in -L 8080:intranet.example:80")
     near = LOOPBACK if not bind else "" if bind[0] in ("", "*") else bind[0]
-    far = join_host_port(host, parse_port(hostport, f"-L {spec}"))
-    here = join_host_port(near, parse_port(port, f"-L {spec}", zero=True))
+    far = join_host_port(host, parse_port(hostport, given))
+    here = join_host_port(near, parse_port(port, given, zero=True))
     return Forward(*split_host_port(here, zero=True, empty=True), Target(Kind.TCP, *split_host_port(far)))
 
 
-def _split(spec: str) -> list[str]:
-    """The parts between colons; brackets keep theirs together."""
+def _split(spec: str, given: str) -> list[str]:
+    """The parts between colons; brackets keep theirs together. Errors begin with `given`."""
     parts, at = [], 0
     while True:
         match = _PART.match(spec, at)
@@ -55,7 +57,7 @@ def _split(spec: str) -> list[str]:
         if at == len(spec):
             return parts
         if spec[at] != ":":
-            raise UsageError(f"-L {spec}: brackets are for whole IPv6 addresses", "as in -L 8080:[2001:db8::1]:80")
+            raise UsageError(f"{given}: brackets are for whole IPv6 addresses", "as in -L 8080:[2001:db8::1]:80")
         at += 1
 
 
@@ -63,18 +65,19 @@ def destination(host: str, port: str | None) -> Target:
     """HOST:PORT, or HOST PORT."""
     if port is None:
         return Target(Kind.TCP, *split_host_port(host))
+    given = f"{foreign(host)} {foreign(port)}"
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if bare.count(":") == 1:  # as in no IPv6 address
-        raise UsageError(f"{host} {port}: two ports", "write HOST:PORT or HOST PORT")
+        raise UsageError(f"{given}: two ports", "write HOST:PORT or HOST PORT")
     if not bare:
         raise UsageError("the target's host is missing", "as in: nitrosocks connect host.example 22")
-    return Target(Kind.TCP, *split_host_port(join_host_port(bare, parse_port(port, f"{host} {port}"))))
+    return Target(Kind.TCP, *split_host_port(join_host_port(bare, parse_port(port, given))))
 
 
 def listen(text: str) -> tuple[str, int]:
     """`host:port` or `:port`; an empty host means all interfaces."""
     if _is_number(text):
-        raise UsageError(f"--listen {text}: a port alone", f"write it as host:port or :{text}")
+        raise UsageError(f"--listen {foreign(text)}: a port alone", f"write it as host:port or :{text}")
     host, port = split_host_port(text, zero=True, empty=True)
     return ("" if host == "*" else host), port
 
@@ -92,7 +95,7 @@ def size(option: str, text: str) -> int:
     """Bytes, with K, M, G or T behind the number."""
     number, unit = (text[:-1], text[-1:].upper()) if text[-1:].upper() in "KMGT" and text else (text, "")
     if not _is_number(number):
-        raise UsageError(f"{option} {text}: not a size", "a number of bytes, or one with K, M or G behind it")
+        raise UsageError(f"{option} {foreign(text)}: not a size", "a number of bytes, or one with K, M or G behind it")
     return int(number) * _UNITS[unit]
 
 
@@ -106,7 +109,7 @@ def window(text: str | None) -> int:
         return limits.WINDOW
     chosen = size("--window", text)
     if not limits.WINDOW_MIN <= chosen <= limits.WINDOW_MAX:
-        raise UsageError(f"--window {text}: out of bounds", "64K to 64M")
+        raise UsageError(f"--window {foreign(text)}: out of bounds", "64K to 64M")
     return chosen
 
 
@@ -120,7 +123,7 @@ def whole(option: str, text: str | None, default: int, low: int, high: int) -> i
     if text is None:
         return default
     if not _is_number(text) or not low <= int(text) <= high:
-        raise UsageError(f"{option} {text}: not a number from {low} to {high}")
+        raise UsageError(f"{option} {foreign(text)}: not a number from {low} to {high}")
     return int(text)
 
 
@@ -131,7 +134,7 @@ def heartbeat(text: str | None) -> int:
 
 def refresh(text: str | None) -> RefreshPolicy:
     """--refresh: minutes (30m; s for seconds), bytes (4G), or both with a comma."""
-    policy = RefreshPolicy()
+    policy, given = RefreshPolicy(), f"--refresh {foreign(text)}"
     every, volume = policy.every, policy.volume
     for part in text.split(",") if text else []:
         if part[-1:] in ("m", "s") and _is_number(part[:-1]):
@@ -140,9 +143,9 @@ def refresh(text: str | None) -> RefreshPolicy:
             try:
                 volume = size("--refresh", part)
             except UsageError:
-                raise UsageError(f"--refresh {text}: not a time, a size or both", "as in 30m, 4G or 30m,4G") from None
+                raise UsageError(f"{given}: not a time, a size or both", "as in 30m, 4G or 30m,4G") from None
     if not 1 <= every <= limits.REFRESH_MAX or not limits.WINDOW_MIN <= volume <= limits.KEY_BYTES // 2:
-        raise UsageError(f"--refresh {text}: out of bounds", "1s to 60m, 64K to 32G")
+        raise UsageError(f"{given}: out of bounds", "1s to 60m, 64K to 32G")
     return RefreshPolicy(every, volume)
 
 
@@ -151,5 +154,5 @@ def cipher(text: str | None) -> EncryptType:
     if text is None:
         return EncryptType.AES_256_GCM
     if text.lower() not in _CIPHERS:
-        raise UsageError(f"--cipher {text}: unknown", f"one of {', '.join(_CIPHERS)}")
+        raise UsageError(f"--cipher {foreign(text)}: unknown", f"one of {', '.join(_CIPHERS)}")
     return _CIPHERS[text.lower()]

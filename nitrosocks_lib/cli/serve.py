@@ -12,6 +12,7 @@ from ..crypto.certificate import leaf_der
 from ..crypto.identity import ServerKey, fingerprint
 from ..facts import limits
 from ..facts.address import join_host_port
+from ..facts.words import foreign
 from ..files import profiles
 from ..files.keyfiles import check_secret
 from ..net.connect import server_context
@@ -40,7 +41,7 @@ def serve(options: Options) -> int:
         settle(_read_again(home))
     finally:  # no line before, since that starts a thread
         for path in made:
-            note(f"made {path}")
+            note(f"made {foreign(path)}")
     tidy()
     clients.look()  # tells at once of files that are faulty
     for at in bound:

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from ..facts.words import quoted
 from .usage import USAGE
 
 _OPTION: Final = re.compile(r"^  (-{1,2}[\w-]+)(?: (--[\w-]+))?(?: ([A-Z][A-Z:]*))?  ", re.MULTILINE)
 _VALUES: Final = {name: value for *names, value in _OPTION.findall(USAGE) for name in names if name}  # of each option
 _ARGUMENTS: Final = {"keygen": 1, "connect": 2}  # words behind a command
-_SHOWN: Final = 40  # characters of a word that are said again
 
 
 def wants_help(words: Iterable[str]) -> bool:
@@ -31,7 +31,7 @@ def explain(words: list[str]) -> str:
     command, *arguments = line.arguments
     usage = _usage(command)
     if not usage:
-        return f"no such command: {_shown(command)}"
+        return f"no such command: {quoted(command)}"
     what = line.fault or next(_faults(command, arguments, line.options, usage), "")
     what = what or f"these are not words that '{command}' takes"
     return what if f"'{command}'" in what else f"'{command}': {what}"
@@ -59,7 +59,7 @@ class _Line:
         given, equals, _ = word.partition("=")
         found = [given] if given in _VALUES else [name for name in _VALUES if name.startswith(given)]
         if len(found) != 1:
-            self._say(f"{_shown(given)} is no option" if not found else f"{given} may be {' or '.join(found)}")
+            self._say(f"{quoted(given)} is no option" if not found else f"{given} may be {' or '.join(found)}")
         elif equals and not _VALUES[found[0]]:
             self._say(f"{found[0]} takes no value")
         else:
@@ -68,7 +68,7 @@ class _Line:
     def _short(self, letters: str, rest: Iterator[str]) -> None:
         for at, letter in enumerate(letters, 1):
             if f"-{letter}" not in _VALUES:
-                self._say(f"{_shown(f'-{letter}')} is no option")
+                self._say(f"{quoted(f'-{letter}')} is no option")
                 return
             self._add(f"-{letter}", at < len(letters), rest)
             if _VALUES[f"-{letter}"]:
@@ -98,7 +98,7 @@ def _faults(command: str, arguments: list[str], options: list[str], usage: str) 
         if name not in options:
             yield f"'{command}' needs {name} {_VALUES[name]}"
     if len(arguments) > (most := _ARGUMENTS.get(command, 0)):
-        yield f"{_shown(arguments[most])} is one word too many"
+        yield f"{quoted(arguments[most])} is one word too many"
     if not arguments and (command == "connect" or {*options} & {"--server", "--permit", "-o", "--force"}):
         yield f"'{command}' needs {'HOST:PORT' if command == 'connect' else 'the NAME of a client'}"
 
@@ -108,7 +108,3 @@ def _usage(command: str) -> str:
     section = USAGE.partition("Usage:\n")[2].partition("\n\n")[0]
     pieces = re.findall(r"^  nitrosocks (\S+)(.*(?:\n {4,}.*)*)", section, re.MULTILINE)
     return " ".join(rest for name, rest in pieces if name == command)
-
-
-def _shown(word: str) -> str:
-    return repr(word if len(word) <= _SHOWN else f"{word[:_SHOWN]}…")

@@ -12,6 +12,7 @@ from ..crypto.seal import Sealer, overwrite_used
 from ..facts import limits, wire
 from ..facts.errors import NetworkError, NitroSocksError
 from ..facts.wire import Abort, EncryptType
+from ..facts.words import said
 from ..net.link import Link
 from ..net.timers import now
 from ..protocol import frames
@@ -76,7 +77,7 @@ class Attempt:
             self.error = error
         else:
             log.info("an attempt to reconnect failed", exc_info=error)
-            self.error = NetworkError(f"no attempt can be made: {str(error) or type(error).__name__}")
+            self.error = NetworkError(f"no attempt can be made: {said(error)}")
         if self.link is not None:
             self.link.close()
 

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 
 from ..crypto.certificate import issuer
 from ..crypto.identity import fingerprint
@@ -32,7 +32,7 @@ from ..protocol.handshake import Dialogue, T, Terms
 from ..session.conversation import Conversation, Interrupted
 
 log = logging.getLogger(__name__)
-_YEAR_2020 = 1_577_836_800 // 3600
+_DATE = "%a, %d %b %Y %H:%M:%S GMT"  # as web servers write it (RFC 9110); anybody on the way may write anything
 
 
 @dataclass(slots=True, repr=False)
@@ -207,12 +207,13 @@ def _rest_of_head(link: Link) -> bytes:
 
 
 def _hour_of(head: bytes) -> int | None:
-    """The hour in the Date header of an HTTP answer, from 2020 on (protocol 3.2)."""
+    """The hour in the Date header of an HTTP answer, from 2020 to 2099 (protocol 3.2)."""
     for line in head.split(b"\r\n"):
         if line.lower().startswith(b"date:"):
             try:
-                hour = int(parsedate_to_datetime(line[5:].decode("latin-1").strip()).timestamp()) // 3600
-            except (ValueError, TypeError, OverflowError, OSError):
+                told = datetime.strptime(line[5:].decode("ascii").strip(), _DATE)
+            except ValueError:
                 return None
-            return hour if hour >= _YEAR_2020 else None
+            hour = int(told.replace(tzinfo=UTC).timestamp()) // 3600
+            return hour if limits.DATE_FIRST <= hour <= limits.DATE_LAST else None
     return None

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 
 from ..facts import limits
 from ..facts.errors import CutShort, NetworkError, NitroSocksError, Unanswered
+from ..facts.words import said
 from ..net.timers import TIMERS, jittered, now
 from ..protocol.frames import Target
 from ..session.streams import Stream
@@ -109,7 +110,7 @@ class Pool:
         except Exception as error:
             self._none_made(error)
 
-    def _none_made(self, error: Exception) -> None:
+    def _none_made(self, error: BaseException) -> None:
         """No session could be made: what waits for one is lost."""
         with self._lock:
             self._making -= 1
@@ -146,7 +147,7 @@ class Pool:
             with self._lock:
                 self._making += 1
             session = self._make()
-        except Exception as error:
+        except BaseException as error:  # whatever it is: somebody waits for `made`
             self._none_made(error)
             made.set_exception(error)
             return
@@ -290,9 +291,9 @@ def _spawn(body: Callable[..., None], *arguments: object) -> None:
     threading.Thread(target=body, args=arguments, name="session", daemon=True).start()
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Why there is no session, for people. What is no error of ours or the network's is a lack of something here."""
     if isinstance(error, NitroSocksError):
         return str(error)
     log.info("no session can be made", exc_info=error)
-    return f"no session can be made: {str(error) or type(error).__name__}"
+    return f"no session can be made: {said(error)}"

@@ -10,6 +10,7 @@ from ..facts import limits
 from ..facts.address import join_host_port
 from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, Refused, SessionLost
 from ..facts.wire import Abort, Refusal
+from ..facts.words import said
 from ..net.link import Link
 from ..net.timers import TIMERS, jittered, now
 from ..net.wake import Edges, Wake
@@ -142,7 +143,7 @@ class ClientSession:
             self._serve()
         except Exception as error:  # no thread or descriptor is left, or a fault of ours
             log.exception("a session failed")
-            self._given_up = self._given_up or f"an internal error: {str(error) or type(error).__name__}"
+            self._given_up = self._given_up or f"an internal error: {said(error)}"
             if self._link is not None:
                 self._link.close()
         finally:

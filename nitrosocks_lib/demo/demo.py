@@ -26,6 +26,7 @@ from ..facts import limits
 from ..facts.address import join_host_port
 from ..facts.errors import CannotCreate
 from ..facts.wire import Kind
+from ..facts.words import foreign, said
 from ..files import profiles
 from ..files.keyfiles import make_directory, write_secret
 from ..net.connect import Context, Route, client_context, server_context
@@ -116,7 +117,7 @@ def _download(connection: HTTPConnection, wanted: bytes, midway: Callable[[], No
                 called = True
                 midway()
     except (OSError, HTTPException) as error:
-        failure = str(error) or type(error).__name__
+        failure = said(error)
     finally:
         connection.close()
     return Got(size, digest.digest() == sha256(wanted).digest(), time.monotonic() - began, failure)
@@ -157,7 +158,7 @@ def _box(home: Path, upstream: tuple[str, int], recording: Path) -> Iterator[Int
     finally:
         box.stop()
     if box.unrecorded is not None:
-        reason = f"the box cannot record in {recording}: {box.unrecorded.strerror}"
+        reason = f"the box cannot record in {foreign(recording)}: {box.unrecorded.strerror}"
         raise CannotCreate(reason, "make room, or choose another place with --keep")
 
 
@@ -234,9 +235,10 @@ def _folders(place: Path) -> tuple[Path, Path]:
     try:
         make_directory(place)
         if any(folder.exists() for folder in folders):
-            raise CannotCreate(f"{place} already holds recordings", "choose another directory with --keep")
+            raise CannotCreate(f"{foreign(place)} already holds recordings", "choose another directory with --keep")
         for folder in folders:
             folder.mkdir(mode=0o700)
     except OSError as error:
-        raise CannotCreate(f"{place} cannot be made: {error.strerror}", "choose another place with --keep") from None
+        told = f"{foreign(place)} cannot be made: {error.strerror}"
+        raise CannotCreate(told, "choose another place with --keep") from None
     return folders

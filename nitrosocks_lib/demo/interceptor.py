@@ -15,6 +15,7 @@ from typing import Final
 
 from ..facts.errors import CannotCreate
 from ..facts.limits import DIAL, HANDSHAKE
+from ..facts.words import foreign, said
 
 _CHUNK: Final = 64 * 1024  # bytes read at once
 _FULL: Final = 64 * 1024  # nothing is read while more waits at the other side; a chunk and handshake's rest may follow
@@ -214,7 +215,8 @@ class Interceptor:
             self._listener = socket.create_server(listen, backlog=128)
             self._listener.setblocking(False)
         except OSError as error:
-            raise CannotCreate(f"cannot intercept on {listen[0]}:{listen[1]} with {cert} and {key}: {error}") from error
+            files = f"{foreign(cert)} and {foreign(key)}"
+            raise CannotCreate(f"cannot intercept on {listen[0]}:{listen[1]} with {files}: {said(error)}") from error
         self.port = int(self._listener.getsockname()[1])
         self._wake, self._waker = socket.socketpair()
         self.lock, self.live = threading.Lock(), set[_Connection]()

@@ -6,6 +6,7 @@ from ipaddress import IPv6Address
 
 from .errors import UsageError
 from .limits import NAME_MAX
+from .words import quoted
 
 _FORBIDDEN = "/@?#[]\"'\\"
 
@@ -15,7 +16,7 @@ def halves(text: str, what: str = "") -> tuple[str, str, bool]:
 
     Raises UsageError where the port cannot be told from the host; its text begins with `what`, else `text`.
     """
-    what = what or repr(text)
+    what = what or quoted(text)
     bracketed = text.startswith("[")
     if bracketed:
         host, closed, rest = text[1:].partition("]")
@@ -39,13 +40,13 @@ def split_host_port(text: str, *, zero: bool = False, empty: bool = False) -> tu
     `zero` allows port 0 (any free one), `empty` an empty host (all interfaces). Raises UsageError with what is wrong.
     """
     if "/" in text:
-        raise UsageError(f"{text!r} has a '/'", "write host:port, without scheme and path")
+        raise UsageError(f"{quoted(text)} has a '/'", "write host:port, without scheme and path")
     host, port, bracketed = halves(text)
     if bracketed:
         _check_ipv6(text, host)
     elif host or not empty:
         _check_host(text, host)
-    return host, parse_port(port, repr(text), zero=zero)
+    return host, parse_port(port, quoted(text), zero=zero)
 
 
 def parse_port(port: str, what: str, *, zero: bool = False) -> int:
@@ -53,7 +54,7 @@ def parse_port(port: str, what: str, *, zero: bool = False) -> int:
     if not port:
         raise UsageError(f"{what} has no port", "write it as host:port")
     if not (port.isascii() and port.isdigit() and len(port) <= 5):  # isdigit alone takes digits of any script
-        raise UsageError(f"{what}: {port!r} is not a port", "a port is a number up to 65535")
+        raise UsageError(f"{what}: {quoted(port)} is not a port", "a port is a number up to 65535")
     number = int(port)
     if number > 65_535 or (number == 0 and not zero):
         raise UsageError(f"{what}: a port is between {0 if zero else 1} and 65535")
@@ -69,14 +70,14 @@ def _check_ipv6(text: str, host: str) -> None:
     try:
         IPv6Address(host)
     except ValueError:
-        raise UsageError(f"{text!r}: {host!r} is not an IPv6 address") from None
+        raise UsageError(f"{quoted(text)}: {quoted(host)} is not an IPv6 address") from None
     _check_host(text, host)  # a scope id may be anything to ipaddress
 
 
 def _check_host(text: str, host: str) -> None:
     if not host:
-        raise UsageError(f"{text!r} has no host", "write it as host:port")
+        raise UsageError(f"{quoted(text)} has no host", "write it as host:port")
     if any(c.isspace() or not c.isprintable() or c in _FORBIDDEN for c in host):
-        raise UsageError(f"{text!r}: {host!r} is not a host")
+        raise UsageError(f"{quoted(text)}: {quoted(host)} is not a host")
     if len(host.encode("utf-8", "surrogatepass")) > NAME_MAX:
-        raise UsageError(f"{text[:40]!r}…: a host has at most {NAME_MAX} bytes")
+        raise UsageError(f"{quoted(text)}: a host has at most {NAME_MAX} bytes")

@@ -10,6 +10,7 @@ NitroSocksError
 │   ├── Unanswered      the greeting got no answer
 │   ├── DecoyAnswer     a web server answered it
 │   ├── CutShort        the handshake began, and the connection ended amid it
+│   ├── Overtaken       a RESUME that a later one was quicker than
 │   ├── Violation       a frame that is not allowed; carries the ABORT code
 │   └── BadFrame        a frame that does not open; ends the connection only
 ├── NotAuthorised       the operator: client unknown, revoked, wrong Token    77
@@ -69,6 +70,13 @@ class DecoyAnswer(ProtocolError):
 
 class CutShort(ProtocolError):
     """The connection ended amid the handshake: cut on the way, or by a peer that found something wrong."""
+
+
+class Overtaken(ProtocolError):
+    """A RESUME whose j is not above the last one accepted: a later attempt was quicker (protocol 3.5)."""
+
+    def __init__(self) -> None:
+        super().__init__("a RESUME is older than the last one accepted")
 
 
 class Violation(ProtocolError):

@@ -20,6 +20,8 @@ ADDRESS_MAX: Final = 255
 NONCES_PER_HOUR: Final = 1 << 20  # 16 MiB; beyond it greetings are served, and their nonces not stored
 FULL_SAID: Final = 60.0  # how often the log says so
 TOTP_STEP: Final = 30
+DATE_FIRST: Final = 1_577_836_800 // 3600  # hours of a web server's Date that are believed: from 2020 …
+DATE_LAST: Final = 4_102_444_799 // 3600  # … to 2099; any other is ignored, as if there were none
 CLOCK_SKEW: Final = 30  # more is worth a line to the user
 HANDSHAKE: Final = 10.0  # TLS and authentication together, total deadline at the server
 DIAL: Final = 10.0  # at the client: TCP and TLS, all addresses of a name together; and again the handshake
@@ -135,3 +137,8 @@ REMEMBERED: Final = 1024  # names whose working address is remembered; the one n
 REMEMBERED_AGE: Final = 600.0  # after that the first address of a name gets its chance again
 BUSY_AGAIN: Final = 0.05  # a unix socket whose backlog is full is tried again after that, until DIAL_TARGET
 RESOLVERS_IDLE: Final = 10.0  # a thread without a name to look up ends after that
+
+# Words of others in our lines (facts.words): what is longer is cut, and ends with "…".
+WORDS: Final = 400  # characters of what a peer or a file says: a host name, which has 255 at most, and a reason
+QUOTED: Final = 80  # of what is said again between quotes: a word that is none here, the issuer of a certificate
+LINE: Final = 2048  # of a whole line, whoever wrote it; a pipe takes it in one piece, so that lines are not mixed

@@ -17,13 +17,13 @@ from typing import Any
 
 from ..facts.errors import CannotCreate, KeyFileError
 from ..facts.limits import FILE
+from ..facts.words import foreign, quoted
 from . import toml
 
 _STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")  # links to whatever it is, a file too
 _KEY_MAX = 16  # characters of an unknown key that are shown: it may be a secret in the wrong place
 _KEYS_MAX = 3  # unknown keys that are shown
 _QUOTED = re.compile(r"""(['"])((?:(?!\1).){40})(?:(?!\1).)+\1""")
-_REASON_MAX = 400  # characters: one line to a person
 # what tomllib shows of keys in its faults
 _TOML_KEYS = re.compile(r"""(?<=declare |mespace )\(.*\)(?= twice| \(at )|(?<=table )key (['"]).*\1""")
 
@@ -56,12 +56,13 @@ def secrets_written(texts: Sequence[tuple[Path, str]], force: bool = False) -> I
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
     """An OSError of this block, for people."""
+    shown = foreign(path)
     try:
         yield
     except FileExistsError:
-        raise CannotCreate(f"{path} exists already", "remove it first, or replace it with --force") from None
+        raise CannotCreate(f"{shown} exists already", "remove it first, or replace it with --force") from None
     except OSError as error:
-        raise CannotCreate(f"{path} cannot be made: {error.strerror}", "choose another place for it") from error
+        raise CannotCreate(f"{shown} cannot be made: {error.strerror}", "choose another place for it") from error
 
 
 def _ready(path: Path, text: str, temporaries: ExitStack) -> Path:
@@ -78,9 +79,9 @@ def _ready(path: Path, text: str, temporaries: ExitStack) -> Path:
 def _check_place(path: Path) -> None:
     """To replace a device would harm the whole machine; a secret never goes into what is no file of its own."""
     if path.is_dir():
-        raise CannotCreate(f"{path} is a directory", "name a file in it")
+        raise CannotCreate(f"{foreign(path)} is a directory", "name a file in it")
     if str(path) in _STDOUT or (path.exists() and not path.is_file()):
-        raise CannotCreate(f"{path} is not a regular file", "for standard output write -o -")
+        raise CannotCreate(f"{foreign(path)} is not a regular file", "for standard output write -o -")
 
 
 def _beside(path: Path) -> Path:
@@ -146,7 +147,7 @@ def locked(directory: Path) -> Iterator[None]:
         make_directory(directory)
         descriptor = os.open(directory, os.O_RDONLY)
     except OSError as error:
-        raise CannotCreate(f"{directory}: {error.strerror}", "choose another place with --home") from error
+        raise CannotCreate(f"{foreign(directory)}: {error.strerror}", "choose another place with --home") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -165,15 +166,15 @@ def read_secret(path: Path, hint: str = "") -> str:
         finally:
             os.close(descriptor)
     except FileNotFoundError:
-        raise KeyFileError(f"{path}: there is no such file", hint) from None
+        raise KeyFileError(f"{foreign(path)}: there is no such file", hint) from None
     except OSError as error:
-        raise KeyFileError(f"{path}: {error.strerror}", hint) from error
+        raise KeyFileError(f"{foreign(path)}: {error.strerror}", hint) from error
     if len(raw) > FILE:
-        raise KeyFileError(f"{path}: larger than the {FILE >> 10} KiB that a key file may have", hint)
+        raise KeyFileError(f"{foreign(path)}: larger than the {FILE >> 10} KiB that a key file may have", hint)
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        raise KeyFileError(f"{path}: not a text in UTF-8", hint) from None
+        raise KeyFileError(f"{foreign(path)}: not a text in UTF-8", hint) from None
 
 
 def check_secret(path: Path) -> None:
@@ -186,21 +187,14 @@ def check_secret(path: Path) -> None:
 
 def _check_owner(path: Path, status: os.stat_result, hint: str = "") -> None:
     """As ssh does; root may use the files of others."""
+    shown, given = foreign(path), foreign(quote(str(path)))
     if not stat.S_ISREG(status.st_mode):
-        raise KeyFileError(f"{path}: not a regular file", hint)
+        raise KeyFileError(f"{shown}: not a regular file", hint)
     us, mode = os.geteuid(), stat.S_IMODE(status.st_mode)
     if us not in (0, status.st_uid):
-        raise KeyFileError(f"{path}: belongs to user {status.st_uid}, not to {us}", f"run: chown {us} {_quoted(path)}")
+        raise KeyFileError(f"{shown}: belongs to user {status.st_uid}, not to {us}", f"run: chown {us} {given}")
     if mode & 0o077:
-        raise KeyFileError(f"{path}: permissions {mode:04o} are too open", f"run: chmod 600 {_quoted(path)}")
-
-
-def _quoted(path: Path) -> str:
-    return quote(str(path))
-
-
-def _clipped(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]}…"
+        raise KeyFileError(f"{shown}: permissions {mode:04o} are too open", f"run: chmod 600 {given}")
 
 
 class Table:
@@ -225,13 +219,13 @@ class Table:
 
     def fault(self, reason: str, hint: str = "") -> KeyFileError:
         """The error to raise, naming the file. Of what stands in quotes it shows 40 characters."""
-        shown = _clipped(_QUOTED.sub(r"\1\2…\1", reason), _REASON_MAX)
-        return KeyFileError(f"{self.path}: {shown}", hint or self._hint)
+        shown = foreign(_QUOTED.sub(r"\1\2…\1", reason))
+        return KeyFileError(f"{foreign(self.path)}: {shown}", hint or self._hint)
 
     def only(self, required: str, optional: str = "") -> None:
         """The keys, divided by spaces, that must and that may stand there; any other is a fault."""
         allowed = {*required.split(), *optional.split()}
-        if unknown := sorted(repr(_clipped(key, _KEY_MAX)) for key in self._values if key not in allowed):
+        if unknown := sorted(quoted(key, _KEY_MAX) for key in self._values if key not in allowed):
             more = f" and {len(unknown) - _KEYS_MAX} more" if len(unknown) > _KEYS_MAX else ""
             shown = f"{', '.join(unknown[:_KEYS_MAX])}{more}"
             raise self.fault(f"unknown key {shown}", f"known are: {required} {optional}".rstrip())

@@ -9,6 +9,7 @@ from pathlib import Path
 from shlex import quote
 
 from ..facts.errors import KeyFileError
+from ..facts.words import foreign
 
 
 def check_place(path: Path, owner_too: bool = False) -> None:
@@ -26,14 +27,14 @@ def check_place(path: Path, owner_too: bool = False) -> None:
         if owner_too:
             owners.add(status.st_uid)
             owner_too = False
-        shown = quote(place)
+        shown, given = foreign(place), foreign(quote(place))
         if status.st_uid not in owners:
-            hint = f"run: chown {os.geteuid()} {shown}"
-            raise KeyFileError(f"{place}: belongs to user {status.st_uid}, who could change what is there", hint)
+            hint = f"run: chown {os.geteuid()} {given}"
+            raise KeyFileError(f"{shown}: belongs to user {status.st_uid}, who could change what is there", hint)
         mode = stat.S_IMODE(status.st_mode)
         if stat.S_ISDIR(status.st_mode) and mode & 0o022 and not mode & stat.S_ISVTX:
-            hint = f"run: chmod go-w {shown}"
-            raise KeyFileError(f"{place}: permissions {mode:04o} let others change what is there", hint)
+            hint = f"run: chmod go-w {given}"
+            raise KeyFileError(f"{shown}: permissions {mode:04o} let others change what is there", hint)
 
 
 def _upwards(path: Path) -> Iterator[tuple[str, os.stat_result]]:

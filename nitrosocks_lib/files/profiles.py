@@ -20,6 +20,7 @@ from ..facts import wire
 from ..facts.address import split_host_port
 from ..facts.errors import KeyFileError, ProtocolError, UsageError
 from ..facts.limits import FILE
+from ..facts.words import foreign, quoted
 from ..protocol.greet import Credentials
 from ..protocol.permit import Client, Rules
 from ..protocol.welcome import Authorised
@@ -32,7 +33,6 @@ TLS_KEY: Final = "tls.key"
 CLIENTS: Final = "clients.d"
 PROFILE: Final = ".profile"
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
-_SHOWN: Final = 40  # characters of what is no name
 _NAME_HINT: Final = "a name has 1 to 64 of A-Z a-z 0-9 . _ - and does not begin with a dot or a dash"
 _MAKE_SERVER: Final = "make it with: nitrosocks keygen"
 _RESTORE_SERVER: Final = "restore it from a backup; a new one would need new profiles for all clients"
@@ -66,8 +66,7 @@ def home(option: str | None, environ: Mapping[str, str]) -> Path:
 def check_name(name: str) -> str:
     """The name of a client, which is part of file names; raises UsageError for what is none."""
     if not _NAME.fullmatch(name):
-        shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
-        raise UsageError(f"{shown!r} is not a name for a client", _NAME_HINT)
+        raise UsageError(f"{quoted(name)} is not a name for a client", _NAME_HINT)
     return name
 
 
@@ -111,7 +110,8 @@ def ensure_server(home: Path, now: datetime) -> tuple[ServerKey, Path, Path, lis
         there = [path for path in (cert, private) if os.path.lexists(path)]
         if len(there) == 1:
             other = private if there == [cert] else cert
-            raise KeyFileError(f"{there[0]} is there without {other.name}", f"restore it, or remove {there[0]}")
+            one = foreign(there[0])
+            raise KeyFileError(f"{one} is there without {other.name}", f"restore it, or remove {one}")
         if not there:
             cert_pem, key_pem = certificate.make(now)
             write_secret(private, key_pem.decode())
@@ -214,10 +214,11 @@ def default_profile(home: Path, environ: Mapping[str, str]) -> Path:
     default = home / f"default{PROFILE}"
     if default in found or len(found) == 1:
         return default if default in found else found[0]
+    here = foreign(home)
     if not found:
-        raise KeyFileError(f"there is no profile in {home}", f"name one with -i FILE; {_MAKE_CLIENT}")
-    names = ", ".join(path.name for path in found)
-    raise KeyFileError(f"several profiles are in {home}: {names}", "choose one with -i FILE or $NITROSOCKS_PROFILE")
+        raise KeyFileError(f"there is no profile in {here}", f"name one with -i FILE; {_MAKE_CLIENT}")
+    names = foreign(", ".join(path.name for path in found))
+    raise KeyFileError(f"several profiles are in {here}: {names}", "choose one with -i FILE or $NITROSOCKS_PROFILE")
 
 
 @contextmanager
@@ -231,7 +232,7 @@ def _usable(table: Table, key: str) -> Iterator[None]:
 
 def _exists(path: Path, hint: str) -> None:
     if not os.path.lexists(path):
-        raise KeyFileError(f"{path}: there is no such file", hint)
+        raise KeyFileError(f"{foreign(path)}: there is no such file", hint)
 
 
 def _name(table: Table) -> str:

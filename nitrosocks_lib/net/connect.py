@@ -13,6 +13,7 @@ from pathlib import Path
 from ..facts import limits
 from ..facts.address import join_host_port
 from ..facts.errors import ConfigurationError, NetworkError
+from ..facts.words import foreign
 from .link import Link
 from .race import Connected, Place, Race, Remembered, find, tune
 from .timers import now
@@ -44,8 +45,9 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key, password=_no_password)
     except (OSError, _Encrypted) as error:
+        files = f"{foreign(certificate)} with key {foreign(key)}"
         raise ConfigurationError(
-            f"the TLS certificate {certificate} with key {key} cannot be used: {_fault(certificate, key, error)}",
+            f"the TLS certificate {files} cannot be used: {_fault(certificate, key, error)}",
             "give a PEM chain with --cert and its unencrypted PEM key with --key",
         ) from None
     return context
@@ -114,7 +116,8 @@ def _find(host: str, port: int, family: int) -> list[Place]:
         return find(host, port, family)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
-        raise NetworkError(f"cannot find {host}: {reason}", "check the name of the server in the profile") from None
+        told = f"cannot find {foreign(host)}: {reason}"
+        raise NetworkError(told, "check the name of the server in the profile") from None
 
 
 def _unreached(where: str, failed: dict[Place, Exception]) -> NetworkError:
@@ -127,10 +130,10 @@ def _unreached(where: str, failed: dict[Place, Exception]) -> NetworkError:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate does not verify: {error.verify_message}"
+        return f"the certificate does not verify: {foreign(error.verify_message)}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or error}"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+        return f"TLS failed: {foreign(error.reason or error)}"
+    return (error.strerror if isinstance(error, OSError) else None) or foreign(error)
 
 
 class _Dial:

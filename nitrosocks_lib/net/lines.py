@@ -14,9 +14,11 @@ import sys
 import termios
 import threading
 from collections import deque
+from types import TracebackType
 from typing import Final
 
 from ..facts import limits
+from ..facts.words import foreign
 from .timers import now
 from .wake import wait
 
@@ -24,6 +26,7 @@ HELD: Final = 1 << 20  # characters that wait; some 10,000 lines
 BATCH: Final = select.PIPE_BUF  # bytes that a pipe takes in one piece: lines of several programs are not mixed
 PATIENCE: Final = 0.5  # s without progress behind which `flush` waits no longer
 LONGEST: Final = 5.0  # s that it waits in all, for a reader that is only slow
+_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 class Lines:
@@ -132,11 +135,18 @@ class Lines:
 
 
 class LogLines(logging.Handler):
-    """Log records as lines. Of warnings and worse there are so many a second at most, since peers can cause them."""
+    """Log records as lines, one each; only the traceback of a fault of ours takes more, and they are indented.
 
-    def __init__(self, lines: Lines) -> None:
+    Of warnings and worse there are so many a second at most, since peers can cause them.
+
+    Words of others were made harmless where they entered. What was forgotten there does no harm here either.
+    """
+
+    def __init__(self, lines: Lines, form: str | None = None) -> None:
+        """`form` as in logging.Formatter."""
         super().__init__()
         self._lines = lines
+        self.setFormatter(_OneLine(form))
         self._may = float(limits.WARNINGS_AT_ONCE)  # so many may come at once just now
         self._at = now()
         self._left_out = 0
@@ -160,6 +170,15 @@ class LogLines(logging.Handler):
             return False
         self._may -= 1
         return True
+
+
+class _OneLine(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return foreign(super().formatMessage(record), limits.LINE)
+
+    def formatException(self, ei: _ExcInfo) -> str:
+        lines = super().formatException(ei).split("\n")  # an exception may say words of others, on lines of their own
+        return "\n".join(foreign(f"  {line}", limits.LINE) for line in lines)
 
 
 def _is_raw(descriptor: int) -> bool:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ..facts import limits
 from ..facts.errors import Violation
 from ..facts.wire import ACK_LIMIT, STREAM, U16, U32, U64, Abort, Frame, Kind, Reply, Reset
+from ..facts.words import foreign
 
 
 class Target(NamedTuple):
@@ -26,7 +27,7 @@ class Address(NamedTuple):
 
 
 class Reason(NamedTuple):
-    """What REFUSED, RESET and ABORT carry: a code, and a text for people that is cleaned of control characters."""
+    """What REFUSED, RESET and ABORT carry: a code, and a text for people, harmless whatever the peer said."""
 
     code: int
     text: str
@@ -125,11 +126,10 @@ def abort(code: Abort, text: str = "") -> bytes:
 
 
 def parse_reason(payload: bytes) -> Reason:
-    """Code and text, as ABORT has them. The text comes from the peer: nothing unprintable passes."""
+    """Code and text, as ABORT has them. The text comes from the peer, and is made harmless."""
     if not payload:
         raise Violation("a reason is missing")
-    text = "".join(c for c in _text(payload[1:], "a reason", limits.TEXT_MAX) if c.isprintable())
-    return Reason(payload[0], text)
+    return Reason(payload[0], foreign(_text(payload[1:], "a reason", limits.TEXT_MAX), limits.TEXT_MAX))
 
 
 def ack(received: int, rows: Iterable[Limit] = ()) -> bytes:

@@ -13,6 +13,7 @@ from ..facts.errors import DecoyAnswer, NotAuthorised, ProtocolError, Refused
 from ..facts.wire import U16, U32, U64, EncryptType, Refusal
 from .handshake import (
     OFFER,
+    OFFERED,
     Dialogue,
     Keys,
     Random,
@@ -91,8 +92,9 @@ def _salt(state: SymmetricState, refusals: dict[bytes, Refusal]) -> Dialogue[Non
     salt = yield wire.SALT
     if salt.startswith(b"HTTP/1."):  # by chance once in 2^56
         raise DecoyAnswer(salt)
-    if salt in refusals:
-        raise _refused(refusals[salt])
+    for refusal, reason in refusals.items():
+        if schedule.equal(salt, refusal):
+            raise _refused(reason)
     state.mix_key_and_hash(salt)
 
 
@@ -148,7 +150,7 @@ def _challenge(
     opened = memoryview(who.key.kem.open(b"challenge", before, part))
     secrets, choice = opened[: 2 * wire.SECRET], opened[2 * wire.SECRET :]
     encrypt_type, version = wire.CHALLENGE_CHOICE.unpack(choice)
-    if version != wire.VERSION or encrypt_type not in list(EncryptType) or not OFFER & (1 << encrypt_type):
+    if version != wire.VERSION or encrypt_type not in OFFERED:  # a number that is none here is never shifted by
         raise ProtocolError("the server chose a version or encryptType that was not offered")
     state.mix_key(secrets)
     state.mix_key_and_hash(schedule.token_key(who.token))

@@ -22,7 +22,8 @@ T = TypeVar("T")
 Dialogue: TypeAlias = Generator[int | bytes, bytes, T]
 Random: TypeAlias = Callable[[int], bytes]  # what it returns is the caller's alone
 
-OFFER = (1 << EncryptType.AES_256_GCM) | (1 << EncryptType.AES_128_GCM)
+OFFERED = (EncryptType.AES_256_GCM, EncryptType.AES_128_GCM)
+OFFER = sum(1 << each for each in OFFERED)
 
 
 @dataclass(slots=True, repr=False)

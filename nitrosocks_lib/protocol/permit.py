@@ -16,6 +16,7 @@ from ..facts.address import halves, parse_port
 from ..facts.errors import UsageError
 from ..facts.limits import NAME_MAX
 from ..facts.wire import Kind
+from ..facts.words import foreign, quoted
 from .welcome import Authorised
 
 Address = IPv4Address | IPv6Address
@@ -137,7 +138,7 @@ def _is_path(text: str) -> bool:
 
 def _parse(text: str) -> _Rule:
     datagram = text.startswith("udp:")
-    host, port, bracketed = halves(text.removeprefix("udp:"), f"rule {text!r}")
+    host, port, bracketed = halves(text.removeprefix("udp:"), f"rule {quoted(text)}")
     ports = _ports(text, port)
     kind = Kind.UDP if datagram else Kind.TCP
     if host == "*" and not bracketed:
@@ -147,7 +148,7 @@ def _parse(text: str) -> _Rule:
 
 
 def _wrong(text: str, why: str) -> UsageError:
-    return UsageError(f"rule {text!r}: {why}", HINT)
+    return UsageError(f"rule {quoted(text)}: {why}", HINT)
 
 
 def _ports(text: str, port: str) -> range:
@@ -155,8 +156,8 @@ def _ports(text: str, port: str) -> range:
     if port == "*":
         return _ALL_PORTS
     first, dash, last = port.partition("-")
-    low = parse_port(first, f"rule {text!r}")
-    high = parse_port(last, f"rule {text!r}") if dash else low
+    low = parse_port(first, f"rule {quoted(text)}")
+    high = parse_port(last, f"rule {quoted(text)}") if dash else low
     if high < low:
         raise _wrong(text, f"the range {port} is empty")
     return range(low, high + 1)
@@ -176,7 +177,7 @@ def _network(text: str, host: str, bracketed: bool) -> Network | None:
     if not slash or length == str(address.max_prefixlen):
         return ip_network(_only_meaning(text, address))
     if not (length.isascii() and length.isdigit() and len(length) <= 3 and int(length) <= address.max_prefixlen):
-        raise _wrong(text, f"/{length} is not a prefix length")
+        raise _wrong(text, f"/{foreign(length)} is not a prefix length")
     try:
         network = ip_network(f"{address}/{length}")
     except ValueError:
@@ -197,11 +198,11 @@ def _only_meaning(text: str, address: Address) -> Address:
 def _name(text: str, host: str, bracketed: bool) -> str:
     name = _canonical(host)
     if bracketed or "/" in host:
-        raise _wrong(text, f"{host!r} is not an address")
+        raise _wrong(text, f"{quoted(host)} is not an address")
     if not _NAME.fullmatch(name):
-        raise _wrong(text, f"{host!r} is neither a name nor an address")
+        raise _wrong(text, f"{quoted(host)} is neither a name nor an address")
     if _NUMERIC.fullmatch(name):
-        raise _wrong(text, f"{host!r} is a number, not a name: write the address in full")
+        raise _wrong(text, f"{quoted(host)} is a number, not a name: write the address in full")
     return name
 
 

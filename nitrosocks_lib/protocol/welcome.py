@@ -10,7 +10,7 @@ from ..crypto.identity import ClientPublic, KemPublic, ServerKey, proof_holds
 from ..crypto.schedule import SymmetricState
 from ..crypto.secret import Secret, joined
 from ..facts import limits, wire
-from ..facts.errors import NotAuthorised, NotOurs, ProtocolError, Refused
+from ..facts.errors import NotAuthorised, NotOurs, Overtaken, ProtocolError, Refused
 from ..facts.wire import U16, U32, U64, EncryptType, Refusal
 from .handshake import (
     OFFER,
@@ -243,7 +243,7 @@ def read_resume(
     if client is None:
         raise Refused(Refusal.UNKNOWN_CLIENT)
     if attempt <= last_attempt:
-        raise ProtocolError("a RESUME is older than the last one accepted")
+        raise Overtaken
     state.mix_key_and_hash(secret)
     before = state.h
     body = yield from read(state, wire.RESUME_BODY + hello.pad)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Lock
 
 from ..facts import limits
 from ..facts.errors import NitroSocksError
+from ..facts.words import foreign
 from ..protocol.permit import Client
 from .known import File, Known, Stamp
 
@@ -112,7 +113,7 @@ class Clients:
             names = []
         except OSError as error:
             if str(error) != self._unlisted:
-                log.error("%s: %s; the clients known so far stay", self._directory, error.strerror)
+                log.error("%s: %s; the clients known so far stay", foreign(self._directory), error.strerror)
             self._unlisted = str(error)
             return None
         self._unlisted = ""
@@ -154,13 +155,17 @@ class Clients:
             files = self._known.files
             faults = {(path, file.stamp, file.fault): file.fault for path, file in files.items() if file.fault}
             twins: dict[object, str] = {
-                (what, paths, *(files[path].stamp for path in paths)): f"{' and '.join(paths)} have the same {what}"
+                (what, paths, *(files[path].stamp for path in paths)): f"{_named(paths)} have the same {what}"
                 for what, paths in self._known.twins()
             }
             told, self._told = self._told, {*faults, *twins}
         for key, text in [*faults.items(), *((key, f"{text}; {_TWINS_HINT}") for key, text in twins.items())]:
             if key not in told:
                 log.error("%s", text)
+
+
+def _named(paths: Iterable[str]) -> str:
+    return " and ".join(map(foreign, paths))
 
 
 def _seen(path: str) -> Stamp | None:

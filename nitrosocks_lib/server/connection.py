@@ -15,7 +15,7 @@ from ..crypto.identity import ServerKey
 from ..crypto.seal import Opener
 from ..crypto.secret import Secret
 from ..facts import limits, wire
-from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, NotOurs, ProtocolError, Refused
+from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, NotOurs, Overtaken, ProtocolError, Refused
 from ..facts.wire import EncryptType, Refusal
 from ..net.connect import Context, accept
 from ..net.link import Link
@@ -121,7 +121,7 @@ class Reception:
             log.warning("%s: %s", peer, error)  # it names the client
             link.close()
         except (NitroSocksError, OSError) as error:
-            level = logging.INFO if isinstance(error, NetworkError) else logging.WARNING
+            level = logging.INFO if isinstance(error, NetworkError | Overtaken) else logging.WARNING
             log.log(level, "%s: the handshake failed: %s", peer, error)
             link.close()
         except BaseException:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from ..facts import limits
 from ..facts.wire import Kind, Reply
+from ..facts.words import foreign
 from ..net.race import Connected, Place, Race, Remembered
 from ..net.sockets import descriptors
 from ..net.timers import now
@@ -233,7 +234,7 @@ class Dials:
         """What became of it, if that can be told by now."""
         race = dial.race
         if race is None:
-            late = Unreached(Reply.EXPIRED, f"cannot find {dial.target.host}: no answer in time")
+            late = Unreached(Reply.EXPIRED, f"cannot find {foreign(dial.target.host)}: no answer in time")
             return late if at >= dial.deadline else None
         if self._waits_for_another(dial) and at < dial.deadline:
             return None

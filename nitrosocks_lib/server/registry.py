@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from ..facts import limits
-from ..facts.errors import ProtocolError, Refused
+from ..facts.errors import Overtaken, Refused
 from ..facts.wire import Abort, Refusal
 from ..net.link import Link
 from ..net.timers import TIMERS, Timer
@@ -156,7 +156,7 @@ class Registry:
     def claim(self, entry: Entry, attempt: int, link: Link) -> None:
         """A RESUME with this j verified: the calling thread owns the session from here on (protocol 3.5).
 
-        The old connection and every attempt with a smaller j are ended and joined. Raises ProtocolError when a
+        The old connection and every attempt with a smaller j are ended and joined. Raises Overtaken when a
         greater j was quicker, Refused when the session is over.
         """
         state = entry.tunnel.state
@@ -164,7 +164,7 @@ class Registry:
             if self._sessions.get(state.terms.session_id) is not entry:
                 raise Refused(Refusal.UNKNOWN_SESSION)  # forgotten while its RESUME was read
             if attempt <= entry.attempt:
-                raise ProtocolError("a RESUME is older than the last one accepted")
+                raise Overtaken
             entry.attempt = attempt
             previous, old_link = entry.owner, entry.link
             entry.owner, entry.link = threading.current_thread(), link

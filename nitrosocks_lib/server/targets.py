@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from ..facts import limits
 from ..facts.address import join_host_port
 from ..facts.wire import Kind, Reply
+from ..facts.words import foreign
 from ..net.own import is_own
 from ..net.race import Place, find
 from ..protocol.frames import Address, Target
@@ -25,8 +26,8 @@ own: Own = is_own  # asked each time: a machine gets addresses while it runs
 
 
 def name_of(target: Target) -> str:
-    """As people write it."""
-    return target.host if target.kind == Kind.UNIX else join_host_port(target.host, target.port)
+    """As people write it; harmless in a log, whatever the client asked for."""
+    return foreign(target.host if target.kind == Kind.UNIX else join_host_port(target.host, target.port))
 
 
 def place(target: Target, permit: Rules) -> Found | None:
@@ -74,7 +75,7 @@ def _forbidden(target: Target) -> Unreached:
 def unfound(host: str, error: Exception) -> Unreached:
     """A name has no address."""
     reason = getattr(error, "strerror", None) or "not a host name"
-    return Unreached(Reply.HOST_UNREACHABLE, f"cannot find {host}: {reason}")
+    return Unreached(Reply.HOST_UNREACHABLE, f"cannot find {foreign(host)}: {reason}")
 
 
 def unreached(target: Target, failed: Iterable[OSError]) -> Unreached:

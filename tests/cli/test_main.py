@@ -35,6 +35,7 @@ ERRORS: list[tuple[BaseException, int]] = [
     (errors.Unanswered("told"), 76),
     (errors.DecoyAnswer(b"HTTP/1.1 400"), 76),
     (errors.CutShort("told"), 76),
+    (errors.Overtaken(), 76),
     (errors.Violation("told", Abort.LIMIT), 76),
     (errors.BadFrame("told"), 76),
     (errors.NotAuthorised("told"), 77),
@@ -182,4 +183,6 @@ def test_notes_are_left_out_by_q(quiet: bool, verbose: int, told: bool, monkeypa
     settings: dict[str, Any] = {}
     monkeypatch.setattr(logging, "basicConfig", lambda **given: settings.update(given))
     cli._speak(verbose, quiet)
-    assert (settings["level"] <= NOTE) is told and settings["format"] == "nitrosocks: %(message)s"
+    (handler,) = settings["handlers"]
+    record = logging.LogRecord("name", NOTE, "", 0, "a note", (), None)
+    assert (settings["level"] <= NOTE) is told and handler.format(record) == "nitrosocks: a note"

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from types import SimpleNamespace
 from typing import Any
 
+import program
 import pytest
+from program import Site, expect_one_line
 
+from nitrosocks_lib.cli.main import exit_code
 from nitrosocks_lib.cli.opening import first_session
 from nitrosocks_lib.facts import limits
-from nitrosocks_lib.facts.errors import NetworkError, NotAuthorised
+from nitrosocks_lib.facts.errors import NetworkError, NitroSocksError, NotAuthorised
+
+site = program.site
 
 
 class Stop:
@@ -35,7 +41,7 @@ class Stop:
         return self.came
 
 
-def pool(*failures: Exception) -> Any:
+def pool(*failures: BaseException) -> Any:
     """It cannot be started so often."""
     left = iter(failures)
 
@@ -44,6 +50,46 @@ def pool(*failures: Exception) -> Any:
             raise failure
 
     return SimpleNamespace(start=start, doubt=lambda _: None)
+
+
+@pytest.mark.parametrize("raised", [ValueError("told"), MemoryError(), SystemExit(0), KeyboardInterrupt()])
+def test_whatever_is_raised_there_is_no_session(raised: BaseException) -> None:
+    stop: Any = Stop()
+    with pytest.raises(NitroSocksError, match="^no session can be made: ") as caught:
+        first_session(pool(raised), stop, retry=False)
+    assert exit_code(caught.value) == 70
+
+
+def test_without_a_thread_there_is_no_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none)
+    stop: Any = Stop()
+    with pytest.raises(NitroSocksError, match="^no session can be made: can't start new thread$"):
+        first_session(pool(), stop, retry=False)
+
+
+SOURCE = """
+import sys
+sys.path.insert(0, {root!r})
+from nitrosocks_lib.cli.main import main
+from nitrosocks_lib.client.dialler import Dialler
+
+def greet(self):
+    raise {raised}
+
+Dialler.greet = greet
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_forward_never_says_ready_without_a_session(site: Site) -> None:
+    words = ["forward", "-i", site.profile("unready", 1), "-L", "0:127.0.0.1:1"]
+    for raised in ("OverflowError('a\\n\\x1b[2Kb')", "SystemExit(0)", "AssertionError"):
+        done = site.call(sys.executable, "-c", SOURCE.format(raised=raised, root=str(program.ROOT)), *words)
+        line = expect_one_line(done.stderr)
+        assert done.returncode == 70 and "no session can be made" in line and line.isprintable() and done.stdout == b""
 
 
 @pytest.mark.parametrize("retry", [False, True])

@@ -11,6 +11,7 @@ from nitrosocks_lib.client.forward import LOOPBACK
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import UsageError
 from nitrosocks_lib.facts.wire import EncryptType, Kind
+from nitrosocks_lib.facts.words import foreign
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.server.tunnel import RefreshPolicy
 
@@ -54,7 +55,7 @@ def test_forwards(spec: str, near: str, port: int, host: str, hostport: int) -> 
     ],
 )  # fmt: skip
 def test_forwards_that_are_none(spec: str) -> None:
-    assert wrong(lambda: specs.forward(spec)).startswith(f"-L {spec}")
+    assert wrong(lambda: specs.forward(spec)).startswith(f"-L {foreign(spec)}")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ BAD_NUMBERS = ["", " ", "x", "-1", "+1", "1.5", "1e3", "1KB", "K", "²", "٣", "
 
 @pytest.mark.parametrize("text", [*BAD_NUMBERS, DIGITS, DIGITS + "G"])
 def test_sizes_that_are_none(text: str) -> None:
-    assert wrong(lambda: specs.size("--x", text)).startswith(f"--x {text}")
+    assert wrong(lambda: specs.size("--x", text)).startswith(f"--x {foreign(text)}")
 
 
 @pytest.mark.parametrize(("text", "window"), [(None, limits.WINDOW), ("64K", 65_536), ("64M", 64 << 20)])
@@ -154,7 +155,8 @@ def test_whole_numbers(text: str | None, number: int) -> None:
 
 @pytest.mark.parametrize("text", ["2", "11", DIGITS, *BAD_NUMBERS])
 def test_whole_numbers_that_are_none(text: str) -> None:
-    assert wrong(lambda: specs.whole("--x", text, 7, 3, 10)).startswith(f"--x {text}: not a number from 3 to 10")
+    told = f"--x {foreign(text)}: not a number from 3 to 10"
+    assert wrong(lambda: specs.whole("--x", text, 7, 3, 10)).startswith(told)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [(None, limits.HEARTBEAT), ("5", 5), ("300", 300)])

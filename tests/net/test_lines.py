@@ -13,6 +13,7 @@ import threading
 import tty
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import program
 import pytest
@@ -169,6 +170,31 @@ def test_log_records_are_lines(pipe: Pipe) -> None:
     log.addHandler(LogLines(pipe.lines))
     log.warning("%s \udcff", "told")
     assert pipe.read_to(b"\n") == b"told \\udcff\n"
+
+
+def logged(pipe: Pipe, *arguments: object, **more: Any) -> str:
+    log = logging.Logger("a test")
+    log.addHandler(LogLines(pipe.lines, "nitrosocks: %(message)s"))
+    log.error(*arguments, **more)
+    assert pipe.lines.flush()
+    return os.read(pipe.read, 65536).decode()
+
+
+@pytest.mark.parametrize("words", ["\x1b]0;x\x07", "\r\nnitrosocks: ready", "\u202e\u2028\x9b", "\udcff", "x" * 10_000])
+def test_whatever_a_record_says_it_is_one_line(pipe: Pipe, words: str) -> None:
+    said = logged(pipe, "%s", words)
+    assert said.endswith("\n") and said[:-1].isprintable() and len(said) <= limits.LINE + 1
+
+
+def test_a_traceback_has_lines_of_its_own_which_are_no_records(pipe: Pipe) -> None:
+    """What the exception says may be a peer's words."""
+    try:
+        raise ValueError("told\nnitrosocks: ready\r\x1b[2K" + "x" * 10_000)
+    except ValueError as error:
+        said = logged(pipe, "a fault", exc_info=error).splitlines()
+    assert said[:2] == ["nitrosocks: a fault", "  Traceback (most recent call last):"]
+    assert all(line.startswith("  ") and line.isprintable() and len(line) <= limits.LINE for line in said[1:])
+    assert any(line.startswith("  nitrosocks: ready\\r\\x1b[2Kxxx") for line in said)
 
 
 # -- in the program ---------------------------------------------------------------------------------------------------

@@ -184,8 +184,8 @@ def test_frames_of_a_fixed_size(name: str) -> None:
     [
         (b"\0", (0, "")),
         (b"\xc8later", (200, "later")),  # an unknown code is for whoever reads it
-        (b"\1one\ntwo\r\x1b[31m\x00\x7f", (1, "onetwo[31m")),
-        (b"\1" + "a\u202eb\u2028c\x85d".encode(), (1, "abcd")),
+        (b"\1one\ntwo\r\x1b[31m\x00\x7f", (1, r"one\ntwo\r\x1b[31m\x00\x7f")),
+        (b"\1" + "a\u202eb\u2028c\x85d".encode(), (1, r"a\u202eb\u2028c\x85d")),
         (b"\1" + "grüße 世界".encode(), (1, "grüße 世界")),
         (b"\1" + b"x" * 1024, (1, "x" * 1024)),
     ],

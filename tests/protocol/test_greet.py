@@ -1,5 +1,6 @@
 """protocol/greet: a client says what was recorded, and accepts nothing that it must not (protocol 3.2, 3.3, 3.5)."""
 
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -226,14 +227,21 @@ def test_the_choice_must_have_been_offered(
     encrypt_type: int, version: int, good: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alter_seal(monkeypatch, b"challenge", put(64, U32(encrypt_type) + U32(version)))
-    client, _ = World().new_session()
+    tracemalloc.start()
+    try:
+        client, _ = World().new_session()
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
     ends(client.error, good)
+    assert most < 16 << 20, "1 << (2**32 - 1) takes 512 MiB"
 
 
 @pytest.mark.parametrize("encrypt_type", EncryptType)
 def test_a_choice_beyond_our_offer_is_refused(encrypt_type: EncryptType, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that offers the other one alone."""
-    monkeypatch.setattr(greet, "OFFER", 1 << (3 - encrypt_type))
+    monkeypatch.setattr(greet, "OFFERED", [other := EncryptType(3 - encrypt_type)])
+    monkeypatch.setattr(greet, "OFFER", 1 << other)
     alter_enc(monkeypatch, SESSION_ENCS, "body", put(-8, U32(0b110)))
     client, server = World(terms=default_terms(encrypt_type), pad=0).new_session()
     assert type(client.error) is ProtocolError

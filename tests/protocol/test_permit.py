@@ -4,6 +4,7 @@ import pytest
 
 from nitrosocks_lib.facts.errors import UsageError
 from nitrosocks_lib.facts.wire import Kind
+from nitrosocks_lib.facts.words import quoted
 from nitrosocks_lib.protocol.permit import Rules
 
 SPECIAL = [
@@ -264,5 +265,5 @@ BAD = [
 def test_what_is_no_rule_is_named(rule: str) -> None:
     with pytest.raises(UsageError) as caught:
         Rules.parse(["*:80", rule])
-    assert repr(rule) in str(caught.value)
+    assert quoted(rule) in str(caught.value)
     assert str(caught.value).count("rule ") == 1 and str(caught.value).isprintable()

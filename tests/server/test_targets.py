@@ -11,6 +11,7 @@ import pytest
 from netns import SERVER, Net
 
 from nitrosocks_lib.facts.wire import Kind, Reply
+from nitrosocks_lib.facts.words import foreign
 from nitrosocks_lib.net.race import Place
 from nitrosocks_lib.protocol.frames import Address, Target
 from nitrosocks_lib.protocol.permit import Rules
@@ -149,7 +150,8 @@ def test_the_most_telling_error_is_told() -> None:
 
 @pytest.mark.parametrize("host", ["a..b", "ä" * 200, "x" * 255, "127.0.0.1\0", "a\0b"])
 def test_names_that_can_be_none(host: str) -> None:
-    assert refused(Target(Kind.TCP, host, 80)) == (Reply.HOST_UNREACHABLE, f"cannot find {host}: not a host name")
+    told = f"cannot find {foreign(host)}: not a host name"
+    assert refused(Target(Kind.TCP, host, 80)) == (Reply.HOST_UNREACHABLE, told)
 
 
 def test_names_without_an_address() -> None:

@@ -158,7 +158,7 @@ def test_texts_of_abort() -> None:
     }
 
 
-@pytest.mark.parametrize(("text", "told"), [("why\n\x1b[1m", "why[1m"), ("", "the client was revoked")])
+@pytest.mark.parametrize(("text", "told"), [("why\n\x1b[1m", r"why\n\x1b[1m"), ("", "the client was revoked")])
 def test_an_abort_is_told_to_people(text: str, told: str) -> None:
     with Half(False) as half:
         half.send(frames.abort(Abort.REVOKED, text))
