@@ -10,8 +10,8 @@ figure is the time until the client is on a new connection. Must hold: each is d
 notice, and a reconnection), nothing is lost, and no session ends.
 
 "slow" is no attack: a client sends full frames of 64 KiB at 7,700 bytes a second, what a line of 64 kbit/s moves of
-them, and at 600, what one of 5 kbit/s moves. Must hold: at the first the server leaves it alone; at the second it ends the
-connection five times at most before it does. Exits 1 where something does not hold.
+them, and at 600, what one of 5 kbit/s moves. Must hold: at the first the server leaves it alone; at the second it ends
+the connection five times at most before it does. Exits 1 where something does not hold.
 """
 
 import argparse

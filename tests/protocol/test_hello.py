@@ -162,5 +162,5 @@ def test_a_replay_gains_nothing_where_the_set_is_full(dialogue: str, monkeypatch
     for message in client.sent:
         again.inbox += message
         again.run()
-    assert type(again.error) is ProtocolError and world.nonces.unstored == 2
+    assert isinstance(again.error, ProtocolError) and world.nonces.unstored == 2
     assert again.sent == [] if dialogue == "recovery" else again.sent[0] != server.sent[0]
