@@ -9,9 +9,9 @@ an ACK that goes up is changed: all looks well at the client, which waits for no
 figure is the time until the client is on a new connection. Must hold: each is done within `--most` seconds (6: 5 s to
 notice, and a reconnection), nothing is lost, and no session ends.
 
-"slow" is no attack: a client sends full frames of 64 KiB at 7,700 bytes a second, what a line of 64 kbit/s moves of
-them, and at 600, what one of 5 kbit/s moves. Must hold: at the first the server leaves it alone; at the second it ends
-the connection five times at most before it does. Exits 1 where something does not hold.
+"slow" (some four minutes, only when it is asked for) is no attack: a client sends a full frame of 64 KiB at 7,700 bytes
+a second, as a line of 64 kbit/s would, and at 600, as one of 5 kbit/s. Must hold: the server leaves the first alone,
+and ends the connection of the second five times at most before it does. Exits 1 where something does not hold.
 """
 
 import argparse
@@ -113,9 +113,7 @@ def is_left_alone(site: Site, port: int, target: int) -> bool:
     for thread in threads:
         thread.join()
     for rate, times in ended.items():
-        print(
-            f"slow      up   {rate} bytes a second: the connection ended {times} times before a full frame was through"
-        )
+        print(f"slow      up   {rate} bytes a second: {times} connections ended before a full frame was through")
     return ended[7_700] == 0 and ended[600] <= 5
 
 
@@ -138,7 +136,7 @@ def written(client: peer.Client, frame: bytes, rate: int) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--what", default="idle,typing,listening,slow")
+    parser.add_argument("--what", default="idle,typing,listening")
     parser.add_argument("--bits", default="3,7,11,15")
     parser.add_argument("--most", type=float, default=6.0)
     options = parser.parse_args()
@@ -150,13 +148,8 @@ def main() -> int:
         box, flipper = stack.enter_context(flipping(("127.0.0.1", server.port), *cert))
         echoing, trickling = stack.enter_context(Target(echo)), stack.enter_context(Target(trickle))
         wanted = options.what.split(",")
-        ways = [
-            (what, way)
-            for what in wanted
-            if what != "slow"
-            for way in ("up", "down")
-            if (what, way) != ("listening", "down")
-        ]
+        both = [(what, way) for what in wanted for way in ("up", "down")]
+        ways = [each for each in both if each[0] != "slow" and each != ("listening", "down")]
         for what, way, bit in [(*each, bit) for each in ways for bit in bits]:
             port = (trickling if what == "listening" else echoing).port
             client = site.forward(site.profile(f"{what}-{way}-{bit}", box.port), f"0:127.0.0.1:{port}")

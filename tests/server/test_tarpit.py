@@ -37,14 +37,14 @@ def end(link: Link) -> float:
 
 
 def test_many_are_closed_at_their_time_by_one_thread(tarpit) -> None:
-    late, before = tarpit(1), threading.active_count()
+    late = tarpit(1)
     with Pairs() as pairs:
         made = [pairs.make() for _ in range(60)]
         begin = now()
         threads = threading.active_count()
         for n, (_, far) in enumerate(made):
             late.add(begin - n % 3, far)  # a third of them each 1, 0 and -1 second from now
-        assert threading.active_count() <= threads + 1 and before <= threads
+        assert threading.active_count() <= threads + 1  # others may end meanwhile
         ends = [end(near) for near, _ in made]
         assert all(at >= begin + 1 - n % 3 for n, at in enumerate(ends))
         assert len(late) == 0
