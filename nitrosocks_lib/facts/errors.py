@@ -75,8 +75,8 @@ class CutShort(ProtocolError):
 class Overtaken(ProtocolError):
     """A RESUME whose j is not above the last one accepted: a later attempt was quicker (protocol 3.5)."""
 
-    def __init__(self) -> None:
-        super().__init__("a RESUME is older than the last one accepted")
+    def __init__(self, message: str = "a RESUME is older than the last one accepted") -> None:
+        super().__init__(message)
 
 
 class Violation(ProtocolError):

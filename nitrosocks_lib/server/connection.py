@@ -261,7 +261,8 @@ class Reception:
 
 def _of(name: str, error: ProtocolError) -> ProtocolError:
     """For the log: the error, and whose session it was about."""
-    return ProtocolError(f"client {name}: {error}")
+    kind = Overtaken if isinstance(error, Overtaken) else ProtocolError
+    return kind(f"client {name}: {error}")
 
 
 def _blame(name: str, error: NitroSocksError, late: bool) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from contextlib import nullcontext
 
 import pytest
 from links import Pairs, Threads
@@ -11,7 +13,7 @@ from registries import empty, entry
 from world import BOUND, World, echo, read_all
 
 from nitrosocks_lib.facts import limits
-from nitrosocks_lib.facts.errors import ProtocolError, Refused
+from nitrosocks_lib.facts.errors import ProtocolError, Refused, Unanswered
 from nitrosocks_lib.facts.wire import Refusal
 from nitrosocks_lib.net.link import Link
 from nitrosocks_lib.net.timers import now
@@ -255,3 +257,18 @@ def test_places_come_back() -> None:
             registry.add(session, pairs.make()[1])
             registry.forget(session, "over")
     assert not registry._per_client and registry._shared.taken == 0
+
+
+def test_a_resume_that_was_overtaken_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """It is what a client in doubt does: two attempts, and the later one was quicker."""
+    with World() as world, caplog.at_level(logging.INFO):
+        made = world.dialler()
+        greeting = made.greet()
+        greeting.link.close()
+        for failure in (nullcontext(), pytest.raises(Unanswered)):
+            link = made.connect(greeting.server)
+            with failure:
+                made.resume(link, greeting.server, greeting.greeted.terms, 1, 0)
+            link.close()
+    (told,) = [each for each in caplog.records if "older than the last one" in each.getMessage()]
+    assert told.levelno == logging.INFO
