@@ -63,9 +63,9 @@ def queues(pid: int) -> dict[str, int]:
     return {f"socket:[{line[9]}]": sum(int(size, 16) for size in line[4].split(":")) for line in lines}
 
 
-def settled(processes: list[Process], condition: Callable[[list[Held]], bool]) -> list[Held]:
+def settled(processes: list[Process], condition: Callable[[list[Held]], bool], seconds: float = SETTLED) -> list[Held]:
     """What they hold as soon as the condition is true; or at last, when it does not become so."""
-    end = time.monotonic() + SETTLED
+    end = time.monotonic() + seconds
     while not condition(held := [look(each) for each in processes]) and time.monotonic() < end:
         time.sleep(0.2)
     return held
