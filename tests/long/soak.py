@@ -252,10 +252,10 @@ def told(soak: Soak) -> None:
     """Prints what was done."""
     kinds = Counter(kind for kind, *_ in soak.traffic.begun)
     moved = sum(end.bytes_got for side in (soak.traffic.near, soak.traffic.far) for end in side.ends)
-    open_now = statistics.mean(held.streams for _, held in soak.samples)
+    open_now = [statistics.mean(sample[number].streams for sample in soak.samples) for number, _ in enumerate(NAMES)]
     print(f"{sum(kinds.values())} streams: {dict(kinds)}; {len(soak.traffic.stopped)} of them ended with their client")
-    print(f"{moved / MIB:.0f} MiB received; {open_now:.0f} streams of the client at each look; {dict(soak.counts)}")
-    print(f"{soak.proxy.connections} connections", flush=True)
+    print(f"{moved / MIB:.0f} MiB received; {dict(soak.counts)}; {soak.proxy.connections} connections")
+    print("streams at each look: server {:.0f}, client {:.0f}, as means".format(*open_now), flush=True)
 
 
 def lines(samples: list[list[Held]]) -> dict[str, dict[str, list[float]]]:
