@@ -31,7 +31,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,7 +40,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 from faultproxy import FaultProxy  # noqa: E402
 from flatness import growth  # noqa: E402
-from holdings import Held, alike, left, look, settled  # noqa: E402
+from holdings import Held, Still, alike, left, look, settled  # noqa: E402
 from plot import Panel, svg  # noqa: E402
 from program import Process, Site  # noqa: E402
 from targets import dial  # noqa: E402
@@ -208,17 +208,6 @@ class Soak:
             self.traffic.stop(self.visitor, number)
             assert self.visitor.wait() == (0 if number == signal.SIGTERM else -number)
             self.visitor = None
-
-
-class Still:
-    """The condition that what is held has not changed for some looks."""
-
-    def __init__(self, looks: int = 10) -> None:
-        self._seen: deque[list[Held]] = deque(maxlen=looks)
-
-    def __call__(self, held: list[Held]) -> bool:
-        self._seen.append(held)
-        return len(self._seen) == self._seen.maxlen and all(alike(held, seen) for seen in self._seen)
 
 
 def perform(chores: list[Iterator[float]], seconds: float) -> None:

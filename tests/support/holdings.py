@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -74,6 +75,17 @@ def settled(processes: list[Process], condition: Callable[[list[Held]], bool], s
 def alike(before: list[Held], after: list[Held]) -> bool:
     """Whether as much is held as before, but for the memory."""
     return [each.counted for each in before] == [each.counted for each in after]
+
+
+class Still:
+    """The condition for `settled` that what is held has not changed for some looks."""
+
+    def __init__(self, looks: int = 10) -> None:
+        self._seen: deque[list[Held]] = deque(maxlen=looks)
+
+    def __call__(self, held: list[Held]) -> bool:
+        self._seen.append(held)
+        return len(self._seen) == self._seen.maxlen and all(alike(held, seen) for seen in self._seen)
 
 
 def left(before: Held, after: Held) -> str:
