@@ -43,7 +43,6 @@ from flatness import growth  # noqa: E402
 from holdings import Held, Still, alike, left, look, settled  # noqa: E402
 from plot import Panel, svg  # noqa: E402
 from program import Process, Site  # noqa: E402
-from targets import dial  # noqa: E402
 from traffic import NUMBER, End, Side, Target, all_descriptors, blocks, broken_off, numbered, unequal  # noqa: E402
 
 MIB = 1 << 20
@@ -98,7 +97,10 @@ class Traffic:
         kind = kind or self._random.choices([*KINDS], [weight for weight, _ in KINDS.values()])[0]
         number = len(self.begun)
         sent = numbered(number, self._blocks(f"{self._seed} here {number}"))
-        end = End(dial(client.ports[KINDS[kind][1]]), broken_off(sent) if kind == LOCAL else sent)
+        near = socket.socket()
+        near.setblocking(False)  # one that is refused may be reset before a connect that waits returns
+        near.connect_ex(("127.0.0.1", client.ports[KINDS[kind][1]]))
+        end = End(near, broken_off(sent) if kind == LOCAL else sent)
         self.begun.append((kind, client, end))
         self.near.add(end)
 
