@@ -2,11 +2,12 @@
 
     python tests/long/soak.py [--minutes N] [--streams N] [--rate MB] [--sessions N] [--seed N] [--plot FILE]
 
-About 100 streams are open at once. Each end sends 1 byte to 4 MiB, most of them little, so one direction ends long
-before the other. When one is over the next begins. Of the streams, 1 in 16 is reset by the local side, as many by the
-target, and as many go where nobody listens or where the client may not go. The client's connections are cut every 10 s
-or so with RST or FIN, die in silence, or stand still for some seconds. Keys are refreshed after 4 MiB or half a minute.
-A second client is started, used and stopped all the time, by SIGTERM or SIGKILL. SIGUSR1 is sent with each look.
+So many streams are open at once, as the local side sees it; when one is over the next begins. Each end sends 1 byte to
+4 MiB, most of them little, so one direction ends long before the other. Of the streams, 1 in 16 is reset by the local
+side, as many by the target; as many go where nobody listens, and as many where the client may not go. Connections are
+cut every 10 s or so with RST or FIN, die in silence, or stand still for some seconds. Keys are refreshed after 4 MiB or
+half a minute. A second client is started, used and stopped all the time, by SIGTERM or SIGKILL. SIGUSR1 is sent with
+each look.
 
 Exits 1 when one of these does not hold:
 
