@@ -16,8 +16,6 @@ Exits 1 when one of these does not hold:
 * from the second third of the run to the last, no mean of either process rises by more than 10 descriptors, 3 threads
   or 4 MiB: in half an hour a slope of 1 descriptor, 0.3 threads and 0.4 MiB a minute; the first third is to settle;
 * when all streams are over, descriptors, threads and sessions come back to what they were with one idle session.
-
-The rate is that of the local side, both ways together. It holds the run up, so that the machine has time for others.
 """
 
 from __future__ import annotations
@@ -42,20 +40,22 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 from faultproxy import FaultProxy  # noqa: E402
 from flatness import growth  # noqa: E402
 from holdings import Held, Still, alike, left, look, settled  # noqa: E402
+from loopback import dial  # noqa: E402
 from plot import Panel, svg  # noqa: E402
 from program import Process, Site  # noqa: E402
 from traffic import NUMBER, End, Side, Target, all_descriptors, blocks, broken_off, numbered, unequal  # noqa: E402
 
 MIB = 1 << 20
 MOST = 4 * MIB  # bytes of one direction of a stream
+SPAN = 1 << 30  # numbers of near ends begin at 0, those of the two targets' ends at SPAN and 2 * SPAN
 NAMES = ("server", "client")
 LEVELS: dict[str, tuple[Callable[[Held], float], float]] = {  # by how much each may grow
     "descriptors": (lambda held: held.descriptors, 10.0),
     "threads": (lambda held: held.threads, 3.0),
     "memory, MiB": (lambda held: held.memory / MIB, 4.0),
 }
-LOCAL, TARGET = "reset here", "reset there"
-KINDS = {"whole": (48, 0), LOCAL: (4, 0), TARGET: (4, 1), "nobody": (4, 2), "forbidden": (4, 3)}  # weight, which -L
+LOCAL = "reset here"
+KINDS = {"whole": (48, 0), LOCAL: (4, 0), "reset there": (4, 1), "nobody": (4, 2), "forbidden": (4, 3)}  # weight, -L
 REFRESH, RESUME = "30s,4M", 20
 LOOK, FILL, CUT = 5.0, 0.1, 10.0  # seconds between two of them
 ENDING = 600.0  # seconds that all streams may take to end
@@ -77,10 +77,10 @@ class Traffic:
 
     def __init__(self, seed: int, rate: float) -> None:
         self._seed, self._random = seed, random.Random(seed)
-        self.near, self.far = Side(rate), Side()
+        self.near, whole, breaking = self.sides = Side(rate), Side(), Side()
         self._targets = [
-            Target(self.far, lambda count: self._blocks(f"{seed} whole {count}")),
-            Target(self.far, lambda count: broken_off(self._blocks(f"{seed} reset {count}"))),
+            Target(whole, lambda count: self._sent(SPAN + count)),
+            Target(breaking, lambda count: broken_off(self._sent(2 * SPAN + count))),
         ]
         self._nobody = socket.socket()
         self._nobody.bind(("127.0.0.1", 0))  # and does not listen; nobody else can, either
@@ -89,15 +89,22 @@ class Traffic:
         self.begun: list[tuple[str, Process, End]] = []  # by number: the kind, whose it is, and its near end
         self.stopped: set[int] = set()  # those that were open when their client was stopped
 
-    def _blocks(self, name: str) -> Iterator[bytes]:
-        source = random.Random(name)
-        return blocks(source.getrandbits(32), size(source))
+    def _sent(self, number: int) -> Iterator[bytes]:
+        """What an end sends. Each begins with its number, since one may be told all of the other and be cut itself."""
+        source = random.Random(f"{self._seed} {number}")
+        return numbered(number, blocks(source.getrandbits(32), size(source)))
+
+    def _sender(self, head: bytes) -> End | None:
+        """The end that began with these bytes; None where they are not all there."""
+        if len(head) < NUMBER.size:
+            return None
+        side, count = divmod(int(NUMBER.unpack(head)[0]), SPAN)
+        return self.begun[count][2] if side == 0 else self.sides[side].ends[count]
 
     def begin(self, client: Process, kind: str | None = None) -> None:
         """One more stream through this client."""
         kind = kind or self._random.choices([*KINDS], [weight for weight, _ in KINDS.values()])[0]
-        number = len(self.begun)
-        sent = numbered(number, self._blocks(f"{self._seed} here {number}"))
+        sent = self._sent(len(self.begun))
         near = socket.socket()
         near.setblocking(False)  # one that is refused may be reset before a connect that waits returns
         near.connect_ex(("127.0.0.1", client.ports[KINDS[kind][1]]))
@@ -107,35 +114,33 @@ class Traffic:
 
     def stop(self, client: Process, number: int) -> None:
         """Sends the signal that ends a client, and its streams with it."""
-        far = self._far()
-        for stream, (_, owner, end) in enumerate(self.begun):
-            if owner is client and not (end.over and stream in far and far[stream].over):
+        for stream, (_, owner, near) in enumerate(self.begun):
+            far = self._sender(near.head)
+            if owner is client and not (far and far.over and near.over):
                 self.stopped.add(stream)
         client.signal(number)
 
-    def _far(self) -> dict[int, End]:
-        heads = ((end.head, end) for end in self.far.ends)
-        return {NUMBER.unpack(head)[0]: end for head, end in heads if len(head) == NUMBER.size}
-
     def wait(self) -> bool:
         """Until all streams are over at both sides."""
-        return all(side.wait(lambda side=side: side.open == 0, ENDING) for side in (self.near, self.far))
+        return all(side.wait(lambda side=side: side.open == 0, ENDING) for side in self.sides)
 
     def faults(self) -> list[str]:
         """What went wrong, now that all is over."""
-        far, found = self._far(), []
-        for number in unequal([end for *_, end in self.begun], self.far.ends):
-            if self.begun[number][0] == "whole" and number not in self.stopped:
-                found.append(f"stream {number}: what came is not what was sent")
-        for number, (kind, _, near) in enumerate(self.begun):
-            for name, end, other in (("near", near, far.get(number)), ("far", far.get(number), near)):
-                if end and end.ended and not (other and complete(end, other)):
-                    stopped = ", client stopped" if number in self.stopped else ""
-                    found.append(f"stream {number} ({kind}{stopped}): the {name} end was told the end of what was cut")
+        near, far = [end for *_, end in self.begun], [end for side in self.sides[1:] for end in side.ends]
+        found = [
+            f"stream {number}: what came is not what was sent"
+            for number in unequal(near, far)
+            if self.begun[number][0] == "whole" and number not in self.stopped
+        ]
+        for name, ends in (("near", near), ("far", far)):
+            for count, end in enumerate(ends):
+                other = self._sender(end.head)
+                if end.ended and not (other and complete(end, other)):
+                    found.append(f"{name} end {count} of {end.bytes_got} bytes was told the end of what was cut")
         return found
 
     def close(self) -> None:
-        for closable in (*self._targets, self.near, self.far, self._nobody):
+        for closable in (*self._targets, *self.sides, self._nobody):
             closable.close()
 
 
@@ -225,7 +230,8 @@ def perform(chores: list[Iterator[float]], seconds: float) -> None:
 
 def run(soak: Soak, words: argparse.Namespace) -> list[str]:
     """All of it; what went wrong."""
-    soak.traffic.begin(soak.client, "whole")
+    with dial(soak.proxy.port):  # a stranger, once: the thread that keeps such connections open stays
+        soak.traffic.begin(soak.client, "whole")
     faults = [] if soak.traffic.wait() else ["the first stream did not end"]
     before = settled(soak.processes, Still())
     perform([soak.streams(), soak.looks(), soak.cuts(), soak.visits()], words.minutes * 60)
@@ -243,7 +249,7 @@ def run(soak: Soak, words: argparse.Namespace) -> list[str]:
 def told(soak: Soak) -> None:
     """Prints what was done."""
     kinds = Counter(kind for kind, *_ in soak.traffic.begun)
-    moved = sum(end.bytes_got for side in (soak.traffic.near, soak.traffic.far) for end in side.ends)
+    moved = sum(end.bytes_got for side in soak.traffic.sides for end in side.ends)
     open_now = [statistics.mean(sample[number].streams for sample in soak.samples) for number, _ in enumerate(NAMES)]
     print(f"{sum(kinds.values())} streams: {dict(kinds)}; {len(soak.traffic.stopped)} of them ended with their client")
     print(f"{moved / MIB:.0f} MiB received; {dict(soak.counts)}; {soak.proxy.connections} connections")
@@ -274,7 +280,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--streams", type=int, default=100, help="that are open at once")
-    parser.add_argument("--rate", type=float, default=4.0, help="MB a second")
+    parser.add_argument("--rate", type=float, default=4.0, help="MB a second of the local side, both ways together")
     parser.add_argument("--sessions", type=int, default=4, help="of each client, at most")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "soak.svg", help="where the plot is written")
