@@ -229,12 +229,14 @@ class Pool:
             self._moved.pop(session, None)
 
     def gone(self, session: ClientSession, moved: list[Stream]) -> None:
-        """As in session.Owner."""
-        with self._lock:
-            self._leaving.discard(session)
-            self._empty.notify_all()
-        if moved:
-            self._carry(moved, moved=True)
+        """As in session.Owner. It counts until its streams are elsewhere, or lost: `close` waits for that."""
+        try:
+            if moved:
+                self._carry(moved, moved=True)
+        finally:
+            with self._lock:
+                self._leaving.discard(session)
+                self._empty.notify_all()
 
     def hurry(self) -> None:
         """Ends the pauses of all sessions that reconnect: the network is there again."""

@@ -250,7 +250,7 @@ class Delivery:
             self.refuse(stream, result.reply, result.text)
         else:
             stream.answer = frames.address(Frame.OPENED, number, result.address)
-            stream.local = result.sock
+            stream.reach(result.sock)
             self._outbox.post_stream(stream)
             if stream in self._behind:
                 self._watch(stream)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from ..protocol.credit import Credit
 from ..protocol.frames import Target
 from ..protocol.receiving import Numbers, Peer
 
-_LINGER_RST = struct.pack("ii", 1, 0)
+_LINGER_RST, _LINGER_OFF = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
+_GUARDS = sys.platform == "linux"  # macOS cannot take SO_LINGER back once both directions have ended
 _deciding = threading.Lock()  # for the ends of all streams: held for a moment, once or twice in the life of each
 
 
@@ -39,6 +41,14 @@ class Ending(Enum):
     LOST = auto()  # the session ended before the stream
 
 
+def _guarded(local: socket.socket) -> socket.socket:
+    """Whatever closes it but `close_local`, a killed process too, resets it: what was cut must not look complete."""
+    if _GUARDS:
+        with suppress(OSError):
+            local.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
+    return local
+
+
 class Stream:
     """One stream. Behind each field stands the thread that writes it: `outbound`, `inbound`, or `owner` of the session.
 
@@ -57,7 +67,7 @@ class Stream:
         """`finished(stream)` is called once, when the stream is over and its local socket closed; it must not block."""
         self.target = target
         self.number = 0  # of the opener: outbound; else inbound
-        self.local = local  # who opens; else inbound, before `answer`
+        self.local = local and _guarded(local)  # who opens; else inbound, before `answer`: `reach`
         self.moves = 0  # owner: how often it went to another session
         self._finished = finished
 
@@ -128,14 +138,18 @@ class Stream:
         self.local = self._finished = None
         return moved
 
+    def reach(self, local: socket.socket) -> None:
+        """inbound: what the peer's OPEN has led to."""
+        self.local = _guarded(local)
+
     def close_local(self) -> None:
         """Closes the local socket, with RST unless both directions ended well. One thread, when both are done."""
         local, self.local = self.local, None
         if local is None:
             return
-        if self.ending is not Ending.CLEAN:
-            with suppress(OSError):
-                local.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
+        with suppress(OSError):
+            linger = _LINGER_OFF if self.ending is Ending.CLEAN else _LINGER_RST
+            local.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         local.close()
 
     def lose(self, reason: str) -> None:

@@ -15,7 +15,7 @@ from world import BOUND, Opened, World, echo
 from nitrosocks_lib.client.pool import Pool
 from nitrosocks_lib.client.session import OWN_END, ClientSession
 from nitrosocks_lib.facts.errors import NetworkError
-from nitrosocks_lib.session.streams import Ending
+from nitrosocks_lib.session.streams import Ending, Stream
 
 
 @pytest.fixture
@@ -110,3 +110,22 @@ def test_without_a_server_the_local_side_is_reset(world: World) -> None:
     opened = Opened(pool, 1)
     assert "cannot reach" in opened.end().reason
     assert opened.near.recv(1) == b""  # a socketpair knows no RST
+
+
+def test_close_waits_until_what_never_was_carried_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert world.proxy is not None
+    pool, port = WatchedPool(world), world.target(echo)
+    begun(pool, port)
+    session, carry, left = pool.session, pool._carry, list[list[ClientSession]]()
+
+    def carried(streams: list[Stream], moved: bool = False) -> None:
+        left.append(pool._wait_empty(0.0))
+        carry(streams, moved)
+
+    world.proxy.refuse(True)
+    world.proxy.cut()
+    world.proxy.wait_connections(2, BOUND)  # it reconnects, in vain
+    waiting = Opened(pool, port)
+    monkeypatch.setattr(pool, "_carry", carried)
+    pool.close(BOUND)
+    assert left == [[session]] and waiting.end().ending is Ending.LOST

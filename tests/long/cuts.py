@@ -12,14 +12,13 @@ import random
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1] / "support")]
 
 from faultconnection import Cut, Recorded  # noqa: E402
 from faultproxy import records  # noqa: E402
-from traffic import End, Side, Target, all_descriptors, numbered, unequal  # noqa: E402
+from traffic import End, Side, Target, all_descriptors, blocks, numbered, unequal  # noqa: E402
 from world import Opened, World  # noqa: E402
 
 from nitrosocks_lib.client import session as client_session  # noqa: E402
@@ -27,15 +26,7 @@ from nitrosocks_lib.facts import limits  # noqa: E402
 from nitrosocks_lib.net.timers import now  # noqa: E402
 from nitrosocks_lib.server.tunnel import RefreshPolicy  # noqa: E402
 
-BLOCK = 1 << 20
 WAIT = 600.0
-
-
-def blocks(seed: int, size: int) -> Iterator[bytes]:
-    """`size` bytes that depend on the seed and on where they stand."""
-    source = random.Random(seed)
-    for at in range(0, size, BLOCK):
-        yield source.randbytes(min(BLOCK, size - at))
 
 
 class Cutter:

@@ -14,14 +14,13 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1] / "support")]
 
-from traffic import End, Side, Target, all_descriptors, numbered, unequal  # noqa: E402
+from traffic import BLOCK, End, Side, Target, all_descriptors, numbered, unequal  # noqa: E402
 from world import BOUND, Opened, World  # noqa: E402
 
 from nitrosocks_lib.facts import limits  # noqa: E402
 from nitrosocks_lib.net.timers import now  # noqa: E402
 from nitrosocks_lib.server.tunnel import RefreshPolicy  # noqa: E402
 
-BLOCK = 1 << 16
 LOOK = 0.02  # seconds between two looks at the count
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from alone import TARGET
-from loopback import was_reset
+from loopback import read_exactly, was_reset
 
 from nitrosocks_lib.protocol.receiving import Peer
 from nitrosocks_lib.session.streams import Ending, Sending, Stream, Table
@@ -71,6 +71,18 @@ def test_the_local_socket_is_closed_once_and_reset_unless_all_ended_well(
     stream.close_local()
     stream.close_local()
     assert far.fileno() == -1 and was_reset(near) == (ending is not Ending.CLEAN)
+
+
+@pytest.mark.parametrize("reached", [False, True])
+def test_a_socket_that_goes_with_its_process_is_reset(ends: tuple[socket.socket, socket.socket], reached: bool) -> None:
+    near, far = ends
+    stream = Stream(TARGET, None if reached else far)
+    if reached:
+        stream.reach(far)
+    far.sendall(b"part")
+    assert read_exactly(near, 4) == b"part"
+    far.close()  # as the kernel does
+    assert was_reset(near)
 
 
 def test_without_a_local_socket_there_is_nothing_to_close() -> None:

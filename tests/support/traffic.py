@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import queue
+import random
 import resource
 import selectors
 import socket
@@ -12,8 +13,11 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 
+from loopback import reset
+
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 NUMBER = struct.Struct(">I")
+BLOCK = 1 << 16  # bytes that are made, and read, at once
 
 
 def all_descriptors() -> None:
@@ -23,7 +27,10 @@ def all_descriptors() -> None:
 
 
 class End:
-    """One end of a stream: sends `blocks`, then ends its direction. `ended`: the other one has done so, too."""
+    """One end of a stream: sends `blocks`, then ends its direction. `ended`: the other one has done so, too.
+
+    `broken`: its socket has failed, or `blocks` raised an OSError, which resets it.
+    """
 
     def __init__(self, sock: socket.socket, blocks: Iterator[bytes]) -> None:
         sock.setblocking(False)
@@ -31,7 +38,7 @@ class End:
         self.sent, self.got = hashlib.sha256(), hashlib.sha256()
         self.bytes_sent = self.bytes_got = 0
         self.head = b""  # the first bytes that came: a number by which the other end is found
-        self.sending, self.ended = True, False
+        self.sending, self.ended, self.broken = True, False, False
 
     @property
     def over(self) -> bool:
@@ -57,7 +64,7 @@ class End:
 
     def read(self) -> None:
         """Some of what has come."""
-        part = self.sock.recv(1 << 18)
+        part = self.sock.recv(BLOCK)
         self.got.update(part)
         self.bytes_got += len(part)
         self.head = (self.head + part[: NUMBER.size])[: NUMBER.size]
@@ -65,17 +72,21 @@ class End:
 
 
 class Side:
-    """The ends of one side, in a thread. One whose socket fails is taken out, and is not over."""
+    """The ends of one side, in a thread, which closes the socket of each that is over or broken.
 
-    def __init__(self) -> None:
+    With a rate they send and receive so many bytes a second, all together.
+    """
+
+    def __init__(self, rate: float | None = None) -> None:
         self.ends: list[End] = []
+        self._rate = rate
         self._selector = selectors.DefaultSelector()
         self._new: queue.SimpleQueue[End | None] = queue.SimpleQueue()
         self._wake, self._waker = socket.socketpair()
         self._wake.setblocking(False)
         self._selector.register(self._wake, READ)
         self.changed = threading.Condition()
-        self._running = True
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
         self._thread.start()
 
@@ -84,6 +95,11 @@ class Side:
         self._new.put(end)
         self._waker.send(b"x")
 
+    @property
+    def open(self) -> int:
+        """How many ends are neither over nor broken."""
+        return self._new.qsize() + len(self._selector.get_map()) - 1
+
     def wait(self, condition: Callable[[], object], seconds: float) -> bool:
         """Until the condition, which looks at the ends, is true, or so long."""
         with self.changed:
@@ -91,7 +107,7 @@ class Side:
 
     def close(self) -> None:
         """Ends the thread, and closes all sockets."""
-        self._running = False
+        self._stopped.set()
         self._waker.send(b"x")
         self._thread.join()
         self._selector.close()
@@ -99,7 +115,7 @@ class Side:
             sock.close()
 
     def _run(self) -> None:
-        while self._running:
+        while not self._stopped.is_set():
             for key, mask in self._selector.select():
                 if key.data is None:
                     self._take()
@@ -116,7 +132,7 @@ class Side:
                 self._selector.register(end.sock, READ | WRITE, end)
 
     def _drive(self, end: End, mask: int) -> None:
-        before = end.mask()
+        before, moved = end.mask(), end.bytes_sent + end.bytes_got
         try:
             if mask & READ:
                 end.read()
@@ -126,14 +142,17 @@ class Side:
         except BlockingIOError:
             return
         except OSError:
-            after = 0
+            after, end.broken = 0, True
         if after == 0:
             self._selector.unregister(end.sock)
+            reset(end.sock) if end.broken else end.sock.close()
         elif after != before:
             self._selector.modify(end.sock, after, end)
         if after != before:
             with self.changed:
                 self.changed.notify_all()
+        if self._rate:
+            self._stopped.wait((end.bytes_sent + end.bytes_got - moved) / self._rate)
 
 
 class Target:
@@ -157,6 +176,19 @@ class Target:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._listener.close()
+
+
+def blocks(seed: int, size: int) -> Iterator[bytes]:
+    """`size` bytes that depend on the seed and on where they stand."""
+    source = random.Random(seed)
+    for at in range(0, size, BLOCK):
+        yield source.randbytes(min(BLOCK, size - at))
+
+
+def broken_off(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks, and a reset behind them."""
+    yield from blocks
+    raise ConnectionAbortedError
 
 
 def numbered(number: int, blocks: Iterator[bytes]) -> Iterator[bytes]:

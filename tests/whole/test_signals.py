@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from loopback import read_exactly
+from loopback import read_exactly, was_reset
 from piped import talk
 from program import NITROSOCKS, Process, Site
-from targets import Target, dial, echo, exchange
+from targets import Ends, Target, dial, echo, exchange
 
 each_signal = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 
@@ -74,6 +74,19 @@ def test_with_a_stream(site: Site, number: signal.Signals) -> None:
         assert client.signal(number).wait() == 0
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
+
+
+@pytest.mark.parametrize("which", ["server", "client"])
+def test_what_is_cut_by_the_death_of_a_process_does_not_look_complete(site: Site, which: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = site.serve("--drain", "0")
+        client = site.forward(site.profile("alice", server.port), f"0:127.0.0.1:{listener.getsockname()[1]}")
+        with Ends(client.port, listener) as ends:
+            for one, other in ((ends.near, ends.far), (ends.far, ends.near)):
+                one.sendall(b"x")
+                assert read_exactly(other, 1) == b"x"
+            {"server": server, "client": client}[which].signal(signal.SIGKILL).popen.wait()
+            assert was_reset(ends.far if which == "server" else ends.near)
 
 
 @each_signal

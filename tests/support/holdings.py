@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -63,9 +64,9 @@ def queues(pid: int) -> dict[str, int]:
     return {f"socket:[{line[9]}]": sum(int(size, 16) for size in line[4].split(":")) for line in lines}
 
 
-def settled(processes: list[Process], condition: Callable[[list[Held]], bool]) -> list[Held]:
+def settled(processes: list[Process], condition: Callable[[list[Held]], bool], seconds: float = SETTLED) -> list[Held]:
     """What they hold as soon as the condition is true; or at last, when it does not become so."""
-    end = time.monotonic() + SETTLED
+    end = time.monotonic() + seconds
     while not condition(held := [look(each) for each in processes]) and time.monotonic() < end:
         time.sleep(0.2)
     return held
@@ -74,6 +75,17 @@ def settled(processes: list[Process], condition: Callable[[list[Held]], bool]) -
 def alike(before: list[Held], after: list[Held]) -> bool:
     """Whether as much is held as before, but for the memory."""
     return [each.counted for each in before] == [each.counted for each in after]
+
+
+class Still:
+    """The condition for `settled` that what is held has not changed for some looks."""
+
+    def __init__(self, looks: int = 10) -> None:
+        self._seen: deque[list[Held]] = deque(maxlen=looks)
+
+    def __call__(self, held: list[Held]) -> bool:
+        self._seen.append(held)
+        return len(self._seen) == self._seen.maxlen and all(alike(held, seen) for seen in self._seen)
 
 
 def left(before: Held, after: Held) -> str:
