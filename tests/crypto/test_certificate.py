@@ -193,3 +193,11 @@ def test_what_has_no_certificate_is_refused(pem: bytes) -> None:
     with pytest.raises(KeyFileError, match="no PEM certificate") as caught:
         leaf_der(pem)
     assert caught.value.hint
+
+
+def test_a_beginning_without_an_end_is_passed_over() -> None:
+    """And many of them cost no more than their size."""
+    cert_pem = make(NOW)[0]
+    assert leaf_der(BEGIN * 40_000 + cert_pem) == leaf_der(cert_pem)
+    with pytest.raises(KeyFileError):
+        leaf_der(BEGIN * 40_000)

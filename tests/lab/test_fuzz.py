@@ -12,10 +12,14 @@ from collections.abc import Iterator
 from zlib import crc32
 
 import pytest
+from dialogue import World, alter_seal, put
 from fuzzing import SIZE_MAX, TooManySteps, corpus, mutated, outcome, steps
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from parsers import PARSERS, Parser
+
+from nitrosocks_lib.facts import wire
+from nitrosocks_lib.facts.errors import ProtocolError
 
 COUNT = 300
 STEPS = 4_000  # of any input: a handshake, or docopt over our usage text
@@ -92,6 +96,16 @@ def test_no_input_takes_much_memory(name: str, parser: Parser) -> None:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < MEMORY + MEMORY_PER_BYTE * len(data), f"{peak} bytes for {data[:100]!r}"
+
+
+def test_a_choice_that_does_not_exist_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1 << encryptType is computed for those that exist alone: of the largest it would be 512 MiB."""
+    alter_seal(monkeypatch, b"challenge", put(64, wire.U32.pack(2**32 - 1)))
+    tracemalloc.start()
+    client, _ = World().new_session()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert type(client.error) is ProtocolError and peak < 1 << 20
 
 
 def test_the_fuzzer_sees_a_fault_and_what_costs_too_much() -> None:

@@ -39,6 +39,8 @@ COMPUTED: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.FloorDiv: ast.Mult, ast.Div: ast.Mult, ast.Mod: ast.Mult,
     ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.BitXor: ast.BitOr,
 }  # fmt: skip
+SYMMETRIC = ("min", "max", "equal", "schedule.equal", "_hmac.compare_digest")
+SHAPE = ("slots", "frozen")  # of a dataclass: no behaviour
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ def constants(value: object) -> Iterator[ast.AST]:
 
 
 def calls(node: ast.Call) -> Iterator[ast.AST]:
-    """Two neighbouring arguments swapped; a comparison in constant time that is none."""
-    for at in range(len(node.args) - 1):
+    """Two neighbouring arguments swapped, where their order matters; a comparison in constant time that is none."""
+    for at in range(len(node.args) - 1 if ast.unparse(node.func) not in SYMMETRIC else 0):
         swapped = [*node.args[:at], node.args[at + 1], node.args[at], *node.args[at + 2 :]]
         yield ast.Call(node.func, swapped, node.keywords)
     if ast.unparse(node.func).endswith("compare_digest"):
@@ -105,13 +107,15 @@ class Replace(ast.NodeTransformer):
 
 
 def is_text(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
-    """Whether it belongs to an annotation, or to what an error says: no test has to notice that."""
+    """Whether it belongs to an annotation, to what an error says, or to slots: no test has to notice that."""
     while (parent := parents.get(node)) is not None:
         if isinstance(parent, ast.arg) or (isinstance(parent, ast.AnnAssign) and node is parent.annotation):
             return True
         if isinstance(parent, ast.FunctionDef) and node is parent.returns:
             return True
-        if isinstance(parent, ast.JoinedStr | ast.Assert):
+        if isinstance(parent, ast.JoinedStr | ast.Assert) or (isinstance(parent, ast.keyword) and parent.arg in SHAPE):
+            return True
+        if isinstance(parent, ast.Assign) and ast.unparse(parent.targets[0]) == "__slots__":
             return True
         node = parent
     return False
