@@ -70,9 +70,9 @@ def test_made_inputs(name: str, data: st.DataObject) -> None:
     good = st.sampled_from(parser.seeds)
     token = st.sampled_from(parser.tokens or (b"\0",)) | st.binary(max_size=8)
     drawn = data.draw(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode()) | good)
-    for at, put in data.draw(st.lists(st.tuples(st.integers(0, SIZE_MAX), token), max_size=4)):
+    for at, piece in data.draw(st.lists(st.tuples(st.integers(0, SIZE_MAX), token), max_size=4)):
         at %= len(drawn) + 1
-        drawn = drawn[:at] + put + drawn[at + len(put) // 2 :]
+        drawn = drawn[:at] + piece + drawn[at + len(piece) // 2 :]
     with parser.within(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         outcome(parser, drawn)
