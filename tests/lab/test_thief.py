@@ -1,12 +1,6 @@
-"""A thief with one secret, and what he tries: the check where he fails, and what he can do (docs/protocol.md, 8).
-
-He runs our own code with the secret that he has, makes up the others, and goes on where an honest side would stop. He
-knows S, as every client does, and all public keys.
-"""
+"""A thief with one secret greets, or is greeted: the check where he fails, and what he can do (docs/protocol.md, 8)."""
 
 from __future__ import annotations
-
-import os
 
 import pytest
 from dialogue import (
@@ -16,117 +10,29 @@ from dialogue import (
     OTHER_CLIENT,
     OTHER_SERVER,
     OTHER_TOKEN,
-    RESUME_SECRET,
     SERVER,
     TOKEN,
     Side,
     World,
-    default_terms,
-    seeded,
     talk,
 )
+from thief import C4, DOES_NOT_OPEN, GREETING, P4, Careless, answered, at, greeted, posing, pretended
 
 from nitrosocks_lib.crypto import schedule
-from nitrosocks_lib.crypto.identity import ClientKey, ClientPublic, KemPrivate, KemPublic, ServerKey
+from nitrosocks_lib.crypto.identity import ClientKey
 from nitrosocks_lib.crypto.schedule import SymmetricState
-from nitrosocks_lib.crypto.seal import Opener, Sealer
 from nitrosocks_lib.facts import wire
-from nitrosocks_lib.facts.errors import BadFrame, NotAuthorised, NotOurs, ProtocolError, Refused
-from nitrosocks_lib.facts.wire import EncryptType, Refusal
-from nitrosocks_lib.protocol import greet, refresh
+from nitrosocks_lib.facts.errors import NotAuthorised, NotOurs, ProtocolError, Refused
+from nitrosocks_lib.facts.wire import Refusal
+from nitrosocks_lib.protocol import greet
 from nitrosocks_lib.protocol.greet import Credentials
-from nitrosocks_lib.protocol.handshake import Dialogue, Keys, read
-from nitrosocks_lib.protocol.welcome import Authorised, Hello
-
-DOES_NOT_OPEN = "a handshake message does not open"
-C4 = wire.SALT + wire.EPHEMERAL  # what a client has read of CHALLENGE, or RECOVERED, when its second part fails
-P4 = wire.U16.size + wire.TAG  # the first part of RESPONSE
-GREETING = wire.KNOCK + wire.HELLO + wire.GREETING_BODY + wire.TAG  # without padding
-
-
-class Guess(KemPrivate):
-    """A KEM key that is another one: what it cannot open it makes up."""
-
-    def __init__(self, raw: bytes, public: bytes) -> None:
-        super().__init__(raw)
-        self.public = public
-
-    def open(self, label: bytes, h: bytes, sealed: bytes) -> bytes:
-        if label == b"challenge":
-            return bytes(64) + wire.CHALLENGE_CHOICE.pack(EncryptType.AES_256_GCM, wire.VERSION)
-        return bytes(len(sealed) - wire.SEAL_OVERHEAD)
-
-
-class Careless(SymmetricState):
-    """Of a thief's client: what does not open counts as zeros."""
-
-    def dec(self, c: bytes) -> bytes:
-        try:
-            return super().dec(c)
-        except ProtocolError:
-            self.mix_hash(c)
-            return bytes(len(c) - wire.TAG)
-
-
-class Posing(ServerKey):
-    """A server's key of which only S is right."""
-
-    def __init__(self) -> None:
-        super().__init__(OTHER_SERVER.seed)
-        self.public = SERVER.public
-        self.kem = Guess(bytes(96), SERVER.public)
-
-
-def posing() -> ClientKey:
-    """A client's key of which only the public half is right."""
-    key = ClientKey(OTHER_CLIENT.seed)
-    key.public, key.client_id, key.kem = CLIENT.public, CLIENT.client_id, Guess(bytes(96), CLIENT.kem.public)
-    return key
+from nitrosocks_lib.protocol.handshake import Dialogue, read
+from nitrosocks_lib.protocol.welcome import Hello
 
 
 @pytest.fixture
 def careless(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(greet, "SymmetricState", Careless)
-
-
-def greeted(key: ClientKey, token: bytes) -> Side:
-    """The thief greets the honest server, which ends so."""
-    return World(who=Credentials(SERVER.public, key, token), pad=0).new_session()[1]
-
-
-def answered(key: ServerKey, token: bytes) -> Side:
-    """The thief answers an honest client, which ends so."""
-    known = Authorised("ann", ClientPublic(CLIENT.public), token)
-    return World(server=key, known=known, pad=0).new_session()[0]
-
-
-def pretended(secret: bytes, number: int) -> None:
-    """The thief who does not own S answers a GREETING (0) or a RESUME (1); `secret` is his Token, or RS.
-
-    He does not open what follows cS, so that he does not know E; an answer that he makes up does not open.
-    """
-    known, terms = Authorised("ann", ClientPublic(CLIENT.public), secret), default_terms()
-    terms.resume_secret = secret
-    thief = World(server=Posing(), known=known, terms=terms, pad=0)
-    server = (thief.new_session, thief.recovery)[number]()[1]
-    second = (GREETING, wire.KNOCK + wire.HELLO + wire.RESUME_HEAD + wire.TAG)[number]
-    at(server, ProtocolError, DOES_NOT_OPEN, second)
-
-    def made_up() -> Dialogue[None]:
-        yield second
-        yield os.urandom(4096)
-
-    honest = World(pad=0)
-    at(talk((honest.greet, honest.resume)[number](), made_up())[0], ProtocolError, DOES_NOT_OPEN, C4)
-
-
-def at(side: Side, kind: type, text: str, taken: int) -> None:
-    """It failed with this error, behind so many bytes, and said nothing more."""
-    assert type(side.error) is kind and text in str(side.error), repr(side.error)
-    assert side.taken == taken
-
-
-# What lets nobody in
 
 
 def test_the_knock_key() -> None:
@@ -223,98 +129,6 @@ def test_all_long_term_secrets_and_a_recording() -> None:
             key.open(b"ephemeral", before, part[wire.U16.size :])
     with pytest.raises(ProtocolError, match=DOES_NOT_OPEN):
         state.dec(challenge[C4 : C4 + wire.CHALLENGE_SEALED + wire.TAG])
-
-
-# A session
-
-
-@pytest.fixture
-def keys() -> tuple[Keys, Keys, KemPrivate]:
-    """Of a session, before and behind a refresh, and the private half of the client's E' before it."""
-    random, first = seeded(5), Keys(bytes([1]) * 32, bytes([2]) * 32)
-    ephemeral = KemPrivate(random(96))
-    started = refresh.start(first, KemPublic(ephemeral.public), KemPublic(CLIENT.kem.public), random)
-    answer, new, _ = refresh.answer(first, started.payload, ephemeral, CLIENT, SERVER.public, random)
-    assert refresh.finish(first, started, answer, SERVER)[0] == new
-    return first, new, ephemeral
-
-
-def reads(root: bytes, other: bytes) -> bool:
-    """Whether a frame that is sealed under one root opens under another."""
-    kind, frame = EncryptType.AES_256_GCM, bytearray(1 + wire.FRAME_OVERHEAD)
-    Sealer(schedule.frame_keys(root, b"c2s", kind)).seal(b"x", memoryview(frame))
-    try:
-        Opener(schedule.frame_keys(other, b"c2s", kind)).open(memoryview(frame), memoryview(bytearray(1)))
-    except BadFrame:
-        return False
-    return True
-
-
-def test_rk_until_the_next_refresh(keys: tuple[Keys, Keys, KemPrivate]) -> None:
-    """F3 behind RF5: he reads and forges in this epoch, not in the next one; and does not resume (U3)."""
-    first, new, _ = keys
-    assert reads(first.root, first.root)
-    assert not reads(first.root, new.root) and not reads(new.root, first.root)
-    resumed(first.root, CLIENT, "a handshake message does not open")
-
-
-def test_rk_and_the_refresh_that_he_carries(keys: tuple[Keys, Keys, KemPrivate]) -> None:
-    """RF3: what makes the next root is sealed to E', C and S; who owns none of them opens nothing."""
-    random, (first, _, ephemeral) = seeded(6), keys
-    started = refresh.start(first, KemPublic(ephemeral.public), KemPublic(CLIENT.kem.public), random)
-    with pytest.raises(ProtocolError, match="the seal 'refresh ephemeral' does not open"):
-        refresh.answer(first, started.payload, KemPrivate(random(96)), OTHER_CLIENT, SERVER.public, random)
-    with pytest.raises(ProtocolError, match="the seal 'refresh client' does not open"):  # with E' he opens the first
-        refresh.answer(first, started.payload, ephemeral, OTHER_CLIENT, SERVER.public, random)
-    answer, _, _ = refresh.answer(first, started.payload, ephemeral, CLIENT, SERVER.public, random)
-    with pytest.raises(ProtocolError, match="the seal 'refresh server' does not open"):
-        refresh.finish(first, started, answer, OTHER_SERVER)
-
-
-def test_rk_and_the_new_session_key(keys: tuple[Keys, Keys, KemPrivate]) -> None:
-    """RF5: without N2 and N3 it is another root. A SessionKey alone opens nothing."""
-    first, new, _ = keys
-    session_key = bytes(32)
-    for root in (session_key, schedule.refreshed_root(first.root, session_key + bytes(64), b"", b"")):
-        assert not reads(root, new.root)
-
-
-def test_the_session_key() -> None:
-    """Y3, X1: it is one of many inputs of ck, the only one that he has. He knows h, as all who hear (M1)."""
-    client, server = World(seed=3).new_session()
-    random = seeded(4)
-    random(32)  # as the server drew them: R1, …
-    state = SymmetricState(SERVER.public)
-    state.h = client.outcome().keys.hs
-    state.mix_key_and_hash(random(32))
-    assert not reads(client.outcome().keys.root, schedule.root_key(state.ck))
-    server.outcome()
-
-
-def resumed(secret: bytes, key: ClientKey, text: str) -> None:
-    """The thief resumes with this RS and these keys, and the server finds it here."""
-    world, terms = World(pad=0), default_terms()
-    terms.resume_secret = secret
-    who = Credentials(SERVER.public, key, TOKEN)
-    thief = greet.resume(who, terms, 5, 7, HOUR, seeded(1, 0))
-    server = talk(thief, world.serve(world.recover))[1]
-    assert type(server.error) is ProtocolError and text in str(server.error), repr(server.error)
-    assert server.sent == []
-
-
-def test_rs() -> None:
-    """U6: with session id and j as well he lacks both signatures."""
-    resumed(RESUME_SECRET, posing(), "a signature does not verify")
-
-
-def test_rs_as_a_server() -> None:
-    """U2, V2: sS is sealed to S."""
-    pretended(RESUME_SECRET, 1)
-
-
-def test_the_clients_seed_does_not_resume() -> None:
-    """U3: RS is missing, although he signs."""
-    resumed(os.urandom(32), CLIENT, DOES_NOT_OPEN)
 
 
 # What is not one secret

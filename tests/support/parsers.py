@@ -1,7 +1,6 @@
 """Everything of ours that parses what others wrote, each as a function of bytes, with inputs to begin from.
 
-What a parser may raise is in `errors`; all else is a fault. In the handshake, what would have to be sealed or signed is
-in the clear here (`plainly`), so that mutations get behind the first Enc.
+What a parser may raise is in `errors`; all else is a fault. Handshakes are in the clear here, as in plainly.py.
 """
 
 from __future__ import annotations
@@ -9,28 +8,27 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from unittest.mock import patch
 
-from dialogue import HOUR, SERVER, Side, World
+from dialogue import SERVER
 from docopt import DocoptExit, docopt
+from plainly import GREETING, KNOCK, RESUME, hears, knock, plainly
 from roles import Roles
 
 from nitrosocks_lib.cli import main, options, usage, usage_errors
 from nitrosocks_lib.client import dialler
 from nitrosocks_lib.crypto import certificate
-from nitrosocks_lib.crypto.identity import ClientKey, ClientPublic, KemPrivate, KemPublic
-from nitrosocks_lib.crypto.schedule import CLIENT_TO_SERVER, SymmetricState, frame_keys
+from nitrosocks_lib.crypto.schedule import CLIENT_TO_SERVER, frame_keys
 from nitrosocks_lib.crypto.seal import Opener
 from nitrosocks_lib.facts import address, wire
 from nitrosocks_lib.facts.errors import KeyFileError, NitroSocksError, ProtocolError, UsageError, Violation
 from nitrosocks_lib.facts.wire import EncryptType, Frame, Kind
 from nitrosocks_lib.files import profiles
-from nitrosocks_lib.protocol import frames, greet, handshake, welcome
+from nitrosocks_lib.protocol import frames
 from nitrosocks_lib.protocol.permit import Rules
 
 
@@ -50,91 +48,6 @@ def text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-# The handshake
-
-
-class Plain(SymmetricState):
-    """Enc adds a tag that nobody looks at, and what is mixed is forgotten."""
-
-    def mix_hash(self, d: bytes) -> None:
-        pass
-
-    def mix_key(self, x: bytes) -> None:
-        pass
-
-    mix_key_and_hash = mix_key
-
-    def enc(self, p: bytes) -> bytes:
-        return p + bytes(wire.TAG)
-
-    def dec(self, c: bytes) -> bytes:
-        return c[: -wire.TAG]
-
-
-def _seal(self: KemPublic, label: bytes, h: bytes, p: bytes) -> bytes:
-    return bytes(wire.KEM_ENC) + p + bytes(wire.TAG)
-
-
-def _open(self: KemPrivate, label: bytes, h: bytes, sealed: bytes) -> bytes:
-    return sealed[wire.KEM_ENC : -wire.TAG]
-
-
-def _verify(self: ClientPublic, signatures: bytes, context: bytes, message: bytes) -> None:
-    if signatures[:1] == b"\xff":
-        raise ProtocolError("a signature does not verify")
-
-
-@contextmanager
-def plainly() -> Iterator[None]:
-    """Seals are open, signatures are true but for one that begins with ff, and proofs hold."""
-    ephemeral = KemPrivate(bytes(range(96)))
-    with ExitStack() as patches:
-        for module in (greet, welcome):
-            patches.enter_context(patch.object(module, "SymmetricState", Plain))
-        for owner, name, value in (
-            (KemPublic, "seal", _seal), (KemPrivate, "open", _open), (ClientPublic, "verify", _verify),
-            (ClientKey, "sign", lambda self, context, message: bytes(wire.SIGNATURES)),
-            (welcome, "proof_holds", lambda *_: True), (greet, "draw_ephemeral", lambda _: ephemeral),
-            (handshake, "draw_pad", lambda _: 0), (welcome, "draw_pad", lambda _: 0), (greet, "draw_pad", lambda _: 0),
-        ):  # fmt: skip
-            patches.enter_context(patch.object(owner, name, value))
-        yield
-
-
-def _hears(side: str, data: bytes) -> None:
-    """One side gets these bytes, and no others. To a server they follow a knock that is good."""
-    world = World(pad=0)
-    if side in ("greet", "resume"):
-        listener = Side(getattr(world, side)())
-    else:
-        listener = Side(world.serve(world.welcome if side == "welcome" else world.recover))
-        data = _KNOCK + data
-    listener.run()
-    listener.inbox += data
-    listener.run()
-    listener.generator.close()
-    if listener.error:
-        raise listener.error
-
-
-def _knock(data: bytes) -> None:
-    """The real one: a first read of a server that nothing is known of."""
-    side = Side(welcome.read_hello(SERVER, data, HOUR, welcome.Nonces()))
-    side.inbox += data[wire.KNOCK :]
-    side.run()
-    if side.error:
-        raise side.error
-
-
-def _said(names: str) -> tuple[list[bytes], list[bytes]]:
-    """What both sides say in the clear."""
-    with plainly():
-        client, server = getattr(World(pad=0), names)()
-        return client.sent, server.sent
-
-
-_GREETING, _RESUME = _said("new_session"), _said("recovery")
-_KNOCK = _GREETING[0][0][: wire.KNOCK]
 _NUMBERS = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\4\0", b"\4\1", b"\0\1\0\0", b"\4\0\0\1")
 
 # Frames
@@ -292,14 +205,14 @@ def _certificate(data: bytes) -> None:
 
 OURS = (NitroSocksError,)
 _HANDSHAKE = {
-    "greeting": ("welcome", _GREETING[0], wire.KNOCK), "challenge": ("greet", _GREETING[1], 0),
-    "resume": ("recover", _RESUME[0], wire.KNOCK), "recovered": ("resume", _RESUME[1], 0),
+    "greeting": ("welcome", GREETING[0], wire.KNOCK), "challenge": ("greet", GREETING[1], 0),
+    "resume": ("recover", RESUME[0], wire.KNOCK), "recovered": ("resume", RESUME[1], 0),
 }  # fmt: skip
 PARSERS: dict[str, Parser] = {
-    name: Parser(partial(_hears, side), OURS, (b"".join(said)[skip:],), _NUMBERS, plainly)
+    name: Parser(partial(hears, side), OURS, (b"".join(said)[skip:],), _NUMBERS, plainly)
     for name, (side, said, skip) in _HANDSHAKE.items()
 } | {
-    "knock": Parser(_knock, (ProtocolError,), (_KNOCK, _GREETING[0][0])),
+    "knock": Parser(knock, (ProtocolError,), (KNOCK, GREETING[0][0])),
     "frames": Parser(_payload, (Violation,), _FRAMES, _WORDS + _NUMBERS),
     "session": Parser(_session, (ProtocolError,), _SESSIONS, _NUMBERS, plainly),
     "sealed": Parser(_sealed, (ProtocolError,), (bytes(60),)),
