@@ -227,3 +227,13 @@ def test_what_was_written_since_the_last_look_counts() -> None:
     assert pace.look(100_000, Queued(0, 1_000, 0.0), 1.0) == 0.0
     room = pace.allowed // 2 - 1_000
     assert pace.free(100_000 + room) and not pace.free(100_000 + room + 1)
+
+
+def test_a_line_that_holds_just_what_it_may_is_not_the_bound() -> None:
+    """So what leaves slowly then lowers nothing; a byte more is a pause, and lowers it by half."""
+    for excess in (0, 1):
+        pace = Pace(0.0)
+        allowed, half = pace.allowed, pace.allowed // 2
+        paused = pace.look(half + excess, Queued(half + excess, half + excess, 0.0), SPAN / 2)
+        pace.look(half + excess, Queued(0, 0, 0.0), 10.0)
+        assert (paused > 0, pace.allowed) == (bool(excess), half if excess else allowed)
