@@ -187,7 +187,8 @@ BEGIN, END = b"-----BEGIN CERTIFICATE-----\n", b"-----END CERTIFICATE-----\n"
 @pytest.mark.parametrize(
     "pem",
     [b"", b"x", b"\xff\0", make(NOW)[1], BEGIN, END, BEGIN + END, BEGIN + b"MII\n" + END, BEGIN + b"M*==\n" + END,
-     BEGIN + b"AAAA\n" + END, BEGIN + b"MIIB\n", BEGIN + b"MIIB\n-----END X509 CERTIFICATE-----"],
+     BEGIN + b"AAAA\n" + END, BEGIN + b"MIIB\n", BEGIN + b"MIIB\n-----END X509 CERTIFICATE-----",
+     BEGIN + b"MIIB\n-----END CERTIFICATE----"],
 )  # fmt: skip
 def test_what_has_no_certificate_is_refused(pem: bytes) -> None:
     with pytest.raises(KeyFileError, match="no PEM certificate") as caught:

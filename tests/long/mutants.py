@@ -14,6 +14,7 @@ import ast
 import copy
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -30,7 +31,7 @@ LIBRARY = "nitrosocks_lib"
 ROOMS = ("crypto", "protocol")
 TESTS = {"protocol/welcome": ["welcome", "hello"], "protocol/handshake": ["handshake", "welcome"]}  # whose own, first
 EARLY = "ignore::pytest.PytestAssertRewriteWarning"  # hypothesis is there before pytest looks at it
-LIMIT = 120  # seconds of one run: a mutant that hangs is noticed
+LIMIT = 60  # seconds of processor time of one run: a mutant that hangs is noticed
 COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
@@ -145,7 +146,8 @@ def passes(place: Path, tests: list[str]) -> bool:
     """Runs these tests in a child that has the slow imports already; whether they pass within the limit."""
     child = os.fork()
     if child == 0:
-        signal.alarm(LIMIT)
+        resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))
+        signal.alarm(10 * LIMIT)
         os.chdir(place)
         sys.path[:0] = [str(place)]
         null = os.open(os.devnull, os.O_RDWR)
