@@ -192,6 +192,7 @@ _PROFILE, _CLIENT = (
 )
 _SERVER = f'secret = "{profiles.b64(SERVER.seed)}"\npublic = "{profiles.b64(SERVER.public)}"\n'.encode()
 _TOML = (b'"""', b"[", b"]", b"{", b"}", b"a.b", b" = ", b"\n", b"\\u0000", b"1e999", b"1979-05-27", b"''", b"#")
+_DEEP = b"a." * 4_000 + b"a = 1\n" + b"[" * 4_000  # costs its size squared where nobody looks first
 _DATE = b"HTTP/1.1 400 Bad Request\r\nServer: x\r\nDate: Sun, 22 Nov 2026 05:12:00 GMT\r\n\r\n"
 _DATES = (b"Date:", b"\r\n", b"+9999", b"-0000", b"9" * 20, b"(", b")", b'"', b"Sun,", b"0001", b"60", b"\xff")
 _DER = certificate.leaf_der(certificate.make(datetime(2026, 1, 1, tzinfo=UTC))[0])
@@ -220,9 +221,9 @@ PARSERS: dict[str, Parser] = {
     "rules": Parser(_rule, (UsageError,), (*_PLACES, b"\n".join(_PLACES)), (b":", b"/", b"[", b"*", b"udp:", *_WORDS)),
     "options": Parser(_option, (UsageError,), _OPTIONS, (b"K", b"m", b",", b"9" * 20, *_WORDS)),
     "command line": Parser(_command_line, (), _LINES, (b"\n", b"--", b"-", b"=", b"--force", b"--permit", *_WORDS)),
-    "profile": Parser(partial(_file, profiles.load_profile), (KeyFileError,), (_PROFILE,), _TOML + _WORDS),
-    "client file": Parser(partial(_file, profiles.load_client), (KeyFileError,), (_CLIENT,), _TOML + _WORDS),
-    "server key": Parser(partial(_file, profiles.load_server), (KeyFileError,), (_SERVER,), _TOML),
+    "profile": Parser(partial(_file, profiles.load_profile), (KeyFileError,), (_PROFILE, _DEEP), _TOML + _WORDS),
+    "client file": Parser(partial(_file, profiles.load_client), (KeyFileError,), (_CLIENT, _DEEP), _TOML + _WORDS),
+    "server key": Parser(partial(_file, profiles.load_server), (KeyFileError,), (_SERVER, _DEEP), _TOML),
     "Date": Parser(dialler._hour_of, (), (_DATE, b"Date: x", b"Date: Sun Nov 22 05:12:00 2026"), _DATES),
     "certificate": Parser(_certificate, (KeyFileError,), (_DER,), (b"-----BEGIN CERTIFICATE-----", b"0\x82")),
 }  # fmt: skip

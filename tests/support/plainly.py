@@ -92,7 +92,7 @@ def hears(side: str, data: bytes) -> None:
 
 def knock(data: bytes) -> None:
     """The real one: a first read of a server that nothing is known of."""
-    side = Side(welcome.read_hello(SERVER, data, HOUR, welcome.Nonces()))
+    side = Side(welcome.read_hello(SERVER, data, HOUR, World().nonces))
     side.inbox += data[wire.KNOCK :]
     side.run()
     if side.error:
