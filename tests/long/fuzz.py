@@ -58,7 +58,7 @@ def fuzz(name: str, count: int, seconds: float, seed: int, keeps: bool) -> tuple
             if not before and (done >= count // 10 or monotonic() - began > seconds / 10):
                 before = resident()
         if keeps:
-            keep(name, pruned([*kept, *seen.new]))
+            keep(name, pruned([*corpus(name), *seen.new]))
     grown = resident() - (before or resident())
     figures = (
         f"{name}: {done:,} inputs in {monotonic() - began:.0f} s; {len(seen.new) - known} new ways;"
