@@ -1,5 +1,6 @@
 """protocol/greet: a client says what was recorded, and accepts nothing that it must not (protocol 3.2, 3.3, 3.5)."""
 
+import tracemalloc
 from collections.abc import Callable
 
 import pytest

@@ -10,6 +10,7 @@ from dialogue import HOUR, SERVER, Side, World
 
 from nitrosocks_lib.crypto.identity import ClientKey, ClientPublic, KemPrivate, KemPublic
 from nitrosocks_lib.crypto.schedule import SymmetricState
+from nitrosocks_lib.crypto.secret import Secret
 from nitrosocks_lib.facts import wire
 from nitrosocks_lib.facts.errors import ProtocolError
 from nitrosocks_lib.protocol import greet, handshake, welcome
@@ -37,8 +38,8 @@ def _seal(self: KemPublic, label: bytes, h: bytes, p: bytes) -> bytes:
     return bytes(wire.KEM_ENC) + p + bytes(wire.TAG)
 
 
-def _open(self: KemPrivate, label: bytes, h: bytes, sealed: bytes) -> bytes:
-    return sealed[wire.KEM_ENC : -wire.TAG]
+def _open(self: KemPrivate, label: bytes, h: bytes, sealed: bytes) -> Secret:
+    return Secret(sealed[wire.KEM_ENC : -wire.TAG])
 
 
 def _verify(self: ClientPublic, signatures: bytes, context: bytes, message: bytes) -> None:

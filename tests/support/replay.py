@@ -32,9 +32,9 @@ def repeatable() -> Iterator[None]:
     def sealed(raw: bytes, label: bytes, h: bytes, p: bytes) -> bytes:
         return seal(keys[raw], label, h, p)
 
-    def seal_again(self: KemPublic, label: bytes, h: bytes, p: bytes) -> bytes:
+    def seal_again(self: KemPublic, label: bytes, h: bytes, p: bytes | bytearray) -> bytes:
         keys[self.raw] = self
-        return sealed(self.raw, label, h, p)
+        return sealed(self.raw, label, h, bytes(p))
 
     with patch.object(KemPublic, "seal", seal_again), patch.object(ClientKey, "sign", cache(sign)):
         yield

@@ -11,6 +11,7 @@ from dialogue import CLIENT, OTHER_CLIENT, OTHER_SERVER, SERVER, Side, World, de
 
 from nitrosocks_lib.crypto.identity import ClientKey, ClientPublic, KemPrivate, ServerKey
 from nitrosocks_lib.crypto.schedule import SymmetricState
+from nitrosocks_lib.crypto.secret import Secret
 from nitrosocks_lib.facts import wire
 from nitrosocks_lib.facts.errors import ProtocolError
 from nitrosocks_lib.facts.wire import EncryptType
@@ -31,10 +32,10 @@ class Guess(KemPrivate):
         super().__init__(raw)
         self.public = public
 
-    def open(self, label: bytes, h: bytes, sealed: bytes) -> bytes:
+    def open(self, label: bytes, h: bytes, sealed: bytes) -> Secret:
         if label == b"challenge":
-            return bytes(64) + wire.CHALLENGE_CHOICE.pack(EncryptType.AES_256_GCM, wire.VERSION)
-        return bytes(len(sealed) - wire.SEAL_OVERHEAD)
+            return Secret(bytes(64) + wire.CHALLENGE_CHOICE.pack(EncryptType.AES_256_GCM, wire.VERSION))
+        return Secret(len(sealed) - wire.SEAL_OVERHEAD)
 
 
 class Careless(SymmetricState):
