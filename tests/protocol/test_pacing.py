@@ -234,6 +234,7 @@ def test_a_line_that_holds_just_what_it_may_is_not_the_bound() -> None:
     for excess in (0, 1):
         pace = Pace(0.0)
         allowed, half = pace.allowed, pace.allowed // 2
-        paused = pace.look(half + excess, Queued(half + excess, half + excess, 0.0), SPAN / 2)
-        pace.look(half + excess, Queued(0, 0, 0.0), 10.0)
+        queued = Queued(half + excess, half + excess, 0.0)
+        paused = pace.look(half + excess, queued, SPAN / 2)
+        pace.look(half + excess, queued, SPAN)
         assert (paused > 0, pace.allowed) == (bool(excess), half if excess else allowed)
