@@ -46,7 +46,7 @@ _DAY: Final = 86_400  # s; also how long ago it begins at least, for clients who
 _AGE_MAX: Final = 365  # days
 _DAYS: Final = (1825, 2190, 3650, 3652, 5475, 7300)  # of validity
 _QUOTES: Final = "\"'`\\“”‘’„‚«»‹›"
-_PEM: Final = re.compile(rb"-----BEGIN (X509 |TRUSTED |)CERTIFICATE-----(.*?)-----END \1CERTIFICATE-----", re.DOTALL)
+_PEM: Final = re.compile(rb"-----BEGIN (X509 |TRUSTED |)CERTIFICATE-----([^-]*)-----END \1CERTIFICATE-----")
 
 
 def make(now: datetime, common_name: str = "") -> tuple[bytes, bytes]:

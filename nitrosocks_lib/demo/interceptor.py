@@ -164,8 +164,7 @@ class _Connection(threading.Thread):
         while True:
             for way, source, sink in ways:
                 if not source.ended and sink.unsent <= _FULL and (plain := source.receive()):
-                    self._owner.saw(self._number, way, plain)
-                    sink.send(plain)
+                    sink.send(self._owner.saw(self._number, way, plain))
             for _, source, sink in ways:
                 if source.ended:
                     sink.finish()
@@ -247,17 +246,18 @@ class Interceptor:
         for sock in (self._listener, self._wake, self._waker):
             sock.close()
 
-    def saw(self, number: int, way: str, plain: bytes, mode: str = "ab") -> None:
-        """Called by a connection before it passes on `plain`."""
+    def saw(self, number: int, way: str, plain: bytes, mode: str = "ab") -> bytes:
+        """Called by a connection before it passes on `plain`; returns what it passes on, which is the same here."""
         with self.lock:
             self.seen[way] += len(plain)
         if self._recording is None or self.unrecorded is not None:
-            return
+            return plain
         try:
             with open(self._recording / f"connection-{number}.{way}", mode, opener=_private) as file:
                 file.write(plain)
         except OSError as error:
             self.unrecorded = error
+        return plain
 
     def _accept(self) -> None:
         poll = select.poll()

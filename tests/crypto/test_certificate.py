@@ -187,9 +187,18 @@ BEGIN, END = b"-----BEGIN CERTIFICATE-----\n", b"-----END CERTIFICATE-----\n"
 @pytest.mark.parametrize(
     "pem",
     [b"", b"x", b"\xff\0", make(NOW)[1], BEGIN, END, BEGIN + END, BEGIN + b"MII\n" + END, BEGIN + b"M*==\n" + END,
-     BEGIN + b"AAAA\n" + END, BEGIN + b"MIIB\n", BEGIN + b"MIIB\n-----END X509 CERTIFICATE-----"],
+     BEGIN + b"AAAA\n" + END, BEGIN + b"MIIB\n", BEGIN + b"MIIB\n-----END X509 CERTIFICATE-----",
+     BEGIN + b"MIIB\n-----END CERTIFICATE----"],
 )  # fmt: skip
 def test_what_has_no_certificate_is_refused(pem: bytes) -> None:
     with pytest.raises(KeyFileError, match="no PEM certificate") as caught:
         leaf_der(pem)
     assert caught.value.hint
+
+
+def test_a_beginning_without_an_end_is_passed_over() -> None:
+    """And many of them cost no more than their size."""
+    cert_pem = make(NOW)[0]
+    assert leaf_der(BEGIN * 40_000 + cert_pem) == leaf_der(cert_pem)
+    with pytest.raises(KeyFileError):
+        leaf_der(BEGIN * 40_000)

@@ -6,12 +6,14 @@ from dialogue import CERTIFICATE, NOW_MS, RESUME_SECRET, SESSION_ID, Side, World
 from recorded import each_run, raw
 
 from nitrosocks_lib.crypto import schedule
-from nitrosocks_lib.crypto.schedule import SymmetricState
+from nitrosocks_lib.crypto.schedule import FrameKeys, SymmetricState
 from nitrosocks_lib.facts import limits, wire
 from nitrosocks_lib.facts.errors import NotAuthorised, NotOurs, ProtocolError
 from nitrosocks_lib.facts.wire import EncryptType
 from nitrosocks_lib.protocol import handshake
-from nitrosocks_lib.protocol.greet import resume
+from nitrosocks_lib.protocol.greet import Credentials, Greeted, Recovered, resume
+from nitrosocks_lib.protocol.refresh import Started
+from nitrosocks_lib.protocol.welcome import Authorised, Challenge, Hello, Resume, Welcomed
 
 # What each part of each message fails with.
 FAILS = {
@@ -200,3 +202,15 @@ def test_what_is_signed() -> None:
     assert handshake.signed_response(b"h", b"proof", b"E'") == b"hproofE'"
     assert handshake.signed_resume(b"h", 258, b"E'") == b"h" + bytes(6) + b"\1\2E'"
     assert handshake.OFFER == 0b110
+
+
+SECRETIVE = [
+    Credentials, Greeted, Recovered, Authorised, Hello, Challenge, Welcomed, Resume, Started, FrameKeys,
+    handshake.Keys, handshake.Terms,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SECRETIVE)
+def test_nothing_secret_shows(kind: type) -> None:
+    """In a repr, and so in a log or a traceback."""
+    assert kind.__repr__ is object.__repr__

@@ -219,3 +219,22 @@ def test_whatever_it_is_told_it_stays_within_its_bounds(looks: list[tuple[int, i
     for written, unsent, unacknowledged, round_trip, now in looks:
         assert 0 <= pace.look(written, Queued(unsent, unacknowledged, round_trip), now) <= SPAN
         assert limits.PACE_LEAST <= pace.allowed <= limits.PACE_MOST
+
+
+def test_what_was_written_since_the_last_look_counts() -> None:
+    """With what was not acknowledged then; what was written before, and is gone, does not."""
+    pace = Pace(0.0)
+    assert pace.look(100_000, Queued(0, 1_000, 0.0), 1.0) == 0.0
+    room = pace.allowed // 2 - 1_000
+    assert pace.free(100_000 + room) and not pace.free(100_000 + room + 1)
+
+
+def test_a_line_that_holds_just_what_it_may_is_not_the_bound() -> None:
+    """So what leaves slowly then lowers nothing; a byte more is a pause, and lowers it by half."""
+    for excess in (0, 1):
+        pace = Pace(0.0)
+        allowed, half = pace.allowed, pace.allowed // 2
+        queued = Queued(half + excess, half + excess, 0.0)
+        paused = pace.look(half + excess, queued, SPAN / 2)
+        pace.look(half + excess, queued, SPAN)
+        assert (paused > 0, pace.allowed) == (bool(excess), half if excess else allowed)

@@ -267,3 +267,11 @@ def test_what_is_no_rule_is_named(rule: str) -> None:
         Rules.parse(["*:80", rule])
     assert quoted(rule) in str(caught.value)
     assert str(caught.value).count("rule ") == 1 and str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("block", "within", "beyond"),
+    [("2000::/8", "20ff::", "2100::"), ("2001:db8::/100", "2001:db8::fff:ffff", "2001:db8::1000:0")],
+)
+def test_prefix_lengths_of_one_digit_and_of_three(block: str, within: str, beyond: str) -> None:
+    assert permits([f"[{block}]:443"], within) and not permits([f"[{block}]:443"], beyond)
