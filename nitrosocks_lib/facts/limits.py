@@ -46,8 +46,8 @@ PLACES_PICKED: Final = 4  # so many at random are compared
 PLACES_SAID: Final = 60.0  # how often the log says that places are scarce
 ACCEPTED_AT_ONCE: Final = 4096  # connections taken from the kernel before anything else is done: all that wait there
 BEHIND: Final = 0.3  # seconds: whoever waits for longer to go on waits behind newer ones, which still are in time
-STALE: Final = 1.0  # whoever waits for so long is closed: a client tries again, and fares better
-TURN: Final = 0.05  # seconds of a core for handshakes before the kernel is asked for connections again
+STALE: Final = 0.5  # whoever waits for so long is closed: a client tries again, and fares better
+TURN: Final = 0.01  # seconds of a core for handshakes before the kernel is asked for connections again
 
 # Frames (protocol 4): a key wears out.
 KEY_FRAMES: Final = 1 << 22
