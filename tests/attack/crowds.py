@@ -22,7 +22,7 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER: a close sends RST, so that no port
 HOLD = 4_500  # bare connections that one process keeps open, the oldest goes: with more, free ports are slow to find
 _TICK = 0.004
 _BATCH = 200
-_GREETINGS = 4_000  # made ahead: they cost the attacker more than to send them
+_AHEAD = 10  # seconds of greetings made ahead: they cost the attacker more than to send them
 _FORK = multiprocessing.get_context("fork")
 
 
@@ -194,7 +194,7 @@ def garbage(made: Any, port: int, source: str, rate: float) -> None:
 
 def greetings(made: Any, port: int, source: str, rate: float, make: Callable[[], bytes]) -> None:
     """Clients that know the server's key, and greet as one whom it does not know."""
-    ready = deque(make() for _ in range(_GREETINGS))
+    ready = deque(make() for _ in range(int(rate * _AHEAD)))
     callers(made, port, source, rate, 2_000, lambda: ready.popleft() if ready else make())
 
 

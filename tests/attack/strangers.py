@@ -7,7 +7,7 @@ within 3 s, and an existing session whose connection is cut must be back within 
 mixed: 1,000 slow and 1,000 silent TLS clients, 5,000 connections a minute that say garbage, and 500 greetings a second
 from one who knows the server's key. An honest client must get its session within 1 s; the server's threads stay at 320,
 its memory at 256 MiB. `greetings` and `mixed-without-greetings` are parts of it, `hellos` is 5,000 a second that send
-one byte of a ClientHello.
+one byte of a ClientHello. Another --rate scales all of it.
 
 Each is run from the client's own address and from another network. Linux only; exits 1 when something did not hold.
 """
@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -169,13 +169,11 @@ class Standing:
 
 
 def _echo(listener: socket.socket) -> None:
-    while True:
-        try:
-            sock, _ = listener.accept()
-            while part := sock.recv(4096):
-                sock.sendall(part)
-        except OSError:
-            return
+    with suppress(OSError):
+        while True:
+            with listener.accept()[0] as sock, suppress(ConnectionError):
+                while part := sock.recv(4096):
+                    sock.sendall(part)
 
 
 def get_in(stage: Stage, port: int, result: Result) -> None:
@@ -204,15 +202,16 @@ def hello_crowds(stage: Stage, source: str, rate: float) -> list[Crowd]:
 
 
 def standing_crowds(stage: Stage, source: str, rate: float) -> list[Crowd]:
+    many = int(rate / 5)
     return [
-        Crowd(crowds.slow_tls, stage.port, source, 1000),
-        Crowd(crowds.silent_tls, stage.port, source, 1000),
-        Crowd(crowds.garbage, stage.port, source, 5000 / 60),
+        Crowd(crowds.slow_tls, stage.port, source, many),
+        Crowd(crowds.silent_tls, stage.port, source, many),
+        Crowd(crowds.garbage, stage.port, source, rate / 60),
     ]
 
 
 def greeting_crowds(stage: Stage, source: str, rate: float) -> list[Crowd]:
-    return [Crowd(crowds.greetings, stage.port, source, 250, stage.greeting) for _ in range(2)]
+    return [Crowd(crowds.greetings, stage.port, source, rate / 20, stage.greeting) for _ in range(2)]
 
 
 def mixed_crowds(stage: Stage, source: str, rate: float) -> list[Crowd]:
