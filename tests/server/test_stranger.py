@@ -59,7 +59,7 @@ def pair():
 def read(stranger: Stranger, link: Link, nonces: Nonces | None = None) -> bool:
     """What comes next is read, once it is there."""
     assert wait({link.fd: 1}, BOUND)
-    return stranger.read(link, SERVER_KEY, nonces or Nonces())
+    return stranger.read(link, SERVER_KEY, nonces or Nonces(bytes(16)))
 
 
 def read_all(stranger: Stranger, link: Link) -> None:
@@ -94,7 +94,7 @@ def test_parts_are_waited_for(pair) -> None:
 
 def test_nothing_there_is_no_end(pair) -> None:
     _, far, stranger = pair
-    assert not stranger.read(far, SERVER_KEY, Nonces()) and stranger.hello is None
+    assert not stranger.read(far, SERVER_KEY, Nonces(bytes(16))) and stranger.hello is None
 
 
 @pytest.mark.parametrize("said", [b"x", bytes(40), b"GET / HTTP/1.1\r\n\r\n", b"\x16" * 5000])
