@@ -27,9 +27,27 @@ HANDSHAKE: Final = 10.0  # TLS and authentication together, total deadline at th
 DIAL: Final = 10.0  # at the client: TCP and TLS, all addresses of a name together; and again the handshake
 FIRST_FRAME: Final = 10.0
 LATE: Final = 30  # the late close is LATE + (0 to 60) s after accept, fixed per server
-UNAUTHENTICATED: Final = 256  # connections before authentication; sshd stops at 100
-TARPIT: Final = 1024  # connections that wait for their late close; the oldest goes
+TARPIT: Final = 1024  # connections that wait for their late close; the one whose time is next goes
+LINGER_REFUSED: Final = 1.0  # one that was refused has that long to read it
 FIRST_READ: Final = 16_384  # one TLS record
+
+# Admission: connections before authentication, by how far they came (server.admission). When a rank is full, one of it
+# gives way to the newcomer. Fewer, in proportion, where the process may not have twice as many descriptors.
+PLACES_SILENT: Final = 8192  # a descriptor each: at 5,000 bare connects a second one stays for a second and a half
+PLACES_TLS: Final = 1024  # 40 KiB each, like the next ones; a second's handshakes of the one thread that makes them
+PLACES_UNPROVEN: Final = 1024  # TLS is done, and no greeting came yet
+PLACES_GREETING: Final = 256  # a greeting's first Enc opened, and the rest of it has not come
+PLACES_RESUME: Final = 256  # the same of a RESUME
+PLACES_HEARD: Final = 32  # a thread each, like the next ones; these wait for a core, so the next one waits for a place
+PLACES_NAMED: Final = 64  # of clients that are authorised, until they have their session
+PLACES_RESUMING: Final = 128  # many come at once when a network is back; with the server's own, threads stay below 320
+PLACES_SHARES: Final = 16  # a source that has more than such a part of a full rank gives way first
+PLACES_PICKED: Final = 4  # so many at random are compared
+PLACES_SAID: Final = 60.0  # how often the log says that places are scarce
+ACCEPTED_AT_ONCE: Final = 4096  # connections taken from the kernel before anything else is done: all that wait there
+BEHIND: Final = 0.3  # seconds: whoever waits for longer to go on waits behind newer ones, which still are in time
+STALE: Final = 0.5  # whoever waits for so long is closed: a client tries again, and fares better
+TURN: Final = 0.01  # seconds of a core for handshakes before the kernel is asked for connections again
 
 # Frames (protocol 4): a key wears out.
 KEY_FRAMES: Final = 1 << 22

@@ -1,8 +1,7 @@
-"""How a Link comes to be: TCP and TLS, dialled or accepted, each within a total deadline. The carrier is `raw`."""
+"""How a Link comes to be: TCP and TLS, dialled within a total deadline; contexts. The carrier is `raw`."""
 
 from __future__ import annotations
 
-import select
 import selectors
 import socket
 import ssl
@@ -15,9 +14,9 @@ from ..facts.address import join_host_port
 from ..facts.errors import ConfigurationError, NetworkError
 from ..facts.words import foreign
 from .link import Link
-from .race import Connected, Place, Race, Remembered, find, tune
+from .race import Connected, Place, Race, Remembered, find
 from .timers import now
-from .wake import Waiter, wait
+from .wake import Waiter
 
 Context = ssl.SSLContext
 REMEMBERED = Remembered()  # of all servers that this program dials
@@ -170,7 +169,7 @@ class _Dial:
     def _begin_tls(self, connected: Connected, at: float) -> None:
         self._race.hold(at + limits.STAGGER_TLS)
         try:
-            sock = _wrap(connected.sock, self._context, self._host)
+            sock = wrap(connected.sock, self._context, self._host)
         except OSError as error:
             self._fail(connected.place, error)
         else:
@@ -180,7 +179,7 @@ class _Dial:
         """Goes on with one handshake; one that is done, or failed, is none any more."""
         place, deadline = self._handshakes[sock]
         try:
-            if events := _go_on(sock):
+            if events := go_on(sock):
                 self._waiter.watch(sock.fileno(), events, sock)
                 if at < deadline:
                     return False
@@ -213,18 +212,7 @@ class _Dial:
         self._waiter.close()
 
 
-def accept(raw: socket.socket, context: ssl.SSLContext, deadline: float) -> Link:
-    """The server's side of TLS on an accepted socket; raises OSError or NetworkError, and has closed it then."""
-    try:
-        raw.setblocking(False)
-        tune(raw)
-        return Link(_handshake(_wrap(raw, context), deadline))
-    except BaseException:
-        raw.close()
-        raise
-
-
-def _wrap(raw: socket.socket, context: ssl.SSLContext, host: str | None = None) -> ssl.SSLSocket:
+def wrap(raw: socket.socket, context: ssl.SSLContext, host: str | None = None) -> ssl.SSLSocket:
     """TLS on a connection, to `host`, or accepted without one; nothing of it is done yet. Closes it when it raises."""
     try:
         raw.getpeername()  # whoever is gone already fails here, and not half-way through wrap_socket
@@ -234,20 +222,7 @@ def _wrap(raw: socket.socket, context: ssl.SSLContext, host: str | None = None) 
         raise
 
 
-def _handshake(sock: ssl.SSLSocket, deadline: float) -> ssl.SSLSocket:
-    """TLS within a total deadline: a peer that sends a byte at a time does not extend it."""
-    try:
-        while events := _go_on(sock):
-            interest = select.POLLIN if events == selectors.EVENT_READ else select.POLLOUT
-            if (left := deadline - now()) <= 0 or not wait({sock.fileno(): interest}, left):
-                raise NetworkError("no TLS handshake in time")
-        return sock
-    except BaseException:
-        sock.close()
-        raise
-
-
-def _go_on(sock: ssl.SSLSocket) -> int:
+def go_on(sock: ssl.SSLSocket) -> int:
     """One step of a TLS handshake; returns the event that it waits for, as in `selectors`, or 0 when it is done."""
     try:
         sock.do_handshake()

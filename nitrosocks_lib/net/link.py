@@ -181,11 +181,12 @@ class Link:
         """
         try:
             if deadline:
-                self._say_goodbye(deadline)
+                self.say_goodbye(deadline)
         finally:
             self._sock.close()
 
-    def _say_goodbye(self, deadline: float) -> None:
+    def say_goodbye(self, deadline: float = 0.0) -> None:
+        """close_notify and FIN; then reads what is unread, until the deadline. The owner's last call but `close`."""
         with suppress(OSError, ValueError), self._lock:  # SSLWantRead: ours went out, the peer's is not here yet
             self._sock.unwrap()
         rest = memoryview(bytearray(limits.FIRST_READ))

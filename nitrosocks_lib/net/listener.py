@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from ..facts.address import join_host_port
 from ..facts.errors import CannotCreate
 
-BACKLOG = 512  # connections that wait to be accepted; a burst of a browser is far below
+BACKLOG = 4096  # connections that wait to be accepted: of a flood of 5,000 a second, and the kernel may allow fewer
 
 PAUSE = 0.1  # seconds after an accept that failed: most often no descriptor is left, and poll would spin
 _PICKS = 10  # how often a port is picked anew that is free on one address of a name and taken on another

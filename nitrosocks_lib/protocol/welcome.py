@@ -50,6 +50,13 @@ class Hello:
     refusals: dict[Refusal, bytes]  # made at once, so that ck need not be kept for them
     fresh: bool  # False when the hour's set of nonces is full, and this one not stored
 
+    @property
+    def rest(self) -> int:
+        """How many bytes of the client's first message are behind it."""
+        if self.kind == wire.KIND_GREETING:
+            return wire.GREETING_BODY + self.pad + wire.TAG
+        return wire.RESUME_HEAD + wire.TAG + wire.RESUME_BODY + self.pad + wire.TAG
+
     def refusal(self, reason: Refusal) -> bytes:
         """The 32 bytes that refuse, sent alone in place of the salt."""
         return self.refusals[reason]

@@ -1,13 +1,11 @@
-"""What becomes of one accepted connection: TLS, knock, handshake, then its session (protocol 3). One thread each."""
+"""What becomes of a connection whose first Enc opened: handshake, then its session (protocol 3). One thread each."""
 
 from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -15,23 +13,25 @@ from ..crypto.identity import ServerKey
 from ..crypto.seal import Opener
 from ..crypto.secret import Secret
 from ..facts import limits, wire
-from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, NotOurs, Overtaken, ProtocolError, Refused
+from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, Overtaken, ProtocolError, Refused
 from ..facts.wire import EncryptType, Refusal
-from ..net.connect import Context, accept
+from ..net.connect import Context
 from ..net.link import Link
 from ..net.sockets import descriptors
 from ..net.timers import now
 from ..protocol import frames, welcome
 from ..protocol.handshake import Keys, Terms
 from ..protocol.nonces import Nonces
-from ..protocol.welcome import Authorised, Challenge, Hello, Welcomed
+from ..protocol.welcome import Authorised, Challenge, Welcomed
 from ..session.conversation import Conversation
 from ..session.liveness import Liveness
 from ..session.state import Attached, Outcome
+from .admission import Rank
 from .authorised import Clients
 from .dials import Dials, Reach
 from .registry import Entry, Registry
 from .shares import Shares
+from .stranger import Arrival
 from .tarpit import Tarpit
 from .tunnel import RefreshPolicy, ServerTunnel
 
@@ -90,72 +90,65 @@ class Reception:
         self.nonces = SharedNonces()
         self._reach = Reach()
 
-    def receive(self, raw: socket.socket, peer: str, authenticated: Callable[[], None]) -> None:
-        """The body of a connection's thread, to the end of its session; `authenticated()` frees its place."""
-        accepted = now()
-        deadline = accepted + limits.HANDSHAKE
+    def receive(self, arrival: Arrival) -> None:
+        """The body of a connection's thread, from its first Enc to the end of its session."""
+        talk = arrival.talk
         try:
-            link = accept(raw, self._settings.context, deadline)
-        except (OSError, NetworkError) as error:
-            log.debug("%s: no TLS: %s", peer, error)
-            return
-        try:
-            talk, hello = self._hello(link, deadline)
-        except (NotOurs, NetworkError) as error:
-            log.debug("%s: not ours: %s", peer, error)
-            authenticated()
-            self._tarpit.add(accepted, link)
-            return
-        except NitroSocksError as error:
-            log.warning("%s: the handshake failed: %s", peer, error)
-            link.close()
-            return
-        try:
-            self._converse(talk, hello, peer, authenticated)
+            if not arrival.hello.fresh:
+                self.nonces.say_full()
+            entry, first, opener = self._begin(arrival)
         except Refused as error:
-            log.info("%s: %s", peer, error)
-            with suppress(NetworkError):
-                link.write_all(hello.refusal(error.reason), deadline)
-            link.close(now() + 1.0)
-        except NotAuthorised as error:
-            log.warning("%s: %s", peer, error)  # it names the client
-            link.close()
+            log.info("%s: %s", arrival.peer, error)
+            arrival.leave()
+            self._refuse(talk, arrival.hello.refusal(error.reason))
         except (NitroSocksError, OSError) as error:
+            self._log_failure(arrival.peer, error)
+            arrival.leave()
+            talk.link.close()
+        except Exception:
+            log.exception("a fault of our own; the connection is over")
+            arrival.leave()
+            talk.link.close()
+        else:
+            arrival.leave()
+            self._serve(talk.link, entry, arrival.peer, first, opener)
+
+    def _refuse(self, talk: Conversation, answer: bytes) -> None:
+        """One who does not read it costs no thread."""
+        with suppress(NetworkError):
+            talk.link.write_all(answer, talk.deadline)
+        self._tarpit.linger(talk.link)
+
+    @staticmethod
+    def _log_failure(peer: str, error: NitroSocksError | OSError) -> None:
+        if isinstance(error, NotAuthorised):
+            log.warning("%s: %s", peer, error)  # it names the client
+        else:
             level = logging.INFO if isinstance(error, NetworkError | Overtaken) else logging.WARNING
             log.log(level, "%s: the handshake failed: %s", peer, error)
-            link.close()
-        except BaseException:
-            link.close()
-            raise
 
-    def _hello(self, link: Link, deadline: float) -> tuple[Conversation, Hello]:
-        """The knock and the first Enc; raises NotOurs or NetworkError for what is not ours (protocol 3.6)."""
-        first = link.read_first(deadline)
-        talk = Conversation(link, deadline, first[wire.KNOCK :])
-        return talk, talk.run(welcome.read_hello(self._key, first, int(time.time()) // 3600, self.nonces))
+    def _begin(self, arrival: Arrival) -> tuple[Entry, bytes, Opener | None]:
+        if arrival.hello.kind == wire.KIND_GREETING:
+            return self._welcome(arrival), b"", None
+        return self._resume(arrival)
 
-    def _converse(self, talk: Conversation, hello: Hello, peer: str, authenticated: Callable[[], None]) -> None:
-        if not hello.fresh:
-            self.nonces.say_full()
-        if hello.kind == wire.KIND_GREETING:
-            entry = self._welcome(talk, hello, peer)
-            first, opener = b"", None
-        else:
-            entry, first, opener = self._resume(talk, hello, peer)
-        authenticated()
+    def _serve(self, link: Link, entry: Entry, peer: str, first: bytes, opener: Opener | None) -> None:
         if self.draining:  # looked at after the session is in the registry, so that none is left without
             entry.tunnel.outbox.post(goaway=frames.goaway(max(0, int(self.draining - now()))))
         outcome = Outcome.LOST
         try:
-            outcome = entry.tunnel.run(talk.link, first, opener)
+            outcome = entry.tunnel.run(link, first, opener)
+        except BaseException:
+            link.close()
+            raise
         finally:
             log.info("%s: %s: left: %s", peer, entry.name, entry.tunnel.state.reason or "released")
             self.registry.leave(entry, outcome)
 
     # -- GREETING ---------------------------------------------------------------------------------------------------
 
-    def _welcome(self, talk: Conversation, hello: Hello, peer: str) -> Entry:
-        settings, known = self._settings, []
+    def _welcome(self, arrival: Arrival) -> Entry:
+        talk, settings, known = arrival.talk, self._settings, []
         session_id, times = os.urandom(wire.SESSION_ID), (settings.resume, settings.heartbeat)
         terms = Terms(settings.encrypt_type, session_id, Secret(), settings.window, *times)
 
@@ -163,6 +156,7 @@ class Reception:
             client = self._clients.lookup(client_id)
             if client is None:
                 return None
+            arrival.came(Rank.NAMED, client_id)
             if self.draining:
                 raise Refused(Refusal.DRAINING)
             self.registry.reserve(client_id)
@@ -171,7 +165,7 @@ class Reception:
 
         challenge = Challenge(settings.certificate_hash, lambda: time.time_ns() // 1_000_000)
         try:
-            welcomed = talk.run(welcome.welcome(hello, lookup, challenge, terms, os.urandom))
+            welcomed = talk.run(welcome.welcome(arrival.hello, lookup, challenge, terms, os.urandom))
             entry = self._host(welcomed)
             entry.tunnel.state.round_trip = max(talk.round_trip, limits.ROUND_TRIP)
             self.registry.add(entry, talk.link)  # before SESSION leaves: the client may resume as soon as it has it
@@ -186,7 +180,7 @@ class Reception:
         except NetworkError:
             self.registry.leave(entry, Outcome.LOST)
             raise
-        log.info("%s: %s: session begins", peer, entry.name)
+        log.info("%s: %s: session begins", arrival.peer, entry.name)
         return entry
 
     def _host(self, welcomed: Welcomed) -> Entry:
@@ -203,19 +197,20 @@ class Reception:
 
     # -- RESUME -----------------------------------------------------------------------------------------------------
 
-    def _resume(self, talk: Conversation, hello: Hello, peer: str) -> tuple[Entry, bytes, Opener]:
-        found: list[Entry] = []
+    def _resume(self, arrival: Arrival) -> tuple[Entry, bytes, Opener]:
+        talk, found = arrival.talk, list[Entry]()
 
         def lookup(session_id: bytes) -> tuple[Authorised | None, Secret, int] | None:
             entry = self.registry.find(session_id)
             if entry is None:
                 return None
+            arrival.came(Rank.RESUMING, entry.client_id)
             found.append(entry)
             client = self._clients.standing(entry.client_id)
             return client.authorised if client else None, entry.tunnel.state.terms.resume_secret, entry.attempt
 
         try:
-            _, attempt, request = talk.run(welcome.read_resume(hello, lookup))
+            _, attempt, request = talk.run(welcome.read_resume(arrival.hello, lookup))
         except Refused as error:
             if error.reason is Refusal.UNKNOWN_CLIENT and found:
                 self.registry.forget(found[0], "the client was revoked")
@@ -238,7 +233,7 @@ class Reception:
             raise
         entry.tunnel.attach(Attached(keys, request.ephemeral), request.received)
         self.registry.moved(entry)
-        log.info("%s: %s: session goes on", peer, entry.name)
+        log.info("%s: %s: session goes on", arrival.peer, entry.name)
         return entry, first, opener
 
     def _recover(

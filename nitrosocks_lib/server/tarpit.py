@@ -1,30 +1,37 @@
-"""Connections that are not ours: read, never answered, and closed late (protocol 3.6). One thread, one poll."""
+"""Connections that are not ours: read, never answered, and closed late (protocol 3.6). One thread, one selector."""
 
 from __future__ import annotations
 
-import select
+import heapq
+import selectors
 import threading
 from collections import deque
+from itertools import count
 
 from ..facts import limits
 from ..facts.errors import NetworkError
 from ..net.link import Link
 from ..net.timers import now
-from ..net.wake import Wake
+from ..net.wake import Waiter
 
 
 class Tarpit:
-    """`add` may be called by any thread; it hands the link over."""
+    """`add` and `linger` may be called by any thread; they hand the link over."""
 
-    def __init__(self, seconds: int) -> None:
-        """`seconds` after accept a connection is closed: fixed per server, so that it tells nothing."""
-        self._seconds = seconds
+    def __init__(self, seconds: int, most: int = limits.TARPIT) -> None:
+        """`seconds` after accept a connection is closed: fixed per server, so that it tells nothing.
+
+        `most` are kept; beyond it the one whose end is next goes.
+        """
+        self._seconds, self._most = seconds, most
         self._added: deque[tuple[float, Link]] = deque()
-        self._wake = Wake()
+        self._waiter = Waiter()
         self._stopped = False
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._links: dict[int, tuple[float, Link]] = {}  # by descriptor, in the order of their ends
+        self._ends: list[tuple[float, int, Link]] = []  # a heap; some may be closed already
+        self._links: dict[int, Link] = {}  # by descriptor
+        self._order = count()
 
     def __len__(self) -> int:
         return len(self._links) + len(self._added)
@@ -34,15 +41,20 @@ class Tarpit:
 
         It is closed at once when the server ends, and where there is no thread to watch it.
         """
+        self._take(accepted + self._seconds, link)
+
+    def linger(self, link: Link) -> None:
+        """Takes over a link that was refused: says goodbye, and leaves the peer a second to read what was written."""
+        link.say_goodbye()
+        self._take(now() + limits.LINGER_REFUSED, link)
+
+    def _take(self, end: float, link: Link) -> None:
         with self._lock:
-            if self._stopped:
+            if self._stopped or (self._thread is None and not self._start()):
                 link.close(now())
                 return
-            if self._thread is None and not self._start():
-                link.close(now())
-                return
-            self._added.append((accepted + self._seconds, link))
-        self._wake.set()
+            self._added.append((end, link))
+        self._waiter.set()
 
     def _start(self) -> bool:
         """False where there is no thread to be had; the next one to come tries again."""
@@ -59,25 +71,29 @@ class Tarpit:
         with self._lock:
             self._stopped = True
             thread = self._thread
-        self._wake.set()
+        self._waiter.set()
         if thread is not None:
             thread.join()
+        self._waiter.close()
 
     def _run(self) -> None:
         rubbish = memoryview(bytearray(limits.FIRST_READ))
         while not self._stopped:
-            self._wake.clear()
+            self._waiter.clear()
             while self._added:
-                end, link = self._added.popleft()
-                self._links[link.fd] = (end, link)
-                self._read(link, rubbish)
+                self._enter(*self._added.popleft(), rubbish)
             self._close_due()
-            first = min(self._links.values(), key=lambda each: each[0], default=None)
-            interest = dict.fromkeys(self._links, select.POLLIN)
-            for fd in self._wake.wait(interest, None if first is None else max(0.0, first[0] - now())):
-                self._read(self._links[fd][1], rubbish)
-        for _, link in [*self._links.values(), *self._added]:
+            wait = max(0.0, self._ends[0][0] - now()) if self._ends else None
+            for link, _ in self._waiter.select(wait):
+                self._read(link, rubbish)
+        for link in [*self._links.values(), *(link for _, link in self._added)]:
             link.close(now())
+
+    def _enter(self, end: float, link: Link, rubbish: memoryview) -> None:
+        self._links[link.fd] = link
+        heapq.heappush(self._ends, (end, next(self._order), link))
+        self._waiter.watch(link.fd, selectors.EVENT_READ, link)
+        self._read(link, rubbish)
 
     def _read(self, link: Link, rubbish: memoryview) -> None:
         try:
@@ -88,11 +104,16 @@ class Tarpit:
             self._close(link)
 
     def _close_due(self) -> None:
-        over = max(0, len(self._links) - limits.TARPIT)
-        due = [link for at, (end, link) in enumerate(self._links.values()) if at < over or end <= now()]
-        for link in due:
-            self._close(link)
+        """Those whose time it is, and the next ones while there are too many."""
+        while self._ends and (len(self._links) > self._most or self._ends[0][0] <= now()):
+            _, _, link = heapq.heappop(self._ends)
+            if self._links.get(link.fd) is link:
+                self._close(link)
+        if len(self._ends) > 2 * len(self._links) + limits.TARPIT:  # most are closed already
+            self._ends = [each for each in self._ends if self._links.get(each[2].fd) is each[2]]
+            heapq.heapify(self._ends)
 
     def _close(self, link: Link) -> None:
+        self._waiter.forget(link.fd)
         del self._links[link.fd]
         link.close(now())

@@ -1,14 +1,12 @@
-"""connect: dialling every address of a name, accepting slow clients, and what people read when TLS fails."""
+"""connect: dialling every address of a name, and what people read when TLS fails."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
 import ssl
 import subprocess
-import threading
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from links import BOUND, TLS, Pairs, Threads
 from loopback import pem, reset, unused_port
 
 from nitrosocks_lib.facts.errors import ConfigurationError, NetworkError
-from nitrosocks_lib.net.connect import Route, accept, client_context, dial, server_context
+from nitrosocks_lib.net.connect import Route, client_context, dial, server_context
 from nitrosocks_lib.net.timers import now
 
 ADDRESS = socket.AF_INET, socket.SOCK_STREAM, 6, ""
@@ -131,60 +129,6 @@ def test_a_certificate_that_does_not_verify() -> None:
         threads.start(refused)
         with pytest.raises(NetworkError, match="the certificate does not verify: self.signed certificate"):
             call(pairs.port, verify=True)
-
-
-# -- accept -----------------------------------------------------------------------------------------------------------
-
-
-def client_hello() -> bytes:
-    tls, out = client_context(False), ssl.MemoryBIO()
-    with contextlib.suppress(ssl.SSLWantReadError):
-        tls.wrap_bio(ssl.MemoryBIO(), out).do_handshake()
-    return out.read()
-
-
-SLOW = {"silence": b"", "a byte at a time": client_hello(), "rubbish": b"\x16\x03\x01\x02\x00" + b"x" * 90}
-
-
-@pytest.mark.parametrize("said", SLOW.values(), ids=SLOW)
-def test_the_deadline_to_accept_is_for_all_of_it(said: bytes) -> None:
-    """A client that sends a byte now and then does not extend it."""
-    over = threading.Event()
-    with listener() as there, Threads() as threads:
-
-        def drip() -> None:
-            with socket.create_connection(there.getsockname()) as sock, contextlib.suppress(OSError):
-                for at in range(len(said)):
-                    if over.wait(0.01):
-                        return
-                    sock.sendall(said[at : at + 1])
-                over.wait(BOUND)
-
-        threads.start(drip)
-        raw = there.accept()[0]
-        with pytest.raises(NetworkError, match="no TLS handshake in time"):
-            accept(raw, server_context(*pem("server")), now() + 0.3)
-        assert raw.fileno() == -1, "closed"
-        over.set()
-
-
-@pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-OpenSSH_9.6\r\n", bytes(100)])
-def test_what_is_not_tls_is_closed(said: bytes) -> None:
-    with listener() as there, socket.create_connection(there.getsockname()) as sock:
-        sock.sendall(said)
-        raw = there.accept()[0]
-        with pytest.raises(OSError):
-            accept(raw, server_context(*pem("server")), now() + BOUND)
-        assert raw.fileno() == -1
-
-
-def test_who_hangs_up_is_no_fault() -> None:
-    with listener() as there:
-        socket.create_connection(there.getsockname()).close()
-        reset(socket.create_connection(there.getsockname()))
-        for _ in range(2):
-            with pytest.raises((OSError, NetworkError)):
-                accept(there.accept()[0], server_context(*pem("server")), now() + BOUND)
 
 
 # -- contexts and options ---------------------------------------------------------------------------------------------

@@ -39,8 +39,9 @@ def world():
 def late(world: World, seconds: int) -> Watched:
     """Another time for what is not ours."""
     world.server._tarpit.stop()
-    world.server._tarpit = world.server.reception._tarpit = Watched(seconds)
-    return world.server._tarpit
+    watched = world.server._entrance._tarpit = world.server.reception._tarpit = Watched(seconds)
+    world.server._tarpit = watched
+    return watched
 
 
 class Watched(Tarpit):
@@ -93,7 +94,7 @@ def test_probes_are_not_answered() -> None:
         for size, link in zip(SIZES, links, strict=True):
             link.write_all(os.urandom(size), now() + BOUND)
         strangers.wait(len(SIZES))
-        assert len(world.server._unauthenticated) == 0
+        assert len(world.server._entrance) == 0
         for link in links:
             assert unanswered(link)
 
@@ -249,7 +250,7 @@ def test_who_is_not_ours_is_worth_a_debug_line(world: World, caplog: pytest.LogC
         link = connect(world)
         link.write_all(b"GET / HTTP/1.1\r\n\r\n", now() + BOUND)
         world.server._tarpit.wait(1)
-    (record,) = [each for each in caplog.records if each.name.endswith("server.connection")]
+    (record,) = [each for each in caplog.records if each.name.endswith("server.entrance")]
     assert record.levelno == logging.DEBUG and record.getMessage().endswith(": not ours: fewer bytes than a knock")
 
 

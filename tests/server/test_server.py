@@ -11,70 +11,11 @@ from loopback import dial_tcp
 from pools import WatchedPool, begun
 from world import BOUND, Opened, World, echo, read_all
 
-from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import CannotCreate, NitroSocksError, Refused
 from nitrosocks_lib.facts.wire import Abort, Refusal
 from nitrosocks_lib.net.connect import client_context, dial
 from nitrosocks_lib.net.timers import now
-from nitrosocks_lib.server.server import Unauthenticated
 from nitrosocks_lib.session.tunnel import abort_text
-
-
-class Counted(Unauthenticated):
-    """Tells when a connection has been entered, and how many are in."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__(most)
-        self.changed, self.entered = threading.Condition(), 0
-
-    def enter(self, raw: socket.socket) -> int:
-        key = super().enter(raw)
-        with self.changed:
-            self.entered += 1
-            self.changed.notify_all()
-        return key
-
-    def leave(self, key: int) -> None:
-        super().leave(key)
-        with self.changed:
-            self.changed.notify_all()
-
-    def wait(self, condition) -> None:
-        with self.changed:
-            assert self.changed.wait_for(condition, BOUND), f"{self.entered=}, {len(self)=}"
-
-
-def counted(world: World, most: int) -> Counted:
-    world.server._unauthenticated = Counted(most)
-    return world.server._unauthenticated
-
-
-@pytest.fixture
-def pairs():
-    """As many as are asked for; closed at the end."""
-    made: list[socket.socket] = []
-
-    def make(count: int) -> list[tuple[socket.socket, socket.socket]]:
-        pairs = [socket.socketpair() for _ in range(count)]
-        made.extend(sock for pair in pairs for sock in pair)
-        return pairs
-
-    yield make
-    for sock in made:
-        sock.close()
-
-
-def is_open(sock: socket.socket) -> bool:
-    sock.setblocking(False)
-    try:
-        return sock.recv(1) != b""
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        sock.settimeout(BOUND)
-
 
 # -- where it listens -------------------------------------------------------------------------------------------------
 
@@ -82,58 +23,6 @@ def is_open(sock: socket.socket) -> bool:
 def test_a_port_in_use() -> None:
     with World() as world, pytest.raises(CannotCreate, match=f"cannot listen on 127.0.0.1:{world.port}: Address"):
         world.server.listen("127.0.0.1", world.port)
-
-
-# -- before authentication --------------------------------------------------------------------------------------------
-
-
-def test_256_is_the_number(pairs) -> None:
-    assert limits.UNAUTHENTICATED == 256
-    watched, pairs = Unauthenticated(), pairs(limits.UNAUTHENTICATED + 2)
-    keys = [watched.enter(far) for _, far in pairs]
-    assert [is_open(near) for near, _ in pairs] == [False] * 2 + [True] * limits.UNAUTHENTICATED
-    assert len(watched) == limits.UNAUTHENTICATED and len(set(keys)) == len(keys)
-    for key in keys * 2:
-        watched.leave(key)
-    assert len(watched) == 0
-
-
-def test_who_was_ended_does_not_take_anothers_place_along(pairs) -> None:
-    watched, keys = Unauthenticated(most=1), []
-    for _, far in pairs(40):
-        keys.append(watched.enter(far))
-        for key in keys[:-1]:
-            watched.leave(key)  # their threads find out that they are over
-        assert len(watched) == 1
-    watched.leave(keys[-1])
-
-
-def test_the_oldest_stranger_goes() -> None:
-    with World() as world:
-        strangers = counted(world, 8)
-        silent = []
-        for n in range(12):
-            silent.append(dial_tcp(world.port))
-            strangers.wait(lambda n=n: strangers.entered > n)
-        assert [sock.recv(1) for sock in silent[:4]] == [b""] * 4
-        assert [is_open(sock) for sock in silent[4:]] == [True] * 8
-        for sock in silent:
-            sock.close()
-        strangers.wait(lambda: len(strangers) == 0)
-
-
-def test_sessions_are_not_counted() -> None:
-    with World() as world:
-        strangers, port = counted(world, 6), world.target(echo)
-        opened = [begun(world.pool(), port) for _ in range(6)]
-        strangers.wait(lambda: len(strangers) == 0)
-        silent = []
-        for n in range(12):
-            silent.append(dial_tcp(world.port))
-            strangers.wait(lambda n=n: strangers.entered > 6 + n)
-        assert [each.ask(b"x") for each in opened] == [b"x"] * 6 and len(world.registry) == 6
-        for sock in silent:
-            sock.close()
 
 
 # -- drain ------------------------------------------------------------------------------------------------------------
@@ -254,18 +143,17 @@ def test_stop_ends_detached_sessions_and_their_sockets() -> None:
 
 def test_stop_ends_strangers() -> None:
     with World() as world:
-        strangers = counted(world, 8)
         silent = dial_tcp(world.port)
-        strangers.wait(lambda: strangers.entered == 1)
         link = dial(("127.0.0.1", world.port), client_context(False), socket.AF_INET, BOUND)
         link.write_all(b"GET / HTTP/1.1\r\n\r\n", now() + BOUND)
-        strangers.wait(lambda: strangers.entered == 2 and len(strangers) == 1)
+        world.dialler().greet().link.close()  # who came before is accepted by then
         world.server.stop()
         assert silent.recv(1) == b""
         with pytest.raises(NitroSocksError):
             link.read_exactly(1, now() + BOUND)
         silent.close()
         link.close()
+
 
 
 def test_the_port_is_free_again() -> None:

@@ -20,8 +20,8 @@ from nitrosocks_lib.server.tarpit import Tarpit
 def tarpit():
     made: list[Tarpit] = []
 
-    def make(seconds: int) -> Tarpit:
-        made.append(Tarpit(seconds))
+    def make(seconds: int, most: int = limits.TARPIT) -> Tarpit:
+        made.append(Tarpit(seconds, most))
         return made[-1]
 
     yield make
@@ -85,10 +85,9 @@ def test_who_ends_is_closed_at_once(tarpit) -> None:
         near.close(now() + BOUND)  # returns when the other side has closed, too
 
 
-def test_too_many_make_the_oldest_go(tarpit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_make_the_oldest_go(tarpit) -> None:
     assert limits.TARPIT == 1024
-    monkeypatch.setattr(limits, "TARPIT", 4)
-    late = tarpit(3_600)
+    late = tarpit(3_600, 4)
     with Pairs() as pairs:
         made = [pairs.make() for _ in range(6)]
         for _, far in made:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import random
+import select
+import selectors
 import socket
 import ssl
 import threading
@@ -14,7 +16,8 @@ from typing import Any
 import pytest
 from loopback import pem
 
-from nitrosocks_lib.net.connect import accept, client_context, dial, server_context
+from nitrosocks_lib.net.connect import Context, client_context, dial, server_context
+from nitrosocks_lib.net.incoming import Incoming
 from nitrosocks_lib.net.link import Link
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.net.wake import wait
@@ -22,6 +25,22 @@ from nitrosocks_lib.net.wake import wait
 BOUND = 60.0  # seconds until a wait is given up
 TLS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 each_version = pytest.mark.parametrize("version", TLS)
+
+
+def accept(raw: socket.socket, context: Context) -> Link:
+    """The server's side of TLS, waited for; raises as Incoming, and has closed the connection then."""
+    incoming, end = Incoming(raw), now() + BOUND
+    try:
+        while not incoming.has_hello():
+            assert wait({incoming.fd: select.POLLIN}, end - now()), "no ClientHello came"
+        incoming.begin(context)
+        while events := incoming.go_on():
+            interest = select.POLLIN if events == selectors.EVENT_READ else select.POLLOUT
+            assert wait({incoming.fd: interest}, end - now()), "TLS does not go on"
+    except BaseException:
+        incoming.close()
+        raise
+    return incoming.link()
 
 
 class Pairs(contextlib.ExitStack):
@@ -51,7 +70,7 @@ class Pairs(contextlib.ExitStack):
         return dial(("127.0.0.1", port or self.port), self._client, socket.AF_INET, BOUND)
 
     def accept(self) -> Link:
-        return accept(self.listener.accept()[0], self._server, now() + BOUND)
+        return accept(self.listener.accept()[0], self._server)
 
     def run(self, *calls: Callable[[], Any]) -> list[Any]:
         """Runs all of them at once, at most eight, each in a thread; their results."""

@@ -1,0 +1,83 @@
+"""The server's side of TLS on an accepted connection, step by step, for a thread that waits for none of them alone."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Final
+
+from ..facts.errors import NetworkError
+from .connect import Context, go_on, wrap
+from .link import Link
+from .race import tune
+
+_HEAD: Final = 5  # bytes before a TLS record: type, version, length
+_HANDSHAKE: Final = b"\x16\x03"
+_RECORD: Final = 16_384  # bytes of the largest one
+_LOOK: Final = socket.MSG_PEEK | socket.MSG_DONTWAIT
+
+
+class Incoming:
+    """One connection, one thread's. Until `begin` it costs a descriptor and hardly a byte."""
+
+    __slots__ = ("_awaited", "_raw", "_tls", "fd")
+
+    def __init__(self, raw: socket.socket) -> None:
+        """Takes over an accepted socket."""
+        self._raw = raw
+        self._tls: ssl.SSLSocket | None = None
+        self._awaited = 1
+        self.fd = raw.fileno()
+
+    def has_hello(self) -> bool:
+        """Whether the first TLS record is there whole, or what begins none; to be asked once, and when it is readable.
+
+        As long as it is not, the descriptor becomes readable only when it is: who drips bytes costs nothing. Raises
+        OSError or NetworkError when the connection has ended.
+        """
+        try:
+            head = self._raw.recv(_HEAD, _LOOK)
+        except BlockingIOError:
+            return False
+        if not head:
+            raise NetworkError("the connection ended")
+        if not head.startswith(_HANDSHAKE[: len(head)]):
+            return True  # OpenSSL says what it says
+        size = _HEAD + int.from_bytes(head[3:]) if len(head) == _HEAD else _HEAD
+        if size > _HEAD + _RECORD:
+            return True
+        there = len(self._raw.recv(size, _LOOK))
+        if there < self._awaited:  # readable all the same: no more will come, or the kernel is short of memory
+            return True
+        if len(head) == _HEAD and there == size:
+            return True
+        self._await(size)
+        return False
+
+    def _await(self, size: int) -> None:
+        if size != self._awaited:
+            self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+            self._awaited = size
+
+    def begin(self, context: Context) -> None:
+        """Begins TLS, of which nothing is done yet; may be called again. Raises OSError."""
+        if self._tls is not None:
+            return
+        self._await(1)
+        self._raw.setblocking(False)
+        tune(self._raw)
+        self._tls = wrap(self._raw, context)
+
+    def go_on(self) -> int:
+        """Does what can be done of TLS now; returns the event it waits for, as in `selectors`, or 0 when it is done."""
+        assert self._tls is not None, "begun before"
+        return go_on(self._tls)
+
+    def link(self) -> Link:
+        """Gives the connection away, once TLS is done."""
+        assert self._tls is not None, "begun before"
+        return Link(self._tls)
+
+    def close(self) -> None:
+        """Ends it, at any time before it was given away."""
+        (self._tls or self._raw).close()

@@ -1,0 +1,293 @@
+"""Connections from accept until their first message was read: one thread has them all, and none of them has a thread.
+
+So strangers cost one core at most, and each of them a descriptor, and TLS once its ClientHello is there. Who has a
+place, and whose turn it is, is `admission`'s to say. Whose first message is whole goes on in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import random
+import select
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from ..crypto.identity import ServerKey
+from ..facts import limits, wire
+from ..facts.errors import NetworkError, NitroSocksError, NotOurs
+from ..net.connect import Context
+from ..net.listener import PAUSE
+from ..net.timers import now
+from ..net.wake import Waiter
+from ..protocol.nonces import Nonces
+from .admission import Admission, Place, Rank, turns
+from .stranger import Arrival, Stranger
+from .tarpit import Tarpit
+
+log = logging.getLogger(__name__)
+
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_GONE = (errno.ECONNABORTED, errno.EPERM, errno.EPROTO)  # of an accept: that one is gone, and the next may be there
+
+
+class Entrance:
+    """`turn` and `close` are the accept thread's."""
+
+    def __init__(
+        self,
+        door: tuple[ServerKey, Context, Nonces],
+        receive: Callable[[Arrival], None],
+        tarpit: Tarpit,
+        most: dict[Rank, int],
+    ) -> None:
+        """`receive` is run in a thread for each arrival; `most` as from `admission.places`."""
+        self._key, self._context, self._nonces = door
+        self._receive, self._tarpit = receive, tarpit
+        self._admission = Admission(most, random.randrange)
+        self._lock = threading.Lock()  # arrivals come further, and leave, in their threads
+        self._waiter = Waiter()
+        self._ready: dict[Stranger, float] = {}  # something came of them, and when; these are not watched
+        self._heard: dict[Stranger, float] = {}  # their first message is there, and they wait for a thread
+        self._said: dict[str, float] = {}
+        self._gave_way = 0
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._admission)
+
+    def listen(self, listener: socket.socket) -> None:
+        """Accepts there, too."""
+        listener.setblocking(False)
+        self._waiter.watch(listener.fileno(), _READ, listener)
+
+    def wake(self) -> None:
+        """Ends the wait of a turn; any thread may call it."""
+        self._waiter.set()
+
+    def turn(self) -> None:
+        """Waits for something, and does what can be done without waiting. Connections are taken first."""
+        self._waiter.clear()
+        for what, _ in self._waiter.select(self._wait()):
+            if not isinstance(what, Stranger):
+                self._accept(what)
+            elif what.rank is not None:  # else it gave way meanwhile
+                self._look(what)
+        until = time.thread_time() + limits.TURN
+        for each in turns(self._ready, now()):
+            if self._ready.pop(each, None) is not None:  # else it gave way meanwhile
+                self._go_on(each)
+            if time.thread_time() >= until:
+                break
+        self._hand_over()
+        self._end_stale()
+        self._end_overdue()
+
+    def _wait(self) -> float | None:
+        if self._ready or (self._heard and not self._admission.full(Rank.HEARD)):
+            return 0.0
+        with self._lock:
+            due = self._admission.next_at()
+        return None if due is None else max(0.0, due - now())
+
+    def close(self) -> None:
+        """Ends them all; the server ends."""
+        with self._lock:
+            while (place := self._admission.scarce()) is not None:
+                self._end(place)
+        self._waiter.close()
+
+    # -- those that come -----------------------------------------------------------------------------------------------
+
+    def _accept(self, listener: socket.socket) -> None:
+        short = False
+        for _ in range(limits.ACCEPTED_AT_ONCE):
+            try:
+                raw, peer = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _GONE:
+                    continue
+                self._make_room(error)
+                if short:  # room was made, and that was not it
+                    time.sleep(PAUSE)
+                    return
+                short = True
+            else:
+                short = False
+                self._enter(Stranger(raw, peer))
+
+    def _enter(self, stranger: Stranger) -> None:
+        with self._lock:
+            self._give_way(self._admission.enter(stranger))
+        self._look(stranger)  # the ClientHello comes right behind the connection
+
+    def _look(self, stranger: Stranger) -> None:
+        """Something came, perhaps; whose turn it is to go on is seen when all that came was looked at."""
+        try:
+            if stranger.rank is Rank.SILENT:
+                if not stranger.incoming.has_hello():
+                    self._waiter.watch(stranger.incoming.fd, _READ, stranger)
+                    return
+                self._advance(stranger, Rank.TLS)
+        except (NetworkError, OSError) as error:
+            log.debug("%s: no TLS: %s", stranger, error)
+            self._drop(stranger)
+        else:
+            self._waiter.forget(stranger.incoming.fd)
+            self._ready[stranger] = now()
+
+    def _make_room(self, error: Exception) -> None:
+        """Something is missing that a stranger may hold."""
+        reason = getattr(error, "strerror", None) or error
+        self._say("missing", f"a connection cannot be taken: {reason}")
+        with self._lock:
+            self._give_way(self._admission.scarce())
+
+    # -- how they go on ------------------------------------------------------------------------------------------------
+
+    def _go_on(self, stranger: Stranger) -> None:
+        try:
+            if self._step(stranger):
+                self._heard[stranger] = now()
+        except (NotOurs, NetworkError, OSError) as error:
+            log.debug("%s: %s: %s", stranger, "no TLS" if stranger.link is None else "not ours", error)
+            self._see_off(stranger)
+        except NitroSocksError as error:
+            log.warning("%s: the handshake failed: %s", stranger, error)
+            self._drop(stranger)
+        except Exception:
+            log.exception("a fault of our own; the connection is over")
+            self._drop(stranger)
+
+    def _step(self, stranger: Stranger) -> bool:
+        """As far as it goes now; whether its first message is there whole."""
+        incoming = stranger.incoming
+        if stranger.link is None:
+            incoming.begin(self._context)
+            if events := incoming.go_on():
+                self._waiter.watch(incoming.fd, events, stranger)
+                return False
+            stranger.link = incoming.link()
+            self._advance(stranger, Rank.UNPROVEN)
+        whole = stranger.read(stranger.link, self._key, self._nonces)
+        if stranger.hello is not None and stranger.rank is Rank.UNPROVEN:
+            greets = stranger.hello.kind == wire.KIND_GREETING
+            self._advance(stranger, Rank.GREETING if greets else Rank.RESUME)
+        if not whole:
+            wants = _READ if stranger.link.read_wants == select.POLLIN else _WRITE
+            self._waiter.watch(incoming.fd, wants, stranger)
+        return whole
+
+    def _see_off(self, stranger: Stranger) -> None:
+        """One that failed: without TLS it is closed, as at any web server; behind a first Enc, too (D6); else late."""
+        if stranger.link is None or stranger.hello is not None:
+            self._drop(stranger)
+        else:
+            self._leave(stranger)
+            self._tarpit.add(stranger.accepted, stranger.link)
+
+    def _drop(self, stranger: Stranger) -> None:
+        self._leave(stranger)
+        (stranger.link or stranger.incoming).close()
+
+    # -- those that get a thread ---------------------------------------------------------------------------------------
+
+    def _hand_over(self) -> None:
+        """As many as there are places for: threads that wait for a core only, and soon leave theirs."""
+        for each in turns(self._heard, now()):
+            if self._admission.full(Rank.HEARD):
+                return
+            if self._heard.pop(each, None) is not None:
+                self._begin(each)
+
+    def _begin(self, stranger: Stranger) -> None:
+        def came(rank: Rank, client: bytes) -> None:
+            self._advance(stranger, rank, client)
+            self._waiter.set()
+
+        def leave() -> None:
+            self._leave(stranger)
+            self._waiter.set()
+
+        self._advance(stranger, Rank.HEARD)
+        arrival = stranger.hand_over(came, leave)
+        try:
+            threading.Thread(target=self._run, args=(arrival,), name="connection", daemon=True).start()
+        except RuntimeError as error:  # no more threads just now
+            leave()
+            self._make_room(error)
+            arrival.talk.link.close()
+
+    def _run(self, arrival: Arrival) -> None:
+        try:
+            self._receive(arrival)
+        except Exception:
+            log.exception("a fault of our own; the connection is over")
+        finally:
+            arrival.leave()
+
+    # -- who gives way -------------------------------------------------------------------------------------------------
+
+    def _advance(self, stranger: Stranger, rank: Rank, source: bytes | None = None) -> None:
+        with self._lock:
+            self._give_way(self._admission.advance(stranger, rank, source))
+
+    def _leave(self, stranger: Stranger) -> None:
+        with self._lock:
+            self._admission.leave(stranger)
+        if not stranger.handed:
+            self._forget(stranger)
+
+    def _give_way(self, victim: Place | None) -> None:
+        """The caller holds the lock."""
+        if victim is None:
+            return
+        self._gave_way += 1
+        self._end(victim)
+        if self._say("scarce", f"places for strangers are scarce: {self._gave_way} gave way since this was last said"):
+            self._gave_way = 0
+
+    def _end(self, victim: Place) -> None:
+        """The caller holds the lock, so that a connection that is handed over is not closed meanwhile by its thread."""
+        assert isinstance(victim, Stranger), "no others enter"
+        if victim.handed:
+            assert victim.link is not None, "something opened on it"
+            victim.link.abort()
+        else:
+            self._forget(victim)
+            (victim.link or victim.incoming).close()
+
+    def _forget(self, stranger: Stranger) -> None:
+        self._waiter.forget(stranger.incoming.fd)
+        self._ready.pop(stranger, None)
+        self._heard.pop(stranger, None)
+
+    def _end_stale(self) -> None:
+        """Who waited too long for its turn is served too late: it had better try again, and the others go on sooner."""
+        for waiting in (self._ready, self._heard):
+            while waiting and next(iter(waiting.values())) < now() - limits.STALE:
+                stranger = next(iter(waiting))
+                with self._lock:
+                    self._admission.leave(stranger)
+                    self._give_way(stranger)
+
+    def _end_overdue(self) -> None:
+        while True:
+            with self._lock:
+                place = self._admission.overdue(now())
+            if not isinstance(place, Stranger):
+                return
+            self._see_off(place)
+
+    def _say(self, kind: str, text: str) -> bool:
+        """One line a minute of each kind: who floods is not to fill the log, too."""
+        if now() < self._said.get(kind, 0.0):
+            return False
+        self._said[kind] = now() + limits.PLACES_SAID
+        log.warning("%s", text)
+        return True
