@@ -48,7 +48,7 @@ from traffic import NUMBER, End, Side, Target, all_descriptors, blocks, broken_o
 MIB = 1 << 20
 MOST = 4 * MIB  # bytes of one direction of a stream
 SPAN = 1 << 30  # numbers of near ends begin at 0, those of the two targets' ends at SPAN and 2 * SPAN
-NAMES = ("server", "client")
+NAMES = "server", "client"
 LEVELS: dict[str, tuple[Callable[[Held], float], float]] = {  # by how much each may grow
     "descriptors": (lambda held: held.descriptors, 10.0),
     "threads": (lambda held: held.threads, 3.0),
@@ -187,11 +187,11 @@ class Soak:
             self.counts[kind] += 1
             if kind in ("RST", "FIN"):
                 self.proxy.cut(rst=kind == "RST")
-                continue
-            self.whole = False
-            self.proxy.stall() if kind == "stall" else self.proxy.blackhole(new=kind != "silence")
-            yield self._random.uniform(1, 8)
-            self.heal()
+            else:
+                self.whole = False
+                self.proxy.stall() if kind == "stall" else self.proxy.blackhole(new=kind != "silence")
+                yield self._random.uniform(1, 8)
+                self.heal()
 
     def heal(self) -> None:
         """Nothing is swallowed or stalled any more."""
@@ -236,8 +236,7 @@ def run(soak: Soak, words: argparse.Namespace) -> list[str]:
     before = settled(soak.processes, Still())
     perform([soak.streams(), soak.looks(), soak.cuts(), soak.visits()], words.minutes * 60)
     soak.heal()
-    faults += [] if soak.traffic.wait() else ["not all streams have ended"]
-    faults += soak.traffic.faults()
+    faults += [*([] if soak.traffic.wait() else ["not all streams have ended"]), *soak.traffic.faults()]
     soak.leave(signal.SIGTERM)
     after = settled(soak.processes, lambda held: alike(before, held), IDLE)
     told(soak)
