@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..crypto.identity import ServerKey
+from ..crypto.seal import overwrite_used
 from ..facts import limits, wire
 from ..facts.address import join_host_port
 from ..net.incoming import Incoming
@@ -79,6 +80,7 @@ class Stranger(Place):
             dialogue.send(self._got[: self._wanted])
         except StopIteration as done:
             self.hello = done.value
+            overwrite_used()  # this thread goes on, and would keep what the seal left on its stack
             self._got, self._wanted = self._got[self._wanted :], done.value.rest
 
     def hand_over(self, came: Callable[[Rank, bytes], None], leave: Callable[[], None]) -> Arrival:

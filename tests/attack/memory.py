@@ -12,6 +12,7 @@ and the E' that the next refresh needs. Exits 1 when anything else is.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import socket
@@ -101,7 +102,8 @@ def regions(pid: int) -> Iterator[tuple[str, bytes]]:
     with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         for begin, end, name in (match.groups() for match in map(_MAP.match, maps) if match):
             memory.seek(int(begin, 16))
-            yield name or "anonymous", memory.read(int(end, 16) - int(begin, 16)).strip(b"\0")
+            with contextlib.suppress(OSError):  # it is gone since: the stack of a thread that ended
+                yield name or "anonymous", memory.read(int(end, 16) - int(begin, 16)).strip(b"\0")
 
 
 def found(pid: int, wanted: dict[bytes, str]) -> Counter[tuple[str, str]]:
