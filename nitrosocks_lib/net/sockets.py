@@ -17,14 +17,23 @@ def unread(sock: socket.socket) -> int:
 
     And 0 where the other end has reset the connection: what it did not take then is lost, though the kernel counts it.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or closed(sock):
         return 0
     try:
-        if sock.family != socket.AF_UNIX and sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE:
-            return 0
         return int.from_bytes(ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)), sys.byteorder)
     except OSError:
         return 0
+
+
+def closed(sock: socket.socket) -> bool:
+    """Whether TCP is over: the other end has reset the connection, or both ends are done. A read gives no more than an
+    end then, if somebody else was told of the reset. False where the system does not tell."""
+    if sys.platform != "linux" or sock.family == socket.AF_UNIX:
+        return False
+    try:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
+    except OSError:
+        return False
 
 
 def descriptors() -> int:

@@ -167,12 +167,13 @@ class Delivery:
 
     def _pass_on(self, stream: Stream) -> None:
         """The backlog is empty: END goes on to the local socket, and a stream that is over needs nothing more."""
-        if stream.end_waits and not stream.got_all and stream.ending is None:
+        ends = stream.end_waits and not stream.got_all and stream.ending is None
+        if stream.end_waits or stream.stopped:
+            stream.got_all = True  # before it is shut: by this outbound tells an end from a reset
+        if ends:
             assert stream.local is not None
             with suppress(OSError):  # the local side may have closed meanwhile
                 stream.local.shutdown(socket.SHUT_WR)
-        if stream.end_waits or stream.stopped:
-            stream.got_all = True
         self._settle(stream)
 
     def _broke(self, stream: Stream) -> None:

@@ -8,6 +8,7 @@ from collections import deque
 from ..facts import limits, wire
 from ..facts.wire import Frame, Reset
 from ..net.buffers import SLOTS
+from ..net.sockets import closed
 from ..protocol import frames
 from ..protocol.resend import ResendQueue
 from .state import State
@@ -172,7 +173,9 @@ class Reading:
 
     def _end(self, stream: Stream) -> None:
         """The local socket has ended."""
-        if stream.broken:  # what it said before it broke is read now
+        assert stream.local is not None, "it was read"
+        # What it said before it broke is read now; of a reset inbound may have been told, and not have said so yet.
+        if stream.broken or (closed(stream.local) and not stream.got_all):
             self._reset(stream)
             return
         self._resend.append(frames.end(stream.number))

@@ -1,4 +1,4 @@
-"""unread: what the other end's kernel has not taken, where a kernel tells."""
+"""What a kernel tells of a socket: what the other end has not taken, and whether TCP is over."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from loopback import reset
 
-from nitrosocks_lib.net.sockets import unread
+from nitrosocks_lib.net.sockets import closed, unread
 
 BOUND = 20.0
 CHUNK = 1 << 16
@@ -61,3 +62,28 @@ def test_elsewhere_nothing_is_told(pair: tuple[socket.socket, socket.socket], mo
 def test_a_socket_of_which_nothing_is_known() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:  # it has no queue of this kind: EINVAL
         assert unread(listener) == 0
+
+
+@linux
+def test_tcp_is_over_when_both_ends_are_done(pair: tuple[socket.socket, socket.socket]) -> None:
+    near, far = pair
+    far.shutdown(socket.SHUT_WR)
+    assert near.recv(1) == b"" and not closed(near)
+    near.shutdown(socket.SHUT_WR)
+    assert far.recv(1) == b"" and closed(far)
+
+
+@linux
+def test_a_reset_ends_tcp_though_it_was_told_before(pair: tuple[socket.socket, socket.socket]) -> None:
+    near, far = pair
+    reset(far)
+    with pytest.raises(ConnectionResetError):
+        near.recv(1)
+    assert near.recv(1) == b"" and closed(near)
+
+
+def test_of_unix_sockets_nothing_is_told() -> None:
+    near, far = socket.socketpair()
+    with near:
+        far.close()
+        assert not closed(near)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -232,9 +233,14 @@ def test_the_end_is_said_behind_the_last_byte(client: StillReading) -> None:
     assert stream.sending is Sending.ENDED and stream.sent_all and client.reading._watched == 0
 
 
-def test_a_broken_local_socket_is_reset(client: StillReading) -> None:
+@pytest.mark.parametrize("told", [False, True])
+def test_a_reset_that_inbound_was_told_of_is_no_end(told: bool, client: StillReading) -> None:
+    """The kernel tells of a reset once: to inbound, which writes at the same time, and may not have said so yet."""
     stream = client.open(tcp=True)
     reset(client.near[1])
+    if told:
+        assert stream.local is not None
+        assert stream.local.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET
     client.turn()
     assert client.queued() == [OPEN(1), RESET(1)]
     assert stream.sending is Sending.OVER and stream.ending is Ending.RESET_HERE and client.reading._watched == 0
