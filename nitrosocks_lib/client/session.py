@@ -116,7 +116,8 @@ class ClientSession:
         """Ends the session now: with ABORT where there is a connection, else by forgetting it."""
         self._given_up = reason
         self._command.set()
-        self.tunnel.post_abort(Abort.OTHER, reason)  # without a connection: on the next one, if there is one yet
+        told = "" if reason == OWN_END else reason
+        self.tunnel.post_abort(Abort.OTHER, told)  # without a connection: on the next one, if there is one yet
         TIMERS.after(limits.RELEASE, self.tunnel.unanswered)
 
     def hurry(self) -> None:

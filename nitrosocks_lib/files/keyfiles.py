@@ -155,6 +155,9 @@ def locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+_CLOSED = "see its mode; what was moved or linked elsewhere while 'nitrosocks serve' runs needs a new start of it"
+
+
 def read_secret(path: Path, hint: str = "") -> str:
     """The text of a file that nobody but its owner may read or write; raises KeyFileError, with `hint` for all faults
     that have none of their own."""
@@ -167,6 +170,9 @@ def read_secret(path: Path, hint: str = "") -> str:
             os.close(descriptor)
     except FileNotFoundError:
         raise KeyFileError(f"{foreign(path)}: there is no such file", hint) from None
+    except PermissionError as error:
+        check_secret(path)  # says whose it is
+        raise KeyFileError(f"{foreign(path)}: {error.strerror}", _CLOSED) from error
     except OSError as error:
         raise KeyFileError(f"{foreign(path)}: {error.strerror}", hint) from error
     if len(raw) > FILE:

@@ -157,7 +157,7 @@ def load_client(path: Path) -> Client:
     """An authorised client; raises KeyFileError, also where somebody else could have written the file."""
     check_place(path)
     known = path.stem if _NAME.fullmatch(path.stem) else "NAME"
-    table = Table(path, f"make it again with: nitrosocks keygen {known} --force --server HOST:PORT")
+    table = Table(path, f"mend it, or make keys and profile anew: nitrosocks keygen {known} --force --server HOST:PORT")
     table.only("name public token", "permit listen")
     name = _name(table)
     raw = table.base64("public", wire.CLIENT_PUBLIC)

@@ -101,8 +101,8 @@ def _salt(state: SymmetricState, refusals: dict[bytes, Refusal]) -> Dialogue[Non
 def _refused(reason: Refusal) -> Refused | NotAuthorised:
     if reason is Refusal.UNKNOWN_CLIENT:
         return NotAuthorised(
-            "the server does not know this client: it was revoked or never authorised",
-            "ask the operator for a profile made with 'nitrosocks keygen NAME --server …'",
+            "the server does not know this client: it was revoked or never authorised, or its file there has a fault",
+            "ask the operator: the server's log names such a file; new profiles are made with 'nitrosocks keygen NAME'",
         )
     return Refused(reason)
 

@@ -17,6 +17,7 @@ from .known import File, Known, Stamp
 
 log = logging.getLogger(__name__)
 
+_MOVED = "; if it was moved here, start 'nitrosocks serve' again"  # Landlock lets it read the place of before only
 _TWINS_HINT = "remove all but one of them; every client has keys and a Token of its own"
 
 
@@ -113,7 +114,8 @@ class Clients:
             names = []
         except OSError as error:
             if str(error) != self._unlisted:
-                log.error("%s: %s; the clients known so far stay", foreign(self._directory), error.strerror)
+                moved = _MOVED if isinstance(error, PermissionError) else ""
+                log.error("%s: %s; the clients known so far stay%s", foreign(self._directory), error.strerror, moved)
             self._unlisted = str(error)
             return None
         self._unlisted = ""

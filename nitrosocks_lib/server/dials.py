@@ -248,7 +248,7 @@ class Dials:
 
     def _decide(self, number: int, decided: Reached | Unreached) -> None:
         if isinstance(decided, Unreached):
-            log.info("%s: refused: %s", self._who.name, decided.text)
+            log.info("%s: refused: %s%s", self._who.name, decided.text, decided.more)
         self._decided.append((number, decided))
 
     def _end(self, dial: _Dial) -> None:

@@ -40,7 +40,8 @@ class Stranger(Place):
 
     def __init__(self, raw: socket.socket, peer: tuple[str, int]) -> None:
         super().__init__(network(peer[0]), now())
-        self._peer = peer
+        host, port = peer[:2]
+        self._peer = (host.removeprefix("::ffff:") if "." in host else host, port)  # as tools that read logs know it
         self.incoming = Incoming(raw)
         self.link: Link | None = None  # once TLS is done
         self.hello: Hello | None = None  # once the first Enc opened

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 
 from ..facts import limits
 from ..facts.address import join_host_port
@@ -54,10 +55,12 @@ def place(target: Target, permit: Rules) -> Found | None:
 def permitted(target: Target, permit: Rules, found: Iterable[Place]) -> Found:
     """Those places of a name that this client may connect to."""
     try:
+        found = list(found)
         allowed = [each for each in found if permit.permits(target.host, str(each[1][0]), target.port, Kind.TCP, own)]
+        ours = [] if allowed else [str(each[1][0]) for each in found if own(ip_address(str(each[1][0])))]
     except OSError as error:
         return unreached(target, [error])
-    return allowed or _forbidden(target)
+    return allowed or _forbidden(target, *ours[:1])
 
 
 def address(target: Target, reached: Place) -> Address:
@@ -68,8 +71,10 @@ def address(target: Target, reached: Place) -> Address:
 # -- what the client is told ------------------------------------------------------------------------------------------
 
 
-def _forbidden(target: Target) -> Unreached:
-    return Unreached(Reply.NOT_PERMITTED, f"{name_of(target)} is not permitted for this client")
+def _forbidden(target: Target, ours: str = "") -> Unreached:
+    """`ours` is where it leads, if that is this machine: the operator may have meant a rule with a name to do."""
+    more = f"; it leads to {ours} of this machine, which only a rule with that address permits" if ours else ""
+    return Unreached(Reply.NOT_PERMITTED, f"{name_of(target)} is not permitted for this client", more)
 
 
 def unfound(host: str, error: Exception) -> Unreached:

@@ -20,10 +20,11 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Unreached:
-    """Why a target was not reached: a reply code of RFC 1928, and a text for the peer's user."""
+    """Why a target was not reached: a reply code of RFC 1928, a text for the peer's user, and more for our own log."""
 
     reply: Reply
     text: str
+    more: str = ""
 
 
 class Dialling(Protocol):

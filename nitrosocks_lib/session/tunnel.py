@@ -219,8 +219,8 @@ class Tunnel:
 
     def _on_abort(self, payload: bytes) -> None:
         reason = frames.parse_reason(payload)
-        text = reason.text or abort_text(reason.code)
-        self.state.end(Outcome.OVER, f"the other side ended the session: {text}")
+        text = reason.text or ("" if reason.code == Abort.OTHER else abort_text(reason.code))
+        self.state.end(Outcome.OVER, f"the other side ended the session{f': {text}' if text else ''}")
 
     def dispose(self, reason: str) -> None:
         """The owner's last call, once no pair runs: resets what is not over, and gives back what the session holds.

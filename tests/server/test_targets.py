@@ -174,3 +174,11 @@ def test_names_without_an_address() -> None:
 def test_targets_that_are_none(target: Target, reply: Reply) -> None:
     code, text = refused(target)
     assert code == reply and text
+
+
+def test_the_log_says_why_a_name_of_this_machine_is_not_permitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client is not told; the operator, who has written the rule, is."""
+    monkeypatch.setattr(module, "own", lambda address: True)
+    refused = permitted(Target(Kind.TCP, "vm", 22), Rules.parse(["vm:22"]), [(socket.AF_INET, ("10.77.0.1", 22))])
+    assert isinstance(refused, Unreached) and refused.text == "vm:22 is not permitted for this client"
+    assert refused.more == "; it leads to 10.77.0.1 of this machine, which only a rule with that address permits"
