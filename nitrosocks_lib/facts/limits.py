@@ -47,6 +47,8 @@ PLACES_SAID: Final = 60.0  # how often the log says that places are scarce
 ACCEPTED_AT_ONCE: Final = 4096  # connections taken from the kernel before anything else is done: all that wait there
 BEHIND: Final = 0.3  # seconds: whoever waits for longer to go on waits behind newer ones, which still are in time
 STALE: Final = 0.5  # whoever waits for so long is closed: a client tries again, and fares better
+READ_MOST: Final = 0.02  # seconds of a core for one read of a stranger, or in the tarpit: then it is broken off
+READ_LOOK: Final = 0.05  # how often that is looked at
 TURN: Final = 0.01  # seconds of a core for handshakes before the kernel is asked for connections again
 
 # Frames (protocol 4): a key wears out.

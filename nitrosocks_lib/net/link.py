@@ -174,6 +174,15 @@ class Link:
         with suppress(OSError):  # it has ended already
             socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
+    def break_off(self) -> None:
+        """As `abort`, and OpenSSL finds the end at once: what came is thrown away, or torn, while it still reads it."""
+        self.abort()
+        rest = memoryview(bytearray(limits.FIRST_READ))
+        with suppress(OSError):  # nothing is left, or all of it has ended
+            for _ in range(limits.DRAIN_BYTES // len(rest)):
+                if not socket.socket.recv_into(self._sock, rest, flags=socket.MSG_DONTWAIT):
+                    return
+
     def close(self, deadline: float = 0.0) -> None:
         """The owner's last call, after joining. With a deadline it says close_notify and reads what is unread.
 

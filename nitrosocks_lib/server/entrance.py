@@ -21,6 +21,7 @@ from ..facts import limits, wire
 from ..facts.errors import NetworkError, NitroSocksError, NotOurs
 from ..net.connect import Context
 from ..net.listener import PAUSE
+from ..net.overlong import Overlong
 from ..net.timers import now
 from ..net.wake import Waiter
 from ..protocol.nonces import Nonces
@@ -50,6 +51,7 @@ class Entrance:
         self._admission = Admission(most, random.randrange)
         self._lock = threading.Lock()  # arrivals come further, and leave, in their threads
         self._waiter = Waiter()
+        self._reads = Overlong()
         self._ready: dict[Stranger, float] = {}  # something came of them, and when; these are not watched
         self._heard: dict[Stranger, float] = {}  # their first message is there, and they wait for a thread
         self._said: dict[str, float] = {}
@@ -174,7 +176,7 @@ class Entrance:
                 return False
             stranger.link = incoming.link()
             self._advance(stranger, Rank.UNPROVEN)
-        whole = stranger.read(stranger.link, self._key, self._nonces)
+        whole = stranger.read(stranger.link, self._key, self._nonces, self._reads)
         if stranger.hello is not None and stranger.rank is Rank.UNPROVEN:
             greets = stranger.hello.kind == wire.KIND_GREETING
             self._advance(stranger, Rank.GREETING if greets else Rank.RESUME)

@@ -13,6 +13,7 @@ from ..facts import limits, wire
 from ..facts.address import join_host_port
 from ..net.incoming import Incoming
 from ..net.link import Link
+from ..net.overlong import Overlong
 from ..net.timers import now
 from ..protocol import welcome
 from ..protocol.handshake import Dialogue
@@ -52,14 +53,14 @@ class Stranger(Place):
     def __str__(self) -> str:
         return join_host_port(self._peer[0], self._peer[1])
 
-    def read(self, link: Link, key: ServerKey, nonces: Nonces) -> bool:
-        """Reads what is there; whether all of the first message is.
+    def read(self, link: Link, key: ServerKey, nonces: Nonces, reads: Overlong) -> bool:
+        """Reads what is there, by way of `reads`; whether all of the first message is.
 
         Raises NotOurs, NetworkError or ProtocolError as read_hello does; the first read decides (protocol 3.6, D2).
         """
         buffer = memoryview(bytearray(limits.FIRST_READ))
         while (whole := self.hello is not None and len(self._got) >= self._wanted) is False:
-            size = link.read_some(buffer)
+            size = reads.read_some(link, buffer)
             if not size:
                 break
             self._got += buffer[:size]

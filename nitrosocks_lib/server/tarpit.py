@@ -11,6 +11,7 @@ from itertools import count
 from ..facts import limits
 from ..facts.errors import NetworkError
 from ..net.link import Link
+from ..net.overlong import Overlong
 from ..net.timers import now
 from ..net.wake import Waiter
 
@@ -26,6 +27,7 @@ class Tarpit:
         self._seconds, self._most = seconds, most
         self._added: deque[tuple[float, Link]] = deque()
         self._waiter = Waiter()
+        self._reads = Overlong()
         self._stopped = False
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -87,7 +89,7 @@ class Tarpit:
             for link, _ in self._waiter.select(wait):
                 self._read(link, rubbish)
         for link in [*self._links.values(), *(link for _, link in self._added)]:
-            link.close(now())
+            self._reads.close(link, now())
 
     def _enter(self, end: float, link: Link, rubbish: memoryview) -> None:
         self._links[link.fd] = link
@@ -98,7 +100,7 @@ class Tarpit:
     def _read(self, link: Link, rubbish: memoryview) -> None:
         try:
             for _ in range(16):  # a flood of one must not keep the others waiting
-                if not link.read_some(rubbish):
+                if not self._reads.read_some(link, rubbish):
                     return
         except NetworkError:
             self._close(link)
@@ -116,4 +118,4 @@ class Tarpit:
     def _close(self, link: Link) -> None:
         self._waiter.forget(link.fd)
         del self._links[link.fd]
-        link.close(now())
+        self._reads.close(link, now())

@@ -53,6 +53,18 @@ def test_abort_by_a_third_thread_wakes_both(version: str) -> None:
         near.abort()
 
 
+@each_version
+def test_what_is_broken_off_brings_nothing_more_though_it_is_there(version: str) -> None:
+    with Pairs(version) as pairs:
+        near, far = pairs.make()
+        near.write_all(bytes(50_000), now() + BOUND)
+        assert wait({far.fd: select.POLLIN}, BOUND)
+        far.break_off()
+        with pytest.raises(NetworkError):
+            while True:
+                assert not far.read_some(memoryview(bytearray(100)))
+
+
 ENDS = {
     "close": lambda link: link.close(),
     "close with goodbye": lambda link: link.close(now() + 0.1),

@@ -15,6 +15,7 @@ from nitrosocks_lib.facts import limits, wire
 from nitrosocks_lib.facts.errors import NetworkError, NotOurs
 from nitrosocks_lib.facts.wire import EncryptType
 from nitrosocks_lib.net.link import Link
+from nitrosocks_lib.net.overlong import Overlong
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.net.wake import wait
 from nitrosocks_lib.protocol import greet
@@ -59,7 +60,7 @@ def pair():
 def read(stranger: Stranger, link: Link, nonces: Nonces | None = None) -> bool:
     """What comes next is read, once it is there."""
     assert wait({link.fd: 1}, BOUND)
-    return stranger.read(link, SERVER_KEY, nonces or Nonces(bytes(16)))
+    return stranger.read(link, SERVER_KEY, nonces or Nonces(bytes(16)), Overlong())
 
 
 def read_all(stranger: Stranger, link: Link) -> None:
@@ -94,7 +95,7 @@ def test_parts_are_waited_for(pair) -> None:
 
 def test_nothing_there_is_no_end(pair) -> None:
     _, far, stranger = pair
-    assert not stranger.read(far, SERVER_KEY, Nonces(bytes(16))) and stranger.hello is None
+    assert not stranger.read(far, SERVER_KEY, Nonces(bytes(16)), Overlong()) and stranger.hello is None
 
 
 @pytest.mark.parametrize("said", [b"x", bytes(40), b"GET / HTTP/1.1\r\n\r\n", b"\x16" * 5000])
