@@ -13,7 +13,7 @@ from ..facts import limits
 from ..facts.errors import NitroSocksError
 from ..facts.words import said
 from ..files import profiles
-from ..net.connect import Route
+from ..net.connect import Route, authorities
 from ..net.memory import tidy
 from ..net.netwatch import NetWatch
 from ..net.process import harden, settle
@@ -36,7 +36,7 @@ def open_pool(options: Options, sessions: int, forwards: bool = False) -> Pool:
     route = Route(options["--tls-verify"], ipv4=not options["-6"], ipv6=not options["-4"])
     dialler = Dialler(profile.credentials, profile.servers, route, specs.window(options["--window"]))
     redial = specs.whole("--redial", options["--redial"], 0, 1, 86_400)
-    settle(listens=forwards)
+    settle(authorities() if route.verify else (), listens=forwards)
     if forwards:
         tidy()
     return Pool(dialler, sessions, float(redial) or None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 import ssl
@@ -86,6 +87,14 @@ def client_context(verify: bool) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def authorities() -> set[Path]:
+    """Where OpenSSL looks for certificates that it trusts, each time that it verifies one: files and directories."""
+    names = ssl.get_default_verify_paths()
+    given = os.environ.get(names.openssl_capath_env, names.openssl_capath).split(os.pathsep)
+    places = [Path(each) for each in given if each and os.path.isdir(each)]
+    return {*places, *(Path(os.path.realpath(each)) for place in places for each in place.iterdir())}
 
 
 def dial(

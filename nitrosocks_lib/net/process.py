@@ -11,7 +11,7 @@ import os
 import resource
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from errno import ENOSYS
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,9 @@ _SYSTEM: Final = (
     "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/run/connman", "/run/netconfig",
     "/var/lib/sss", "/var/lib/libvirt/dnsmasq", "/var/lib/extrausers",
 )  # fmt: skip
+_ETC: Final = Path("/etc")
+_NAMES: Final = "resolv.conf", "hosts", "nsswitch.conf", "host.conf", "gai.conf"  # anybody's links may lead anywhere
+_SHALLOW: Final = 2  # parts of /run
 
 
 def harden() -> None:
@@ -76,9 +79,23 @@ def _lock() -> None:
 
 def _confine(readable: Iterable[Path], listens: bool) -> None:
     places = [Path(each) for each in (*_SYSTEM, sys.prefix, sys.base_prefix, *sys.path) if each]
-    allowed = [(place, landlock.READ) for place in (*places, *readable)]
+    allowed = [(place, landlock.READ) for place in (*places, *_of_links(), *readable)]
     nowhere = Path(os.devnull), landlock.Access.READ_FILE | landlock.Access.WRITE_FILE
     landlock.confine([*allowed, nowhere], listens)
+
+
+def _of_links() -> Iterator[Path]:
+    """Where the links in /etc lead that say how names are found (WSL: to /mnt), though it may not be there yet.
+
+    What is there is replaced whole, so its directory is needed; but of none right below / more than the file.
+    """
+    for path in (_ETC / name for name in _NAMES):
+        if path.is_symlink():
+            file = Path(os.path.realpath(path))
+            yield file
+            above = next(each for each in file.parents if each.exists())
+            if len(above.parts) > _SHALLOW:
+                yield above
 
 
 def _called(call: Callable[[ctypes.CDLL], int]) -> None:

@@ -53,6 +53,30 @@ except PermissionError:
 
 
 @pytest.mark.skipif(not landlock.version(), reason="no Landlock")
+def test_where_links_in_etc_lead_can_be_read(tmp_path: Path) -> None:
+    """As with WSL, where resolv.conf is a link to /mnt/wsl; what comes there later, too, but nothing beside it."""
+    for name in ("etc", "far", "near"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "etc" / "resolv.conf").symlink_to(tmp_path / "far" / "resolv.conf")
+    (tmp_path / "etc" / "hosts").symlink_to("../far/not/there/yet")
+    (tmp_path / "etc" / "gai.conf").symlink_to("/gai.conf")
+    for name in ("etc/nsswitch.conf", "far/resolv.conf", "far/new", "near/no"):
+        (tmp_path / name).write_bytes(b"")
+    code = """
+place = Path(sys.argv[1])
+process._ETC = place / "etc"
+process.harden()
+process.settle()
+for name in ("far/resolv.conf", "far/new", "etc/nsswitch.conf", "near/no"):
+    try:
+        print(len((place / name).read_text()))
+    except PermissionError:
+        print("denied")
+"""
+    assert run(code, tmp_path).stdout.split() == ["0", "0", "denied", "denied"]
+
+
+@pytest.mark.skipif(not landlock.version(), reason="no Landlock")
 def test_threads_that_run_already_are_told_of() -> None:
     code = """
 process.harden()

@@ -3,11 +3,13 @@
 import json
 import os
 import resource
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+from loopback import pem
 from program import ROOT, Process, Site, site
 
 from nitrosocks_lib.net import landlock
@@ -123,3 +125,16 @@ def test_a_client_file_that_is_a_link_is_read_again(site: Site) -> None:
     new.rename(moved)
     site.forward(again, "0:127.0.0.1:1")
     assert "Permission denied" not in str(server.err)
+
+
+def test_authorities_of_the_user_are_found_wherever_they_are(site: Site, tmp_path: Path) -> None:
+    """OpenSSL opens them when it verifies; here what a link with the hash of a name leads to."""
+    cert, key = pem("localhost")
+    hashed = subprocess.run(["openssl", "x509", "-hash", "-noout", "-in", cert], check=True, capture_output=True)
+    (tmp_path / f"{hashed.stdout.decode().strip()}.0").symlink_to(cert)
+    server = site.serve("--cert", cert, "--key", key)
+    profile, moved = site.profile("verifying", server.port), tmp_path / "moved.profile"
+    moved.touch(0o600)
+    moved.write_text(profile.read_text().replace("127.0.0.1", "localhost"))
+    words = ("forward", "-i", moved, "-L", "0:127.0.0.1:1", "--tls-verify")
+    site.nitrosocks(*words, env={"SSL_CERT_DIR": f"/not/there:{tmp_path}"}).err.wait("nitrosocks: ready")
