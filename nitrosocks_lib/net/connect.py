@@ -6,7 +6,7 @@ import os
 import selectors
 import socket
 import ssl
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +93,11 @@ def authorities() -> set[Path]:
     """Where OpenSSL looks for certificates that it trusts, each time that it verifies one: files and directories."""
     names = ssl.get_default_verify_paths()
     given = os.environ.get(names.openssl_capath_env, names.openssl_capath).split(os.pathsep)
-    places = [Path(each) for each in given if each and os.path.isdir(each)]
-    return {*places, *(Path(os.path.realpath(each)) for place in places for each in place.iterdir())}
+    places = {Path(each) for each in given if each}
+    for place in list(places):
+        with suppress(OSError):  # what is not there, or cannot be looked at, cannot be trusted either
+            places |= {Path(os.path.realpath(each)) for each in place.iterdir()}
+    return places
 
 
 def dial(

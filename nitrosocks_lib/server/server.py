@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 
 from ..crypto import schedule
 from ..crypto.identity import ServerKey
 from ..facts import limits
 from ..facts.wire import Abort
-from ..net.listener import bind_all
+from ..net.listener import PAUSE, bind_all
 from ..net.sockets import descriptors
 from ..net.timers import now
 from ..protocol import frames
@@ -55,7 +56,11 @@ class Server:
 
     def _accept(self) -> None:
         while not self._stopped:
-            self._entrance.turn()
+            try:
+                self._entrance.turn()
+            except Exception:  # of one connection; without this thread nobody would come in any more
+                log.exception("a fault of our own; the server goes on")
+                time.sleep(PAUSE)
         self._entrance.close()
         for listener in self._listeners:
             listener.close()

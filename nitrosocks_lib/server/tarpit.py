@@ -41,7 +41,7 @@ class Tarpit:
     def add(self, accepted: float, link: Link) -> None:
         """Takes over a link; `accepted` is when its connection was (seconds of `timers.now`).
 
-        It is closed at once when the server ends, and where there is no thread to watch it.
+        It is closed at once when the server ends, and where there is no thread to watch it, or nothing to watch it with.
         """
         self._take(accepted + self._seconds, link)
 
@@ -92,9 +92,13 @@ class Tarpit:
             self._reads.close(link, now())
 
     def _enter(self, end: float, link: Link, rubbish: memoryview) -> None:
+        try:
+            self._waiter.watch(link.fd, selectors.EVENT_READ, link)
+        except OSError:  # the kernel watches no more: as where there is no thread to watch
+            self._reads.close(link, now())
+            return
         self._links[link.fd] = link
         heapq.heappush(self._ends, (end, next(self._order), link))
-        self._waiter.watch(link.fd, selectors.EVENT_READ, link)
         self._read(link, rubbish)
 
     def _read(self, link: Link, rubbish: memoryview) -> None:

@@ -25,6 +25,20 @@ def test_a_port_in_use() -> None:
         world.server.listen("127.0.0.1", world.port)
 
 
+def test_a_fault_at_one_connection_locks_nobody_out(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+    with World() as world:
+        entrance, faults = world.server._entrance, iter([True])
+
+        def fails_once() -> None:
+            if next(faults, False):
+                raise ZeroDivisionError
+
+        monkeypatch.setattr(entrance, "_end_stale", fails_once)
+        opened = begun(world.pool(), world.target(echo))
+        assert opened.ask(b"more") == b"more" and next(faults, False) is False
+    assert "the server goes on" in caplog.text
+
+
 # -- drain ------------------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from errno import ENOSPC
 
 import pytest
 from links import BOUND, Pairs, Threads
@@ -13,6 +14,7 @@ from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import NetworkError
 from nitrosocks_lib.net.link import Link
 from nitrosocks_lib.net.timers import now
+from nitrosocks_lib.net.wake import Waiter
 from nitrosocks_lib.server.tarpit import Tarpit
 
 
@@ -132,3 +134,28 @@ def test_no_thread_to_watch_them(tarpit) -> None:
         begin = now()
         late.add(begin, second[1])
         assert end(second[0]) >= begin + 1
+
+
+def test_where_the_kernel_watches_no_more_one_is_closed_and_the_others_stay(
+    tarpit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """epoll refuses beyond a number of watches for each user, or without memory."""
+    late = tarpit(3600)
+    watch, refused = late._waiter.watch, []
+
+    def refuses_the_second(fd: int, *rest) -> None:
+        if fd == other.fd:
+            refused.append(fd)
+            raise OSError(ENOSPC, "no space")
+        watch(fd, *rest)
+
+    with Pairs() as pairs:
+        (near, one), (far, other), (third, last) = (pairs.make() for _ in range(3))
+        monkeypatch.setattr(Waiter, "watch", lambda _, *words: refuses_the_second(*words))
+        for each in (one, other, last):
+            late.add(now(), each)
+        end(far)
+        late.stop()  # its thread is there, and closes the others
+        assert refused
+        end(near)
+        end(third)
