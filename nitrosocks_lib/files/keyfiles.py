@@ -158,13 +158,13 @@ def locked(directory: Path) -> Iterator[None]:
 _CLOSED = "see its mode; what was moved or linked elsewhere while 'nitrosocks serve' runs needs a new start of it"
 
 
-def read_secret(path: Path, hint: str = "") -> str:
+def read_secret(path: Path, hint: str = "", others: bool = True) -> str:
     """The text of a file that nobody but its owner may read or write; raises KeyFileError, with `hint` for all faults
-    that have none of their own."""
+    that have none of their own. root reads files of `others`, too, unless told not to."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # non-blocking: a fifo shall not hold us up
         try:
-            _check_owner(path, os.fstat(descriptor), hint)
+            _check_owner(path, os.fstat(descriptor), hint, others)
             raw = os.read(descriptor, FILE + 1)
         finally:
             os.close(descriptor)
@@ -191,13 +191,13 @@ def check_secret(path: Path) -> None:
             _check_owner(path, status)
 
 
-def _check_owner(path: Path, status: os.stat_result, hint: str = "") -> None:
-    """As ssh does; root may use the files of others."""
+def _check_owner(path: Path, status: os.stat_result, hint: str = "", others: bool = True) -> None:
+    """As ssh does; root may use the files of `others`."""
     shown, given = foreign(path), foreign(quote(str(path)))
     if not stat.S_ISREG(status.st_mode):
         raise KeyFileError(f"{shown}: not a regular file", hint)
     us, mode = os.geteuid(), stat.S_IMODE(status.st_mode)
-    if us not in (0, status.st_uid):
+    if us != status.st_uid and (us or not others):
         raise KeyFileError(f"{shown}: belongs to user {status.st_uid}, not to {us}", f"run: chown {us} {given}")
     if mode & 0o077:
         raise KeyFileError(f"{shown}: permissions {mode:04o} are too open", f"run: chmod 600 {given}")
@@ -209,10 +209,10 @@ class Table:
     What an error shows of the file is short, and never a value that may be a secret.
     """
 
-    def __init__(self, path: Path, hint: str = "") -> None:
+    def __init__(self, path: Path, hint: str = "", others: bool = True) -> None:
         """Reads the file as read_secret does; `hint` is for all faults that have none of their own."""
         self.path, self._hint = path, hint
-        text = read_secret(path, hint)
+        text = read_secret(path, hint, others)
         try:
             self._values: dict[str, Any] = toml.loads(text)
         except ValueError as error:

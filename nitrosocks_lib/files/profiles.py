@@ -187,9 +187,9 @@ def load_profile(path: Path) -> Profile:
     judged, too.
     """
     _exists(path, _MAKE_CLIENT)
-    if os.geteuid() == 0:
+    if others := os.geteuid() == 0 and not _is_ours(path):
         check_place(path, owner_too=True)
-    table = Table(path, _ASK_AGAIN)
+    table = Table(path, _ASK_AGAIN, others)
     if "sealed" in table:
         raise table.fault(
             "this version cannot open passphrase-protected profiles ('sealed')",
@@ -228,6 +228,13 @@ def _usable(table: Table, key: str) -> Iterator[None]:
         yield
     except ProtocolError as error:
         raise table.fault(f"{key!r}: {error}") from None
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return path.stat().st_uid == os.geteuid()
+    except OSError:  # whoever reads it will tell
+        return False
 
 
 def _exists(path: Path, hint: str) -> None:

@@ -127,12 +127,29 @@ def test_a_server_reads_and_makes_nothing_where_others_can_write(path: Path) -> 
     assert not (home / "server.key").exists()
 
 
-def test_a_profile_of_ones_own_may_be_anywhere_but_for_root(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def give_away(profile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It belongs to another, and we are root."""
+    if not US:
+        os.chown(profile, 9, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+
+def test_a_profile_of_ones_own_may_be_anywhere_that_of_another_not(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's root has its own in a volume that all may write to; it may read those of others."""
     profile = put(path.parent / "alice.profile", PROFILE)
     path.parent.chmod(0o777)
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert profiles.load_profile(profile).name == "alice"
+    give_away(profile, monkeypatch)
     with pytest.raises(KeyFileError, match="permissions 0777"):
         profiles.load_profile(profile)
-    monkeypatch.setattr(os, "geteuid", lambda: US or profile.stat().st_uid)
-    path.parent.chmod(0o1777)
-    assert profiles.load_profile(profile).name == "alice"
+
+
+def test_what_was_seen_as_ones_own_is_not_another_when_it_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may write to the directory could put one of his own there meanwhile."""
+    profile = put(path.parent / "alice.profile", PROFILE)
+    give_away(profile, monkeypatch)
+    monkeypatch.setattr(profiles, "_is_ours", lambda _: True)
+    with pytest.raises(KeyFileError, match=f"belongs to user {US or 9}, not to 0"):
+        profiles.load_profile(profile)
