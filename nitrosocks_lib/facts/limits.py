@@ -49,6 +49,7 @@ BEHIND: Final = 0.3  # seconds: whoever waits for longer to go on waits behind n
 STALE: Final = 0.5  # whoever waits for so long is closed: a client tries again, and fares better
 READ_MOST: Final = 0.02  # seconds of a core for one read of a stranger, or in the tarpit: then it is broken off
 READ_LOOK: Final = 0.05  # how often that is looked at
+GOODBYE: Final = 1.0  # seconds that close_notify may take: beyond it the connection is broken off
 TURN: Final = 0.01  # seconds of a core for handshakes before the kernel is asked for connections again
 
 # Frames (protocol 4): a key wears out.

@@ -22,7 +22,7 @@ from typing import cast
 
 from ..facts import limits
 from ..facts.errors import NetworkError
-from .timers import now
+from .timers import TIMERS, now
 from .wake import wait
 
 _LINUX = sys.platform == "linux"
@@ -196,8 +196,7 @@ class Link:
 
     def say_goodbye(self, deadline: float = 0.0) -> None:
         """close_notify and FIN; then reads what is unread, until the deadline. The owner's last call but `close`."""
-        with suppress(OSError, ValueError), self._lock:  # SSLWantRead: ours went out, the peer's is not here yet
-            self._sock.unwrap()
+        self._unwrap()
         rest = memoryview(bytearray(limits.FIRST_READ))
         try:
             socket.socket.shutdown(self._sock, socket.SHUT_WR)
@@ -208,6 +207,24 @@ class Link:
             self._drain_late(rest, deadline)
         except OSError:
             pass
+
+    def _unwrap(self) -> None:
+        """close_notify. OpenSSL looks for the peer's, too, and reads on as long as records come that bring no data."""
+        timer, deciding = None, threading.Lock()  # what is broken off is not closed meanwhile
+
+        def look(_: float) -> None:
+            with deciding:
+                if timer is not None:
+                    self.break_off()
+
+        with suppress(RuntimeError):  # no thread for timers is left: nobody looks this time
+            timer = TIMERS.after(limits.GOODBYE, look)
+        with suppress(OSError, ValueError), self._lock:  # SSLWantRead: ours went out, the peer's is not here yet
+            self._sock.unwrap()
+        if timer is not None:
+            timer.cancel()
+            with deciding:
+                timer = None
 
     def _drain_late(self, rest: memoryview, deadline: float) -> None:
         try:

@@ -41,7 +41,7 @@ class Tarpit:
     def add(self, accepted: float, link: Link) -> None:
         """Takes over a link; `accepted` is when its connection was (seconds of `timers.now`).
 
-        It is closed at once when the server ends, and where there is no thread to watch it, or nothing to watch it with.
+        It is closed at once when the server ends, and where it cannot be watched.
         """
         self._take(accepted + self._seconds, link)
 

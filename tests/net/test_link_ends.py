@@ -9,6 +9,7 @@ import threading
 
 import pytest
 from faultproxy import FaultProxy
+from keyupdate import Flood, library
 from links import BOUND, Pairs, Threads, each_version, exchange, fill, receive
 
 from nitrosocks_lib.facts import limits
@@ -63,6 +64,27 @@ def test_what_is_broken_off_brings_nothing_more_though_it_is_there(version: str)
         with pytest.raises(NetworkError):
             while True:
                 assert not far.read_some(memoryview(bytearray(100)))
+
+
+@pytest.mark.skipif(library() is None, reason="this Python's OpenSSL cannot be called")
+def test_a_goodbye_ends_though_records_without_data_come_all_the_while() -> None:
+    """OpenSSL looks for the peer's goodbye behind them."""
+    stop, made = threading.Event(), threading.Event()
+
+    def run() -> None:
+        with Flood(pairs.port) as flood:
+            made.set()
+            while not stop.is_set() and flood.send():
+                pass
+
+    with Pairs() as pairs, Threads() as threads:
+        threads.start(run)
+        far = pairs.accept()
+        try:
+            assert made.wait(BOUND) and wait({far.fd: select.POLLIN}, BOUND)
+            far.close(now() + 0.1)
+        finally:
+            stop.set()
 
 
 ENDS = {
