@@ -93,7 +93,7 @@ def _of_links() -> Iterator[Path]:
         if path.is_symlink():
             file = Path(os.path.realpath(path))
             yield file
-            above = next(each for each in file.parents if each.exists())
+            above = next(each for each in file.parents if os.path.exists(each))  # False where we may not look
             if len(above.parts) > _SHALLOW:
                 yield above
 
