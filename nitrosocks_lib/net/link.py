@@ -36,7 +36,7 @@ _SIOCOUTQ = 0x5411  # Linux: bytes that the other side's kernel has not acknowle
 class Link:
     """`read_some` belongs to one thread, `write_some` to one at a time; `close` to the owner, after joining both."""
 
-    __slots__ = ("_lock", "_read", "_sock", "dry", "fd", "read_wants", "write_wants")
+    __slots__ = ("_closing", "_lock", "_read", "_sock", "dry", "fd", "read_wants", "write_wants")
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         """Takes over a socket whose TLS handshake is done."""
@@ -44,6 +44,7 @@ class Link:
         self._sock = sock
         self._read = cast(Callable[[int, memoryview], int], sock.read)  # its stub leaves the buffer form out
         self._lock = threading.Lock()
+        self._closing = threading.Lock()  # a number that is closed may be another's at once
         self.fd = sock.fileno()
         self.read_wants = select.POLLIN  # what to poll for when `dry`
         self.dry = True  # the last read took all that there was: poll before the next
@@ -175,10 +176,13 @@ class Link:
             socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
     def break_off(self) -> None:
-        """As `abort`, and OpenSSL finds the end at once: what came is thrown away, or torn, while it still reads it."""
-        self.abort()
+        """As `abort`, and OpenSSL finds the end at once: what came is thrown away, or torn, while it still reads it.
+
+        Any thread, and also behind `close`.
+        """
         rest = memoryview(bytearray(limits.FIRST_READ))
-        with suppress(OSError):  # nothing is left, or all of it has ended
+        with self._closing, suppress(OSError):  # nothing is left, or all of it has ended
+            self.abort()
             for _ in range(limits.DRAIN_BYTES // len(rest)):
                 if not socket.socket.recv_into(self._sock, rest, flags=socket.MSG_DONTWAIT):
                     return
@@ -192,7 +196,8 @@ class Link:
             if deadline:
                 self.say_goodbye(deadline)
         finally:
-            self._sock.close()
+            with self._closing:
+                self._sock.close()
 
     def say_goodbye(self, deadline: float = 0.0) -> None:
         """close_notify and FIN; then reads what is unread, until the deadline. The owner's last call but `close`."""
@@ -210,21 +215,13 @@ class Link:
 
     def _unwrap(self) -> None:
         """close_notify. OpenSSL looks for the peer's, too, and reads on as long as records come that bring no data."""
-        timer, deciding = None, threading.Lock()  # what is broken off is not closed meanwhile
-
-        def look(_: float) -> None:
-            with deciding:
-                if timer is not None:
-                    self.break_off()
-
+        timer = None
         with suppress(RuntimeError):  # no thread for timers is left: nobody looks this time
-            timer = TIMERS.after(limits.GOODBYE, look)
+            timer = TIMERS.after(limits.GOODBYE, lambda _: self.break_off())
         with suppress(OSError, ValueError), self._lock:  # SSLWantRead: ours went out, the peer's is not here yet
             self._sock.unwrap()
         if timer is not None:
             timer.cancel()
-            with deciding:
-                timer = None
 
     def _drain_late(self, rest: memoryview, deadline: float) -> None:
         try:

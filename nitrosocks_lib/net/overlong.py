@@ -25,10 +25,10 @@ class Overlong:
     def __init__(self) -> None:
         self._clock = time.CLOCK_MONOTONIC
         self._thread = 0  # whose clock it is
-        self._lock = threading.Lock()  # what is broken off is not closed meanwhile: its number may be another's then
+        self._lock = threading.Lock()  # around the two below: what is broken off is not the next one
         self._link: Link | None = None  # the one whose turn it is just now
-        self._since = 0.0  # on that clock, when this began
         self._armed = False  # a look is due
+        self._since = 0.0  # on that clock, when this began
 
     def read_some(self, link: Link, buffer: memoryview) -> int:
         """As Link.read_some, but breaks a connection off when this takes too long; NetworkError then, too."""

@@ -72,6 +72,7 @@ class State:
         self.doubt = Doubt()
         self.unfinished = Unfinished()
         self.waits: Callable[[], None] = lambda: None  # called when something begins to be unanswered, or unfinished
+        self.ended: Callable[[], None] = lambda: None  # the owner: called once for each connection; must not block
         self.round_trip = limits.ROUND_TRIP  # the owner between connections: seconds, as the handshake took
         self.last_heard = now()  # inbound: when bytes last came, or a write made progress
         self.partial_since = 0.0  # inbound: since when the first bytes of a frame are here that is not whole; or 0
@@ -122,13 +123,15 @@ class State:
     def end(self, outcome: Outcome, reason: str) -> None:
         """Ends this connection: both threads return. Any thread may call it; the first call decides."""
         with self._ending:  # a check followed by a set could be overtaken
-            if self.outcome is None:
+            if first := self.outcome is None:
                 if self.releasing and outcome is Outcome.LOST:
                     outcome = Outcome.OVER  # after DISCONNECT nothing is resumed
                 self.reason = self.reason or reason
                 self.outcome = outcome
         self.outbox.waiter.set()
         self.inbox.waiter.set()
+        if first:
+            self.ended()
 
     def close(self) -> None:
         """The owner's last call."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from ..crypto import schedule
 from ..crypto.seal import Opener, Sealer, overwrite_used
@@ -19,7 +20,7 @@ from ..facts import limits, wire
 from ..facts.errors import BadFrame, NetworkError, NitroSocksError, ProtocolError, Violation
 from ..facts.wire import Abort, Frame
 from ..net.link import Link
-from ..net.timers import now
+from ..net.timers import TIMERS, now
 from ..protocol import frames
 from ..protocol.handshake import Keys, Terms
 from .inbound import Handler, Inbound
@@ -86,6 +87,7 @@ class Tunnel:
         `first` is a frame opened already, with the `opener` that opened it. The link is closed then.
         """
         self.link = link
+        self.state.ended = lambda: _see_to_the_end(link)
         self.state.begin()
         self.outbound.begin(link, Sealer(self._frame_keys(self.sends)))
         self.inbound.opener = opener or self.opener(self.state.keys)
@@ -251,6 +253,13 @@ class Tunnel:
     def _deliver_rest(self) -> None:
         self.inbound.delivery.deliver_rest(now() + limits.LINGER_MOST)
         self.state.close()
+
+
+def _see_to_the_end(link: Link) -> None:
+    """The connection has ended. Both threads return then, unless one is inside OpenSSL, to which records without data
+    come all the while: it finds the end a little later."""
+    with suppress(RuntimeError):  # no thread for timers is left
+        TIMERS.after(limits.RELEASE, lambda _: link.break_off())
 
 
 def abort_text(code: int) -> str:

@@ -12,8 +12,10 @@ from plains import DATA, END, OPEN, PING
 from scarce import no_threads
 
 from nitrosocks_lib.crypto import schedule
+from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import BadFrame, NetworkError
 from nitrosocks_lib.facts.wire import Abort, Frame
+from nitrosocks_lib.net.link import Link
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.protocol import frames
 from nitrosocks_lib.session.state import Outcome
@@ -40,6 +42,35 @@ def test_both_return_when_somebody_ends_it(outcome: Outcome, serving: bool) -> N
         assert half.over() is outcome and half.tunnel.state.reason == "for a test"
         with pytest.raises(NetworkError):
             half.link.read_exactly(1, now() + BOUND)
+
+
+@each_side
+def test_a_read_that_does_not_come_back_ends_all_the_same(serving: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As OpenSSL does while records without data come. It holds the lock of the link, so outbound waits, too."""
+    reads, read = threading.Event(), Link.read_some
+
+    def endless(link: Link, *words) -> int:
+        if link is not half._far:
+            return read(link, *words)
+        with link._lock:
+            reads.set()
+            assert broken.wait(BOUND)
+        raise NetworkError("the connection ended")
+
+    def break_off(link: Link) -> None:
+        if link is half._far:
+            broken.set()
+
+    broken = threading.Event()
+    monkeypatch.setattr(limits, "RELEASE", 0.1)
+    monkeypatch.setattr(Link, "break_off", break_off)
+    with Half(serving) as half:
+        assert half.seen() == []
+        monkeypatch.setattr(Link, "read_some", endless)
+        half.send(PING())
+        assert reads.wait(BOUND)
+        half.tunnel.state.end(Outcome.LOST, "for a test")
+        assert half.over() is Outcome.LOST and broken.is_set()
 
 
 @each_side
