@@ -51,10 +51,10 @@ def settle(readable: Iterable[Path] = (), listens: bool = False) -> None:
     Keeps the keys out of swap. From here on only `readable` and what the system itself needs can be read, nothing can
     be written or run, and only who `listens` may bind further TCP ports.
     """
-    _try("keys out of swap", _lock)
     if threading.active_count() > 1:  # those would stay as they are
         log.debug("threads run already: Landlock does not cover them")
     _try("Landlock", lambda: _confine(readable, listens))
+    _try("keys out of swap", _lock)  # behind it: a line that this is not here would start the thread that logs
 
 
 def _try(what: str, step: Callable[[], None]) -> None:

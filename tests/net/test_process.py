@@ -99,7 +99,7 @@ def test_a_system_that_has_none_of_it_is_told_of_and_no_end(
     with caplog.at_level(logging.DEBUG):
         process.harden()
         process.settle()
-    steps = ["not dumpable", "no core", "no new privileges", "keys out of swap", "Landlock"]
+    steps = ["not dumpable", "no core", "no new privileges", "Landlock", "keys out of swap"]
     lines = [record.message for record in caplog.records if "threads run" not in record.message]
     assert [line.partition(":")[0] for line in lines] == steps
     assert {record.levelname for record in caplog.records} == {"DEBUG"}
