@@ -43,7 +43,7 @@ from holdings import Held, Still, alike, left, look, settled  # noqa: E402
 from loopback import dial  # noqa: E402
 from plot import Panel, svg  # noqa: E402
 from program import Process, Site  # noqa: E402
-from traffic import NUMBER, End, Side, Target, all_descriptors, blocks, broken_off, numbered, unequal  # noqa: E402
+from traffic import NUMBER, End, Side, Target, all_descriptors, blocks, broken_off, dialling, numbered, unequal  # noqa: E402
 
 MIB = 1 << 20
 MOST = 4 * MIB  # bytes of one direction of a stream
@@ -105,9 +105,7 @@ class Traffic:
         """One more stream through this client."""
         kind = kind or self._random.choices([*KINDS], [weight for weight, _ in KINDS.values()])[0]
         sent = self._sent(len(self.begun))
-        near = socket.socket()
-        near.setblocking(False)  # one that is refused may be reset before a connect that waits returns
-        near.connect_ex(("127.0.0.1", client.ports[KINDS[kind][1]]))
+        near = dialling(client.ports[KINDS[kind][1]])
         end = End(near, broken_off(sent) if kind == LOCAL else sent)
         self.begun.append((kind, client, end))
         self.near.add(end)

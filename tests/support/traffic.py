@@ -143,16 +143,19 @@ class Side:
             return
         except OSError:
             after, end.broken = 0, True
-        if after == 0:
-            self._selector.unregister(end.sock)
-            reset(end.sock) if end.broken else end.sock.close()
-        elif after != before:
-            self._selector.modify(end.sock, after, end)
         if after != before:
             with self.changed:
+                self._watch(end, after)
                 self.changed.notify_all()
         if self._rate:
             self._stopped.wait((end.bytes_sent + end.bytes_got - moved) / self._rate)
+
+    def _watch(self, end: End, mask: int) -> None:
+        if mask:
+            self._selector.modify(end.sock, mask, end)
+        else:
+            self._selector.unregister(end.sock)
+            reset(end.sock) if end.broken else end.sock.close()
 
 
 class Target:
@@ -176,6 +179,14 @@ class Target:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._listener.close()
+
+
+def dialling(port: int) -> socket.socket:
+    """A connection on loopback that is under way: whoever waits for it may see it reset before he has it."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    sock.connect_ex(("127.0.0.1", port))
+    return sock
 
 
 def blocks(seed: int, size: int) -> Iterator[bytes]:
