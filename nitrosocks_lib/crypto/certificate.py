@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from secrets import choice, randbelow
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -20,12 +20,7 @@ from ..facts.limits import QUOTED
 from ..facts.words import foreign
 
 UNKNOWN_ISSUER: Final = "unknown issuer"
-PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 Extensions = Iterator[tuple[x509.ExtensionType, bool]]  # each with whether it is critical
-_KEYS: Final[tuple[Callable[[], PrivateKey], ...]] = (
-    lambda: ec.generate_private_key(ec.SECP256R1()),
-    lambda: rsa.generate_private_key(65_537, 2048),
-)
 _HOSTS: Final = "mail www web gw nas files git cloud srv1 srv2 host1 office backup intranet debian ubuntu".split()
 _DOMAINS: Final = "local lan home internal localdomain intra corp private home.arpa".split()
 _PLACES: Final = (
@@ -52,12 +47,13 @@ _PEM: Final = re.compile(rb"-----BEGIN (X509 |TRUSTED |)CERTIFICATE-----([^-]*)-
 def make(now: datetime, common_name: str = "") -> tuple[bytes, bytes]:
     """A new self-signed certificate and its key, both PEM; the key is PKCS8, not encrypted.
 
-    Name, serial number, key, begin, end and extensions are drawn, like those of certificates that common tools make. It
-    began up to a year before `now`, which is UTC where it has no zone, and is valid for four years more at least.
+    Name, serial number, begin, end and extensions are drawn, like those of certificates that common tools make. It
+    began up to a year before `now`, which is UTC where it has no zone, and is valid for four years more at least. The
+    key is P-256: a signature of RSA costs ten times as much, for each stranger who connects.
     Nobody has to trust it: client and server authenticate each other inside (protocol 3). `common_name`, 1 to 64
     characters, is its subject and its issuer where one is given.
     """
-    key: PrivateKey = choice(_KEYS)()
+    key = ec.generate_private_key(ec.SECP256R1())
     host = f"{choice(_HOSTS)}.{choice(_DOMAINS)}"
     name = x509.Name([*choice(_PLACES), x509.NameAttribute(NameOID.COMMON_NAME, common_name or host)])
     began = now - timedelta(seconds=_DAY + randbelow(_AGE_MAX * _DAY))
@@ -69,7 +65,7 @@ def make(now: datetime, common_name: str = "") -> tuple[bytes, bytes]:
     return builder.sign(key, SHA256()).public_bytes(Encoding.PEM), private
 
 
-def _of_openssl(key: PrivateKey, host: str) -> Extensions:
+def _of_openssl(key: ec.EllipticCurvePrivateKey, host: str) -> Extensions:
     """As `openssl req -x509 -addext subjectAltName=…` makes it."""
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     yield identifier, False
@@ -78,16 +74,16 @@ def _of_openssl(key: PrivateKey, host: str) -> Extensions:
     yield x509.SubjectAlternativeName([x509.DNSName(host)]), False
 
 
-def _of_a_distribution(key: PrivateKey, host: str) -> Extensions:
+def _of_a_distribution(key: ec.EllipticCurvePrivateKey, host: str) -> Extensions:
     """As the packages of distributions make one when they are installed."""
     yield x509.BasicConstraints(ca=False, path_length=None), False
     yield x509.SubjectAlternativeName([x509.DNSName(host)]), False
     yield x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False
 
 
-def _of_an_appliance(key: PrivateKey, host: str) -> Extensions:
+def _of_an_appliance(key: ec.EllipticCurvePrivateKey, host: str) -> Extensions:
     """As routers and storage boxes make theirs: good for what a server does."""
-    yield x509.KeyUsage(True, False, isinstance(key, rsa.RSAPrivateKey), False, False, True, False, False, False), True
+    yield x509.KeyUsage(True, False, False, False, False, True, False, False, False), True
     yield x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False
     yield x509.BasicConstraints(ca=True, path_length=None), True
     yield x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False
