@@ -70,8 +70,10 @@ class Pool:
     def _carry(self, streams: list[Stream], moved: bool = False) -> None:
         """What waits goes in its order, so none overtakes another; `moved` ones were there before."""
         with self._lock:
-            if not (closed := self._closed):
-                self._waiting = deque([*streams, *self._waiting] if moved else [*self._waiting, *streams])
+            if not (closed := self._closed) and moved:
+                self._waiting.extendleft(reversed(streams))
+            elif not closed:
+                self._waiting.extend(streams)
             while self._waiting and (session := self._choose(self._waiting[0].target)) is not None:
                 session.open(self._waiting.popleft())
             full = not self._making and sum(session.full for session in self._alive) >= self._most
