@@ -7,7 +7,6 @@ import contextlib
 import os
 import socket
 import ssl
-import struct
 import tomllib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,14 +14,13 @@ from typing import Any
 import peer
 import peer_judge
 import pytest
-from loopback import dial, unused_port
+from loopback import dial, reset, unused_port
 from peer_judge import PeerError
 from peer_streams import BLOCK, at
 from program import Site
 
 BOUND = 20.0  # seconds until a wait is given up; no test comes near
 WINDOW = 65_536
-RST = struct.pack("ii", 1, 0)
 CLOSED = "connection ended|EOF occurred|Connection reset|Broken pipe"  # what a PeerError says then
 
 
@@ -86,12 +84,6 @@ def aborted(side: peer_judge.Judge) -> int:
         pass
     fails(side.recv, CLOSED)
     return frame[1][0]
-
-
-def reset(sock: socket.socket) -> None:
-    """Closes with RST."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST)
-    sock.close()
 
 
 def exactly(sock: socket.socket, size: int) -> bytes:
