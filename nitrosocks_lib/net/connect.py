@@ -17,6 +17,7 @@ from ..facts.words import foreign
 from .link import Link
 from .race import Connected, Place, Race, Remembered, find
 from .timers import now
+from .tls import TlsLink
 from .wake import Waiter
 
 Context = ssl.SSLContext
@@ -170,7 +171,7 @@ class _Dial:
                 self._begin_tls(connected, at)
             for sock, (place, _) in list(self._handshakes.items()):
                 if self._is_done(sock, at):
-                    return place, Link(sock)
+                    return place, TlsLink(sock)
             if self._race.over and not self._handshakes:
                 return None
             until = [end for _, end in self._handshakes.values()]

@@ -10,6 +10,7 @@ from ..facts.errors import NetworkError
 from .connect import Context, go_on, wrap
 from .link import Link
 from .race import tune
+from .tls import TlsLink
 
 _HEAD: Final = 5  # bytes before a TLS record: type, version, length
 _HANDSHAKE: Final = b"\x16\x03"
@@ -76,7 +77,7 @@ class Incoming:
     def link(self) -> Link:
         """Gives the connection away, once TLS is done."""
         assert self._tls is not None, "begun before"
-        return Link(self._tls)
+        return TlsLink(self._tls)
 
     def close(self) -> None:
         """Ends it, at any time before it was given away."""

@@ -9,14 +9,14 @@ from links import BOUND
 
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import NetworkError
-from nitrosocks_lib.net.link import Link
 from nitrosocks_lib.net.overlong import Overlong
 from nitrosocks_lib.net.timers import TIMERS, now
+from nitrosocks_lib.net.tls import TlsLink
 
 ROOM = memoryview(bytearray(16))
 
 
-class Endless(Link):
+class Endless(TlsLink):
     """OpenSSL takes records without data as long as it is not broken off."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from traffic import stuff
 
 from nitrosocks_lib.facts import limits, wire
 from nitrosocks_lib.facts.wire import Frame
-from nitrosocks_lib.net.link import Link
+from nitrosocks_lib.net.tls import TlsLink
 
 PLENTY = 1 << 40
 
@@ -41,8 +41,8 @@ def test_on_a_slow_line_a_keystroke_shares_no_record_with_bulk(monkeypatch: pyte
     monkeypatch.setattr(limits, "PACE_FIRST", limits.PACE_LEAST)
     monkeypatch.setattr(limits, "PACE_MOST", limits.PACE_LEAST)
     writes: list[int] = []
-    write = Link.write_some
-    monkeypatch.setattr(Link, "write_some", lambda link, data: (writes.append(len(data)), write(link, data))[1])
+    write = TlsLink.write_some
+    monkeypatch.setattr(TlsLink, "write_some", lambda link, data: (writes.append(len(data)), write(link, data))[1])
     with Half(False) as half:
         (bulk, _), (keys, _) = half.opened(), half.opened()
         half.ack((1, PLENTY))

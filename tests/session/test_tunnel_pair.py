@@ -15,8 +15,8 @@ from nitrosocks_lib.crypto import schedule
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import BadFrame, NetworkError
 from nitrosocks_lib.facts.wire import Abort, Frame
-from nitrosocks_lib.net.link import Link
 from nitrosocks_lib.net.timers import now
+from nitrosocks_lib.net.tls import TlsLink
 from nitrosocks_lib.protocol import frames
 from nitrosocks_lib.session.state import Outcome
 from nitrosocks_lib.session.tunnel import abort_text
@@ -47,9 +47,9 @@ def test_both_return_when_somebody_ends_it(outcome: Outcome, serving: bool) -> N
 @each_side
 def test_a_read_that_does_not_come_back_ends_all_the_same(serving: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """As OpenSSL does while records without data come. It holds the lock of the link, so outbound waits, too."""
-    reads, read = threading.Event(), Link.read_some
+    reads, read = threading.Event(), TlsLink.read_some
 
-    def endless(link: Link, *words) -> int:
+    def endless(link: TlsLink, *words) -> int:
         if link is not half._far:
             return read(link, *words)
         with link._lock:
@@ -57,16 +57,16 @@ def test_a_read_that_does_not_come_back_ends_all_the_same(serving: bool, monkeyp
             assert broken.wait(BOUND)
         raise NetworkError("the connection ended")
 
-    def break_off(link: Link) -> None:
+    def break_off(link: TlsLink) -> None:
         if link is half._far:
             broken.set()
 
     broken = threading.Event()
     monkeypatch.setattr(limits, "RELEASE", 0.1)
-    monkeypatch.setattr(Link, "break_off", break_off)
+    monkeypatch.setattr(TlsLink, "break_off", break_off)
     with Half(serving) as half:
         assert half.seen() == []
-        monkeypatch.setattr(Link, "read_some", endless)
+        monkeypatch.setattr(TlsLink, "read_some", endless)
         half.send(PING())
         assert reads.wait(BOUND)
         half.tunnel.state.end(Outcome.LOST, "for a test")

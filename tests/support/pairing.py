@@ -24,6 +24,7 @@ from nitrosocks_lib.facts.errors import BadFrame, NetworkError
 from nitrosocks_lib.net.connect import client_context, server_context
 from nitrosocks_lib.net.link import Link
 from nitrosocks_lib.net.timers import now
+from nitrosocks_lib.net.tls import TlsLink
 from nitrosocks_lib.protocol.handshake import Keys, draw_ephemeral
 from nitrosocks_lib.session.state import Attached, Outcome
 from nitrosocks_lib.session.streams import Stream
@@ -57,7 +58,7 @@ class Cut:
                 self.left = float("inf")
 
 
-class CutLink(Link):
+class CutLink(TlsLink):
     """A Link that loses what it holds when it is cut."""
 
     __slots__ = ("_cut",)

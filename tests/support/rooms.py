@@ -27,7 +27,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 # Who alone may import it. fnmatch patterns on module names.
 RUNNING = ("net/*", "session/*", "client/*", "server/*")
 ONLY_HERE: dict[str, tuple[str, ...]] = {
-    "ssl": ("net/link", "net/connect", "net/incoming", "demo/interceptor"),
+    "ssl": ("net/tls", "net/connect", "net/incoming", "demo/interceptor"),
     "socket": (*RUNNING, "demo/interceptor"),
     "select": (*RUNNING, "demo/interceptor"),
     "selectors": RUNNING,

@@ -1,4 +1,4 @@
-"""Link: how a connection ends for both threads and for the peer; no byte ever leaves outside TLS."""
+"""TlsLink: how a connection ends for both threads and for the peer; no byte ever leaves outside TLS."""
 
 from __future__ import annotations
 
