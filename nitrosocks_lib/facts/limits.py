@@ -118,7 +118,7 @@ FRAME_DOUBLED: Final = 3600.0  # all three double with each time that they were 
 RELEASE: Final = 5.0
 FAREWELL: Final = 0.5  # behind RELEASE: an ABORT 4 has that long to leave
 DRAIN: Final = 30
-BACKOFF_FIRST: Final = 0.2
+BACKOFF_FIRST: Final = 0.1
 BACKOFF_MAX: Final = 10.0
 
 # Doubt (protocol 5): D lies between these; a frame that is under way for longer than the latter is none on a slow line.
