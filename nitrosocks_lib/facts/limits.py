@@ -149,6 +149,7 @@ CONTROL_ROOM: Final = 4096  # in front of a turn's full frames
 BATCH: Final = 4  # full frames that one turn of a loop seals or opens; eight are no faster
 COPY_BELOW: Final = 32 * 1024  # smaller payloads are kept as copies of their size, so buffers take twice that at most
 SLOTS_IDLE: Final = 64  # free buffers kept for reuse in one process: 4 MiB
+PIPE: Final = 256 << 10  # what a pipe between a session and its carrier holds, each way: a full turn fits
 DRAIN_BYTES: Final = 4 << 20  # read at most before a close, so that the kernel sends FIN and not RST
 
 # Dialling, at the client and at the server (RFC 8305).
