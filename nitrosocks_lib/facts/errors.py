@@ -4,6 +4,7 @@ NitroSocksError
 ├── UsageError          you: the command line                                 64
 ├── KeyFileError        you: a key file, profile or client file               65
 ├── NetworkError        the network: unreachable, refused, cut                69
+│   └── CarrierLost     requests of an http carrier fail, or its peer breaks its rules
 ├── CannotCreate        you: a file or an address that cannot be made         73
 ├── ProtocolError       the peer broke the protocol or is not NitroSocks      76
 │   ├── NotOurs         the first bytes are no valid knock (protocol 3.6)
@@ -42,6 +43,10 @@ class KeyFileError(NitroSocksError):
 
 class NetworkError(NitroSocksError):
     """The peer cannot be reached, or the connection ended."""
+
+
+class CarrierLost(NetworkError):
+    """A carrier of HTTP requests is over, as a TCP connection is (protocol 6): RESUME follows."""
 
 
 class CannotCreate(NitroSocksError):

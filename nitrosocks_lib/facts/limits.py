@@ -152,6 +152,24 @@ SLOTS_IDLE: Final = 64  # free buffers kept for reuse in one process: 4 MiB
 PIPE: Final = 256 << 10  # what a pipe between a session and its carrier holds, each way: a full turn fits
 DRAIN_BYTES: Final = 4 << 20  # read at most before a close, so that the kernel sends FIN and not RST
 
+# Carriers (protocol 6).
+BODY: Final = 512 * 1024  # most bytes of a body (HP1): common boxes refuse more than 1 MiB
+BODY_LEAST: Final = 4096  # what is sent at least, however often 413 came (HP7); the first Enc needs 1.2 KB
+UPS: Final = 4  # under way (HP3)
+DOWNS: Final = 2  # under way (HP6)
+PARKED: Final = 20.0  # a down without bytes is answered after that, or (HP5)
+PARKED_JITTER: Final = 0.3  # this part more or less: three in a row stay below the 60 s of common proxies
+UP_ANSWER: Final = 5.0  # or D, where that is more (HP4)
+DOWN_ANSWER: Final = 30.0  # the longest parking is 26 s (HP6)
+REPEATED: Final = 3  # times that a request which failed is sent again (HP7)
+REPEATS: Final = 45.0  # an ended carrier answers repeats for so long: a down's time-out and half as much (HP8)
+CARRIER_IDLE: Final = 130.0  # without a request, a server drops a carrier: four time-outs of a down (HP8)
+WAITING: Final = 8  # requests of an id that wait for its up 0: two downs, three ups, and repeats of them (HP9)
+WAITING_TIME: Final = 10.0  # seconds that they wait (HP9)
+HEAD: Final = 16 * 1024  # bytes of a request's or an answer's head (D2)
+HEAD_TIME: Final = 10.0  # seconds since accept until the first one is whole (D2)
+MESSAGE: Final = 1 << 20  # bytes of a WebSocket message (WS2)
+
 # Dialling, at the client and at the server (RFC 8305).
 STAGGER: Final = 0.25  # an address without an answer for that long gets company by the next one (RFC 8305, section 5)
 STAGGER_TLS: Final = 2.0  # the same for an address that connected and whose TLS is not done: slow lines need a second

@@ -32,6 +32,12 @@ SIGNATURES: Final = ED25519_SIGNATURE + MLDSA_SIGNATURE
 CLIENT_ID: Final = 16
 SESSION_ID: Final = 16
 
+# Tokens of the carriers `websocket` and `http` (protocol 6).
+CARRIER_ID: Final = 10
+TOKEN_N: Final = 5  # bytes of n
+TOKEN_BLOCK: Final = CARRIER_ID + 1 + TOKEN_N  # id, what, n: one block of AES
+TOKEN_TEXT: Final = 43  # characters of base64url: the block and a TAG
+
 # The knock and the messages (protocol 3); part sizes without the `pad` zeros that end a message.
 NONCE: Final = 24
 KNOCK: Final = NONCE + TAG
@@ -88,6 +94,14 @@ class EncryptType(IntEnum):
     def key_size(self) -> int:
         """Bytes of the key."""
         return 16 if self is EncryptType.AES_128_GCM else 32
+
+
+class What(IntEnum):
+    """What the request of a token is (TK2)."""
+
+    WEBSOCKET = 0
+    UP = 1
+    DOWN = 2
 
 
 class Frame(IntEnum):

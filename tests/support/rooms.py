@@ -37,6 +37,7 @@ ONLY_HERE: dict[str, tuple[str, ...]] = {
     "cryptography": ("crypto/*",),
     "pyotp": ("crypto/*",),
     "docopt": ("cli/*",),
+    "h11": ("protocol/*",),
     "tomllib": ("files/*",),
     "tomli_w": ("files/*",),
 }
