@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from program import tool
 
 from nitrosocks_lib.crypto.certificate import UNKNOWN_ISSUER, issuer, leaf_der, make
@@ -69,6 +69,38 @@ def test_they_vary_as_real_ones_do(fifty: list[Made]) -> None:
     assert len({cert.not_valid_after_utc - cert.not_valid_before_utc for cert in certs}) >= 3
     forms = {tuple((each.oid.dotted_string, each.critical) for each in cert.extensions) for cert in certs}
     assert len(forms) == 3 and {len(cert.subject) for cert in certs} == {1, 4}
+
+
+def form(cert: x509.Certificate) -> tuple[tuple[str, bool], ...]:
+    """Its extensions with what they say, but for names and identifiers of keys, and whether each is critical."""
+    varies = (x509.SubjectAlternativeName, x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier)
+    return tuple(
+        (type(e.value).__name__ if isinstance(e.value, varies) else repr(e.value), e.critical) for e in cert.extensions
+    )
+
+
+DISTRIBUTION = (
+    (repr(x509.BasicConstraints(ca=False, path_length=None)), False),
+    ("SubjectAlternativeName", False),
+    ("SubjectKeyIdentifier", False),
+)
+APPLIANCE = (
+    (repr(x509.KeyUsage(True, False, False, False, False, True, False, False, False)), True),
+    (repr(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])), False),
+    (repr(x509.BasicConstraints(ca=True, path_length=None)), True),
+    ("SubjectKeyIdentifier", False),
+    ("SubjectAlternativeName", False),
+)
+
+
+def test_each_has_the_form_and_the_lifetime_of_a_tool(fifty: list[Made], tmp_path: Path) -> None:
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout"]
+    words += [str(tmp_path / "key"), "-subj", "/CN=a", "-addext", "subjectAltName=DNS:a"]
+    pem = subprocess.run(words, check=True, capture_output=True).stdout
+    forms = {form(x509.load_pem_x509_certificate(pem)), DISTRIBUTION, APPLIANCE}
+    assert {form(cert) for cert, *_ in fifty} == forms
+    lasts = {(cert.not_valid_after_utc - cert.not_valid_before_utc).days for cert, *_ in fifty}
+    assert lasts <= {5 * 365, 6 * 365, 10 * 365, 3652, 15 * 365, 20 * 365}
 
 
 def test_openssl_finds_all_of_them_valid(fifty: list[Made], tmp_path: Path) -> None:
