@@ -2,7 +2,13 @@
 
 import sys
 
-PACKAGES = {"cryptography": "cryptography", "pyotp": "pyotp", "tomli_w": "tomli-w", "docopt": "docopt-ng"}
+PACKAGES = {
+    "cryptography": "cryptography",
+    "pyotp": "pyotp",
+    "tomli_w": "tomli-w",
+    "docopt": "docopt-ng",
+    "websockets": "websockets",
+}
 
 
 def main() -> int:

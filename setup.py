@@ -25,7 +25,7 @@ setup(
     license="MIT",
     author="The NitroSocks authors",
     python_requires=">=3.11",
-    install_requires=["cryptography>=50", "pyotp", "tomli-w", "docopt-ng", "h11"],
+    install_requires=["cryptography>=50", "pyotp", "tomli-w", "docopt-ng", "h11", "websockets>=13"],
     py_modules=["nitrosocks"],
     packages=find_packages(include=["nitrosocks_lib", "nitrosocks_lib.*"]),
     package_data={"nitrosocks_lib": ["py.typed"]},

@@ -169,6 +169,8 @@ WAITING_TIME: Final = 10.0  # seconds that they wait (HP9)
 HEAD: Final = 16 * 1024  # bytes of a request's or an answer's head (D2)
 HEAD_TIME: Final = 10.0  # seconds since accept until the first one is whole (D2)
 MESSAGE: Final = 1 << 20  # bytes of a WebSocket message (WS2)
+MESSAGE_PIECE: Final = 256 * 1024  # what one of ours takes: a turn of full frames, nearly
+MESSAGES_EMPTY: Final = 256  # frames without a byte of the stream, one after another: pings of a box, minutes apart
 
 # Dialling, at the client and at the server (RFC 8305).
 STAGGER: Final = 0.25  # an address without an answer for that long gets company by the next one (RFC 8305, section 5)

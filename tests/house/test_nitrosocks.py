@@ -28,7 +28,13 @@ def test_arguments_and_exit_code_pass_through(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     ("module", "package"),
-    [("cryptography", "cryptography"), ("pyotp", "pyotp"), ("tomli_w", "tomli-w"), ("docopt", "docopt-ng")],
+    [
+        ("cryptography", "cryptography"),
+        ("pyotp", "pyotp"),
+        ("tomli_w", "tomli-w"),
+        ("docopt", "docopt-ng"),
+        ("websockets", "websockets"),
+    ],
 )
 def test_a_missing_package_is_named(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], module: str, package: str

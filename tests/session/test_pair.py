@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from pairing import Over, Paired
+from pairing import CARRIERS, Over, Paired
 from roles import Roles
 
 from nitrosocks_lib.facts import limits
@@ -26,6 +26,7 @@ from nitrosocks_lib.session.state import Outcome
 from nitrosocks_lib.session.streams import Ending, Stream
 
 BOUND = 60.0  # seconds until a wait is given up
+each_carrier = pytest.mark.parametrize("carrier", CARRIERS)  # the kind of link; none of these halves knows it
 RST = struct.pack("ii", 1, 0)
 CLEAN, NEAR_BREAKS, FAR_BREAKS, REFUSED = "clean", "the application breaks", "the target breaks", "refused"
 
@@ -188,14 +189,21 @@ def check(plan: Plan, stream: Stream) -> None:
     assert stream.ending is ENDINGS[plan.kind], f"{stream.ending} {stream.reason}: {plan}"
 
 
-def carried(seed: int, cuts: int, every: int, window: int = limits.WINDOW, policy: RefreshPolicy | None = None) -> Any:
+def carried(
+    seed: int,
+    cuts: int,
+    every: int,
+    window: int = limits.WINDOW,
+    policy: RefreshPolicy | None = None,
+    carrier: str = "raw",
+) -> Any:
     """Runs a session with random streams; returns the halves, with everything checked and all of them released."""
     source = random.Random(seed)
     kinds = source.choices((CLEAN, NEAR_BREAKS, FAR_BREAKS, REFUSED), (8, 1, 1, 1), k=source.randrange(2, 21))
     roles = Roles(policy, window=window)
     over, plans = Over(roles), [Plan(source, kind) for kind in kinds]
     streams: dict[int, Stream] = {}
-    with Applications(source, plans) as applications, Paired(seed, roles, cuts, every) as paired:
+    with Applications(source, plans) as applications, Paired(seed, roles, cuts, every, carrier) as paired:
         for number, (plan, target) in enumerate(zip(plans, applications.targets(), strict=True)):
             streams[number] = Stream(target, applications.connect(plan), over.at_client)
             roles.client.outbox.open(streams[number])
@@ -223,14 +231,16 @@ def left_over(roles: Roles) -> None:
     roles.close()
 
 
+@each_carrier
 @pytest.mark.parametrize("seed", range(3))
-def test_without_a_cut(seed: int) -> None:
-    assert carried(seed, 0, 0).connections == 1
+def test_without_a_cut(seed: int, carrier: str) -> None:
+    assert carried(seed, 0, 0, carrier=carrier).connections == 1
 
 
+@each_carrier
 @pytest.mark.parametrize("seed", range(10, 18))
-def test_through_cuts(seed: int) -> None:
-    assert carried(seed, 30, 500_000).connections > 1
+def test_through_cuts(seed: int, carrier: str) -> None:
+    assert carried(seed, 30, 500_000, carrier=carrier).connections > 1
 
 
 @pytest.mark.parametrize("seed", range(20, 23))
@@ -238,8 +248,9 @@ def test_through_cuts_with_small_windows(seed: int) -> None:
     carried(seed, 20, 300_000, limits.WINDOW_MIN)
 
 
+@each_carrier
 @pytest.mark.parametrize("seed", range(40, 46))
-def test_a_release_loses_nothing_however_soon_it_comes(seed: int) -> None:
+def test_a_release_loses_nothing_however_soon_it_comes(seed: int, carrier: str) -> None:
     """The client's part of all streams is over, and what it sent last is on its way, when it asks for the release.
 
     Where the connection behind DISCONNECT is cut, the server keeps the session until its time is over.
@@ -248,7 +259,7 @@ def test_a_release_loses_nothing_however_soon_it_comes(seed: int) -> None:
     roles, plans = Roles(), [Plan(source, CLEAN) for _ in range(3)]
     over = Over(roles)
     with Applications(source, plans) as applications:
-        with Paired(seed, roles, 40, 60_000) as paired:
+        with Paired(seed, roles, 40, 60_000, carrier) as paired:
             for plan, target in zip(plans, applications.targets(), strict=True):
                 roles.client.outbox.open(Stream(target, applications.connect(plan), over.at_client))
             applications.serve([plan.near for plan in plans])
@@ -263,7 +274,9 @@ def test_a_release_loses_nothing_however_soon_it_comes(seed: int) -> None:
             assert plan.far.state == "ended" and plan.far.heard == plan.far.hears, str(plan)
 
 
-def test_through_cuts_and_refreshes() -> None:
+@each_carrier
+def test_through_cuts_and_refreshes(carrier: str) -> None:
     """A cut may end each refresh of a run, but not of all of them."""
-    runs = [carried(seed, 20, 400_000, policy=RefreshPolicy(volume=1_000)) for seed in range(30, 33)]
+    policy = RefreshPolicy(volume=1_000)
+    runs = [carried(seed, 20, 400_000, policy=policy, carrier=carrier) for seed in range(30, 33)]
     assert sum(paired.roles.server.refreshes for paired in runs) > 0

@@ -1,7 +1,8 @@
 """A client's and a server's half of one session, over connections that are cut, with applications and targets.
 
-A connection is TLS over a socket pair. It is cut after so many bytes, wherever that is: what is on its way is lost at
-both ends. Then both sides state what they have received and go on over the next one, as with RESUME (protocol 3.5).
+A connection is TLS over a socket pair, WebSocket on that, or a pipe. It is cut after so many bytes, wherever that is:
+what is on its way is lost at both ends. Then both sides state what they have received and go on over the next one, as
+with RESUME (protocol 3.5).
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from nitrosocks_lib.facts import wire
 from nitrosocks_lib.facts.errors import BadFrame, NetworkError
 from nitrosocks_lib.net.connect import client_context, server_context
 from nitrosocks_lib.net.link import Link
+from nitrosocks_lib.net.pipe import PipeLink, Progress
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.net.tls import TlsLink
+from nitrosocks_lib.net.websocket import WebSocketLink
 from nitrosocks_lib.protocol.handshake import Keys, draw_ephemeral
 from nitrosocks_lib.session.state import Attached, Outcome
 from nitrosocks_lib.session.streams import Stream
 
+CARRIERS = ("raw", "websocket", "http")
 BOUND = 60.0  # seconds until a wait is given up
 
 
@@ -37,7 +41,7 @@ class Cut:
 
     def __init__(self, left: float) -> None:
         self.left = left
-        self.links: list[CutLink] = []
+        self.links: list[Link] = []
         self._lock = threading.Lock()
 
     @property
@@ -58,42 +62,57 @@ class Cut:
                 self.left = float("inf")
 
 
-class CutLink(TlsLink):
-    """A Link that loses what it holds when it is cut."""
+class Cutting:
+    """Makes of a kind of Link one that loses what it holds when it is cut."""
 
-    __slots__ = ("_cut",)
-
-    def __init__(self, sock: Any, cut: Cut) -> None:
-        super().__init__(sock)
+    def cut_by(self: Any, cut: Cut) -> Any:
         self._cut = cut
         cut.links.append(self)
+        return self
 
-    def read_some(self, buffer: memoryview, enough: int = 1) -> int:
+    def read_some(self: Any, buffer: memoryview, enough: int = 1) -> int:
         self._check()
-        n = super().read_some(buffer, enough)
+        n: int = super().read_some(buffer, enough)  # type: ignore[misc]
         self._cut.spend(n)
         self._check()
         return n
 
-    def write_some(self, data: memoryview) -> int:
+    def write_some(self: Any, data: memoryview) -> int:
         self._check()
-        n = super().write_some(data)
+        n: int = super().write_some(data)  # type: ignore[misc]
         self._cut.spend(n)
         return n
 
-    def _check(self) -> None:
+    def _check(self: Any) -> None:
         if self._cut.over:
             raise NetworkError("cut")
+
+
+class CutTls(Cutting, TlsLink): ...
+
+
+class CutPipe(Cutting, PipeLink):
+    """`heard` is the other end's progress: what is read here is acknowledged there."""
+
+    heard = Progress()
+
+    def read_some(self, buffer: memoryview, enough: int = 1) -> int:
+        n = super().read_some(buffer, enough)
+        self.heard.sent = self.heard.acknowledged = self.heard.sent + n
+        return n
 
 
 class Paired(contextlib.ExitStack):
     """The session; `run` carries it from connection to connection, in a thread of its own."""
 
-    def __init__(self, seed: int, roles: Roles, cuts: int, every: int) -> None:
-        """`cuts` connections end after some bytes, `every` at most; the one behind them stands."""
+    def __init__(self, seed: int, roles: Roles, cuts: int, every: int, carrier: str = "raw") -> None:
+        """`cuts` connections end after some bytes, `every` at most; the one behind them stands.
+
+        `carrier` is one of CARRIERS.
+        """
         super().__init__()
         self._random = random.Random(seed)
-        self.roles, self._cuts, self._every = roles, cuts, every
+        self.roles, self._cuts, self._every, self._carrier = roles, cuts, every, carrier
         self._contexts = client_context(False), server_context(*pem("server"))
         self._threads = self.enter_context(ThreadPoolExecutor(3))
         self._lock = threading.Lock()
@@ -158,9 +177,22 @@ class Paired(contextlib.ExitStack):
         ends = socket.socketpair()
         for end in ends:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._random.choice((4_096, 32_768, 200_000)))
+        if self._carrier == "http":
+            return _pipes(ends, cut)
         shaking = self._threads.submit(self._contexts[1].wrap_socket, ends[1], True)
-        near = self._contexts[0].wrap_socket(ends[0])
-        return CutLink(near, cut), CutLink(shaking.result(BOUND), cut)
+        near: Link = CutTls(self._contexts[0].wrap_socket(ends[0])).cut_by(cut)
+        far: Link = CutTls(shaking.result(BOUND)).cut_by(cut)
+        if self._carrier == "websocket":
+            return WebSocketLink(near, serving=False), WebSocketLink(far, serving=True)
+        return near, far
+
+
+def _pipes(ends: tuple[socket.socket, socket.socket], cut: Cut) -> tuple[Link, Link]:
+    """Two pipes' ends, with no carrier between them."""
+    sides = Progress(), Progress()
+    near, far = (CutPipe(end, progress).cut_by(cut) for end, progress in zip(ends, sides, strict=True))
+    near.heard, far.heard = sides[1], sides[0]
+    return near, far
 
 
 def _first_frame(link: Link, opener: Opener) -> bytes:

@@ -36,6 +36,7 @@ ONLY_HERE: dict[str, tuple[str, ...]] = {
     "signal": ("net/signals", "cli/main"),
     "cryptography": ("crypto/*",),
     "pyotp": ("crypto/*",),
+    "websockets": ("net/websocket",),
     "docopt": ("cli/*",),
     "h11": ("protocol/*",),
     "tomllib": ("files/*",),
