@@ -17,8 +17,8 @@ from ..facts import limits
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]  # names in lower case
 _END: Final = b"\r\n\r\n"
-_BARE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)")  # some take it for the end of a line, some do not
-_FOLDED: Final = re.compile(rb"\n[ \t]")
+_ASKED: Final = [("Host", "x"), ("Upgrade", "x")]  # h11 takes a 101 only where one was asked for
+_AMBIGUOUS: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)|\n[ \t]")  # some take it for the end of a line, some do not
 
 
 class Head(NamedTuple):
@@ -80,6 +80,7 @@ class Messages:
 
     def __init__(self) -> None:
         self._got = b""
+        self._looked = 0  # so much of an unfinished head was looked at
         self._left: int | None = 0  # bytes of the body that are to come; None: until the connection ends
         self._in_body = False
         self._chunks: h11.Connection | None = None
@@ -118,17 +119,21 @@ class Messages:
         return Body(piece, piece) if piece else None
 
     def _head(self) -> Event | None:
-        end = self._got.find(_END) + len(_END)
-        raw = self._got[:end] if end >= len(_END) else self._got.removesuffix(b"\r")
-        if len(raw) > limits.HEAD or _BARE.search(raw) or _FOLDED.search(raw) or raw.startswith(b"\r"):
-            return self._all_opaque()
+        got, since = self._got, max(0, self._looked - len(_END) + 1)
+        end = got.find(_END, since) + len(_END)
         if end < len(_END):
+            end = 0
+        seen = end or len(got) - got.endswith(b"\r")  # of which the next byte decides
+        if seen > limits.HEAD or got[:1] in (b"\r", b"\n") or _AMBIGUOUS.search(got, since, seen):
+            return self._all_opaque()
+        self._looked = seen
+        if not end:
             return None
         try:
-            head = self._judge(raw)
+            head = self._judge(got[:end])
         except h11.ProtocolError:
             return self._all_opaque()
-        self._got = self._got[end:]
+        self._got, self._looked = got[end:], 0
         return head
 
     def _judge(self, raw: bytes) -> Event:
@@ -208,7 +213,7 @@ class Answers(Messages):
     def _judge(self, raw: bytes) -> AnswerHead:
         method = self._methods[0] if self._methods else b"GET"
         connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.HEAD + 1)
-        connection.send(h11.Request(method=method, target="/", headers=[("host", "x")]))
+        connection.send(h11.Request(method=method, target="/", headers=_ASKED))
         connection.send(h11.EndOfMessage())
         connection.receive_data(raw)
         answer = connection.next_event()

@@ -1,9 +1,12 @@
-"""The nonces of greetings that were seen: compact, and as good as exact (protocol 3.2, Q5 to Q7)."""
+"""The nonces of greetings that were seen, and the ids of carriers (protocol 3.2, Q5 to Q7; 6, TK4).
+
+The sets are compact, and as good as exact.
+"""
 
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..facts import limits, wire
 from ..facts.errors import NotOurs
@@ -39,13 +42,21 @@ class _Hour:
         self.count += 1
 
 
+class Carried(NamedTuple):
+    """What brought a knock: a carrier's id, and the hour that its token was made with."""
+
+    id: bytes
+    hour: int
+
+
 class Nonces:
-    """The nonces seen, per hour, dropped with the hour (protocol 3.2). Not for two threads at once."""
+    """The nonces and ids seen, per hour, dropped with the hour (protocol 3.2). Not for two threads at once."""
 
     def __init__(self, key: bytes) -> None:
         """`key` is 32 random bytes of this process."""
         self._key = key
         self._hours: dict[int, _Hour] = {}
+        self._ids: dict[int, _Hour] = {}
         self.unstored = 0  # greetings since the beginning that found their hour's set full
 
     @property
@@ -57,13 +68,30 @@ class Nonces:
         """Whether this nonce was put in for that hour."""
         return hour in self._hours and nonce in self._hours[hour]
 
-    def put(self, hour: int, nonce: bytes, now_hour: int) -> bool:
-        """Puts a nonce in; False when the hour's set is full. Raises NotOurs when it was there already."""
-        for old in [h for h in self._hours if abs(h - now_hour) > 1]:
-            del self._hours[old]
+    def may_begin(self, carried: Carried) -> bool:
+        """Whether an id may begin a carrier: it was put in for no hour, and the set of its hour is not full (TK4)."""
+        return self._may_begin(carried)
+
+    def _may_begin(self, carried: Carried) -> bool:
+        known = self._ids.get(carried.hour)
+        full = known is not None and known.count >= limits.NONCES_PER_HOUR
+        return not full and not any(carried.id in ids for ids in self._ids.values())
+
+    def put(self, hour: int, nonce: bytes, now_hour: int, carried: Carried | None = None) -> bool:
+        """Puts a nonce in, and the id of what carried it; False when the nonce's set is full, and it is not stored.
+
+        Raises NotOurs when the nonce was there already or the id may not begin a carrier; nothing is put in then.
+        """
+        for hours in (self._hours, self._ids):
+            for old in [h for h in hours if abs(h - now_hour) > 1]:
+                del hours[old]
         nonces = self._hours.setdefault(hour, _Hour(self._key))
         if nonce in nonces:
             raise NotOurs("a greeting was replayed")
+        if carried is not None:
+            if not self._may_begin(carried):
+                raise NotOurs("the id of a carrier was seen, or there are too many in this hour")
+            self._ids.setdefault(carried.hour, _Hour(self._key)).add(carried.id)
         if nonces.count >= limits.NONCES_PER_HOUR:
             self.unstored += 1
             return False

@@ -28,7 +28,7 @@ from .handshake import (
     signed_resume,
     within,
 )
-from .nonces import Nonces
+from .nonces import Carried, Nonces
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -95,8 +95,12 @@ class Resume:
     state: SymmetricState
 
 
-def read_hello(key: ServerKey, first: bytes, hour: int, nonces: Nonces) -> Dialogue[Hello]:
+def read_hello(
+    key: ServerKey, first: bytes, hour: int, nonces: Nonces, carried: Carried | None = None
+) -> Dialogue[Hello]:
     """The knock and the first Enc; `first` is what the first read gave, of which 40 bytes are the knock.
+
+    `carried` is the carrier that brought them, unless that is `raw`: its id is put in with the nonce (TK4).
 
     Raises NotOurs for everything that belongs to the decoy (protocol 3.6). Bytes of `first` beyond the knock are to be
     given to this generator again: it asks for them as for others.
@@ -112,7 +116,7 @@ def read_hello(key: ServerKey, first: bytes, hour: int, nonces: Nonces) -> Dialo
         part = yield from read(state, wire.HELLO - wire.TAG)
     except ProtocolError as error:
         raise NotOurs(str(error)) from None
-    fresh = nonces.put(matching, nonce, hour)
+    fresh = nonces.put(matching, nonce, hour, carried)
     kind, pad = wire.HELLO_HEAD.unpack(part[: wire.HELLO_HEAD.size])
     checked_pad(U16.pack(pad))
     if kind not in (wire.KIND_GREETING, wire.KIND_RESUME):

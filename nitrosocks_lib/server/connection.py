@@ -21,7 +21,7 @@ from ..net.sockets import descriptors
 from ..net.timers import now
 from ..protocol import frames, welcome
 from ..protocol.handshake import Keys, Terms
-from ..protocol.nonces import Nonces
+from ..protocol.nonces import Carried, Nonces
 from ..protocol.welcome import Authorised, Challenge, Welcomed
 from ..session.conversation import Conversation
 from ..session.liveness import Liveness
@@ -65,10 +65,15 @@ class SharedNonces(Nonces):
         with self._lock:
             return super().seen(hour, nonce)
 
-    def put(self, hour: int, nonce: bytes, now_hour: int) -> bool:
+    def may_begin(self, carried: Carried) -> bool:
         """As in Nonces."""
         with self._lock:
-            return super().put(hour, nonce, now_hour)
+            return super().may_begin(carried)
+
+    def put(self, hour: int, nonce: bytes, now_hour: int, carried: Carried | None = None) -> bool:
+        """As in Nonces."""
+        with self._lock:
+            return super().put(hour, nonce, now_hour, carried)
 
     def say_full(self) -> None:
         """One line a minute: a replay gains nothing, but it is answered, so the server may be found out (Q7)."""
