@@ -68,12 +68,31 @@ def number(stated: str) -> float:
         ("ACK_DELAY", "numbered frames, and within {100 ms}"),
         ("HEARTBEAT_JITTER", "`heartbeat` seconds ({± 30 %})"),
         ("RELEASE", "or after {5} s, whichever is first"),
+        ("BODY", "Content-Length and at most {512 KiB}"),
+        ("BODY_LEAST", "later ones send at most half as much ({4 KiB} at least"),
+        ("UPS", "sends n only when 0 … n − {4} are answered"),
+        ("DOWNS", "m + {2} is asked only when"),
+        ("PARKED", "After {20} s ± 30 % the answer"),
+        ("PARKED_JITTER", "After 20 s {± 30 %} the answer"),
+        ("UP_ANSWER", "The time-out is max({5} s, D)"),
+        ("DOWN_ANSWER", "The time-out is {30} s. Empty answers"),
+        ("REPEATS", "Repeats are still answered for {45} s"),
+        ("CARRIER_IDLE", "that has had no request for {130} s"),
+        ("WAITING", "wait unread, {8} at most an id"),
+        ("WAITING_TIME", "After {10} s, or without the knock"),
+        ("HEAD", "is awaited, up to {16 KiB} and 10 s"),
+        ("HEAD_TIME", "is awaited, up to 16 KiB and {10} s"),
+        ("MESSAGE", "or a message over {1 MiB} ends"),
         ("RELEASE", "without DISCONNECT_ACK closes after {5} s"),
     ],
 )
 def test_a_limit_is_that_of_the_page(name: str, stated: str) -> None:
     assert stated.replace("{", "").replace("}", "") in PAGE
     assert getattr(limits, name) == pytest.approx(number(stated))
+
+
+def test_a_request_that_fails_is_repeated_three_times() -> None:
+    assert "is repeated three times on fresh connections" in PAGE and limits.REPEATED == 3
 
 
 def test_three_silent_periods() -> None:
@@ -98,6 +117,9 @@ def test_three_silent_periods() -> None:
         ("PACE_LEAST", "PACE_FIRST", "PACE_MOST"),
         ("DOUBT_LEAST", "HEARTBEAT", "DOUBT_MOST"),  # a client is much quicker than a heartbeat
         ("STREAMS_EACH", "STREAMS_EACH", "STREAMS"),
+        ("BODY_LEAST", "BODY", "MESSAGE"),
+        ("PARKED", "DOWN_ANSWER", "REPEATS"),  # a repeat of a down whose answer was lost still gets it
+        ("DOWN_ANSWER", "CARRIER_IDLE", "CARRIER_IDLE"),
         ("BACKOFF_FIRST", "BACKOFF_FIRST", "BACKOFF_MAX"),
         ("SESSIONS", "SESSIONS_MAX", "SESSIONS_PER_CLIENT"),
     ],

@@ -8,7 +8,7 @@ from recorded import each_run, raw
 from nitrosocks_lib.facts import limits, wire
 from nitrosocks_lib.facts.errors import NotOurs, ProtocolError
 from nitrosocks_lib.facts.wire import Refusal
-from nitrosocks_lib.protocol.nonces import Nonces
+from nitrosocks_lib.protocol.nonces import Carried, Nonces
 from nitrosocks_lib.protocol.welcome import read_hello
 
 U16 = wire.U16.pack
@@ -164,3 +164,25 @@ def test_a_replay_gains_nothing_where_the_set_is_full(dialogue: str, monkeypatch
         again.run()
     assert isinstance(again.error, ProtocolError) and world.nonces.unstored == 2
     assert again.sent == [] if dialogue == "recovery" else again.sent[0] != server.sent[0]
+
+
+def test_an_id_goes_in_with_its_nonce() -> None:
+    """TK4: two greetings that one id brought, and only one passes; of the other nothing is stored."""
+    nonces, carried = Nonces(bytes(32)), Carried(bytes(wire.CARRIER_ID), HOUR)
+    first, second = (next(World(seed=seed).greet()) for seed in (1, 2))
+    sides = [Side(read_hello(SERVER, each, HOUR, nonces, carried)) for each in (first, second)]
+    for side, message in zip(sides, (first, second), strict=True):
+        side.run()
+        side.inbox += message[wire.KNOCK :]
+    for side in sides:
+        side.run()
+    assert sides[0].error is None and type(sides[1].error) is NotOurs
+    assert not nonces.may_begin(carried) and nonces.kept == 1
+
+
+def test_what_does_not_open_brings_no_id() -> None:
+    nonces, carried, message = Nonces(bytes(32)), Carried(bytes(wire.CARRIER_ID), HOUR), greeting()
+    side = Side(read_hello(SERVER, message, HOUR, nonces, carried))
+    side.inbox += bytes(wire.HELLO)
+    side.run()
+    assert type(side.error) is NotOurs and nonces.may_begin(carried)

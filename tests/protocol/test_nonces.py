@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nitrosocks_lib.facts import limits, wire
 from nitrosocks_lib.facts.errors import NotOurs
-from nitrosocks_lib.protocol.nonces import Nonces, _Hour
+from nitrosocks_lib.protocol.nonces import Carried, Nonces, _Hour
 
 KEY = bytes(range(32))
 FIRST, SECOND, THIRD = (bytes([n]) * wire.NONCE for n in range(3))
@@ -79,3 +79,60 @@ def test_many_take_little_memory() -> None:
 def test_where_a_nonce_goes_depends_on_the_key() -> None:
     """Else who knows the server's key could fill one place of the set."""
     assert len({_Hour(bytes([n]) * 32)._place(FIRST) for n in range(50)}) == 50
+
+
+# Ids of carriers (TK4)
+
+ONE, OTHER = Carried(b"1" * wire.CARRIER_ID, 7), Carried(b"2" * wire.CARRIER_ID, 7)
+
+
+def test_an_id_begins_a_carrier_once() -> None:
+    nonces = Nonces(KEY)
+    assert nonces.may_begin(ONE) and nonces.put(7, FIRST, 7, ONE)
+    assert not nonces.may_begin(ONE) and nonces.may_begin(OTHER)
+    with pytest.raises(NotOurs):
+        nonces.put(7, SECOND, 7, ONE)
+    assert not nonces.seen(7, SECOND), "nothing is put in then"
+    assert nonces.put(7, SECOND, 7, OTHER)
+
+
+def test_a_nonce_that_was_seen_brings_no_id() -> None:
+    nonces = Nonces(KEY)
+    nonces.put(7, FIRST, 7)
+    with pytest.raises(NotOurs):
+        nonces.put(7, FIRST, 7, ONE)
+    assert nonces.may_begin(ONE)
+
+
+@pytest.mark.parametrize("hour", [6, 7, 8])
+def test_an_id_is_known_in_every_hour(hour: int) -> None:
+    """A repeat may have the token of another hour."""
+    nonces = Nonces(KEY)
+    nonces.put(7, FIRST, 7, ONE)
+    assert not nonces.may_begin(Carried(ONE.id, hour))
+
+
+@pytest.mark.parametrize(("now_hour", "known"), [(6, True), (8, True), (9, False)])
+def test_an_id_goes_with_its_hour(now_hour: int, known: bool) -> None:
+    nonces = Nonces(KEY)
+    nonces.put(8, FIRST, 7, ONE)
+    nonces.put(now_hour, SECOND, now_hour)
+    assert nonces.may_begin(ONE) is not known
+
+
+def test_when_the_set_of_ids_is_full_none_may_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "NONCES_PER_HOUR", 1)
+    nonces = Nonces(KEY)
+    nonces.put(7, FIRST, 7, ONE)
+    assert not nonces.may_begin(OTHER) and nonces.may_begin(Carried(OTHER.id, 8)), "another hour has a set of its own"
+    with pytest.raises(NotOurs):
+        nonces.put(7, SECOND, 7, OTHER)
+    assert nonces.unstored == 0
+
+
+def test_an_id_is_stored_where_the_nonces_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "NONCES_PER_HOUR", 1)
+    nonces = Nonces(KEY)
+    nonces.put(7, FIRST, 7)
+    assert nonces.put(7, SECOND, 7, ONE) is False
+    assert not nonces.may_begin(ONE) and nonces.kept == 1

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from dialogue import SERVER
+from dialogue import HOUR, SERVER
 from docopt import DocoptExit, docopt
 from plainly import GREETING, KNOCK, RESUME, hears, knock, plainly
 from roles import Roles
@@ -24,11 +24,14 @@ from nitrosocks_lib.client import dialler
 from nitrosocks_lib.crypto import certificate
 from nitrosocks_lib.crypto.schedule import CLIENT_TO_SERVER, frame_keys
 from nitrosocks_lib.crypto.seal import Opener
+from nitrosocks_lib.crypto.secret import Secret
+from nitrosocks_lib.crypto.token import Token, Tokens
 from nitrosocks_lib.facts import address, wire
 from nitrosocks_lib.facts.errors import KeyFileError, NitroSocksError, ProtocolError, UsageError, Violation
-from nitrosocks_lib.facts.wire import EncryptType, Frame, Kind
+from nitrosocks_lib.facts.wire import EncryptType, Frame, Kind, What
 from nitrosocks_lib.files import profiles
-from nitrosocks_lib.protocol import frames
+from nitrosocks_lib.protocol import frames, heads, paths
+from nitrosocks_lib.protocol.http1 import Answers, End, Head, Messages, Requests
 from nitrosocks_lib.protocol.permit import Rules
 
 
@@ -204,6 +207,57 @@ def _certificate(data: bytes) -> None:
     certificate.leaf_der(data)
 
 
+# HTTP
+
+_TOKENS = Tokens(Secret(32))
+_TOKEN = _TOKENS.make(HOUR, Token(bytes(10), What.UP, 7)).encode()
+_CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+_REQUESTS = (
+    heads.post("example.org", f"/{_TOKEN.decode()}", 5) + b"hello", b"POST / HTTP/1.1\r\nHost: x\r\n" + _CHUNKED,
+    heads.upgrade("example.org", f"https://x:1/api/{_TOKEN.decode()}", "key"), b"GET / HTTP/1.0\r\nExpect: x\r\n\r\n",
+)  # fmt: skip
+_ANSWERS = (
+    heads.answer(200, 5, 0) + b"hello" + heads.answer(204, 0, 0), heads.failure(413, 0), heads.switching("x", 0) + b"x",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n" + _CHUNKED, b"HTTP/1.0 200 OK\r\n\r\nto the end",
+)  # fmt: skip
+_HTTP = (
+    b"\r\n", b"\n", b"\r", b"\r\n\r\n", b": ", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"0\r\n",
+    b"Connection: close\r\n", b"HTTP/1.0", b"HTTP/1.1 200 OK\r\n", b"http://", b" ", b"\t", b"\0", b"\xff", b";",
+)  # fmt: skip
+
+
+def _messages(reader: Messages, data: bytes) -> None:
+    """Every byte is in one event or unread, in order, however it comes."""
+    half, raw = len(data) // 2, b""
+    for piece in (data[:half], data[half:]):
+        reader.feed(piece)
+        while (event := reader.next()) is not None:
+            raw += b"" if isinstance(event, End) else event.raw
+            if isinstance(event, Head):
+                paths.token_of(event, "/api")
+    assert data.startswith(raw) and len(raw) + reader.unread == len(data)
+
+
+def _request(data: bytes) -> None:
+    _messages(Requests(), data)
+    for prefix in ("", "/api"):
+        assert not paths.can_begin(data, prefix) or paths.can_begin(data[: len(data) // 2], prefix)
+
+
+def _answer(data: bytes) -> None:
+    reader = Answers()
+    for method in (b"GET", b"HEAD", b"POST", b"CONNECT"):
+        reader.expect(method)
+    _messages(reader, data)
+    if reader.end():
+        assert reader.next() == End()
+
+
+def _token(data: bytes) -> None:
+    found = _TOKENS.read(text(data), HOUR)
+    assert found is None or _TOKENS.make(found[1], found[0]) == text(data)
+
+
 OURS = (NitroSocksError,)
 _HANDSHAKE = {
     "greeting": ("welcome", GREETING[0], wire.KNOCK), "challenge": ("greet", GREETING[1], 0),
@@ -225,5 +279,8 @@ PARSERS: dict[str, Parser] = {
     "client file": Parser(partial(_file, profiles.load_client), (KeyFileError,), (_CLIENT, _DEEP), _TOML + _WORDS),
     "server key": Parser(partial(_file, profiles.load_server), (KeyFileError,), (_SERVER, _DEEP), _TOML),
     "Date": Parser(dialler._hour_of, (), (_DATE, b"Date: x", b"Date: Sun Nov 22 05:12:00 2026"), _DATES),
+    "http request": Parser(_request, (), _REQUESTS, _HTTP),
+    "http answer": Parser(_answer, (), _ANSWERS, _HTTP),
+    "token": Parser(_token, (), (_TOKEN,), (b"=", b"+", b"/", b"-", b"_", *_WORDS)),
     "certificate": Parser(_certificate, (KeyFileError,), (_DER,), (b"-----BEGIN CERTIFICATE-----", b"0\x82")),
 }  # fmt: skip
