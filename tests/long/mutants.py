@@ -29,7 +29,10 @@ from time import monotonic
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = "nitrosocks_lib"
 ROOMS = ("crypto", "protocol")
-TESTS = {"protocol/welcome": ["welcome", "hello"], "protocol/handshake": ["handshake", "welcome"]}  # whose own, first
+TESTS = {  # whose own, first
+    "protocol/welcome": ["welcome", "hello"], "protocol/handshake": ["handshake", "welcome"],
+    "protocol/http1": ["http1", "http1_answers"],
+}  # fmt: skip
 EARLY = "ignore::pytest.PytestAssertRewriteWarning"  # hypothesis is there before pytest looks at it
 LIMIT = 60  # seconds of processor time of one run: a mutant that hangs is noticed
 COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -172,7 +175,7 @@ def survives(mutant: Mutant, place: Path) -> bool:
 
 def copied(place: Path) -> Path:
     """The tree as far as the tests need it."""
-    for folder in (LIBRARY, "tests"):
+    for folder in (LIBRARY, "tests", "docs"):
         shutil.copytree(ROOT / folder, place / folder, ignore=shutil.ignore_patterns("__pycache__", "long", "corpus"))
     shutil.copy(ROOT / "pyproject.toml", place)
     return place
