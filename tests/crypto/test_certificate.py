@@ -66,6 +66,8 @@ def test_they_vary_as_real_ones_do(fifty: list[Made]) -> None:
     certs = [cert for cert, *_ in fifty]
     assert len({cert.serial_number for cert in certs}) == len({cert.not_valid_before_utc for cert in certs}) == 50
     assert len({cert.subject.rfc4514_string() for cert in certs}) > 25
+    began = [cert.not_valid_before_utc for cert in certs]
+    assert max(began) - min(began) > timedelta(days=180)
     assert len({cert.not_valid_after_utc - cert.not_valid_before_utc for cert in certs}) >= 3
     forms = {tuple((each.oid.dotted_string, each.critical) for each in cert.extensions) for cert in certs}
     assert len(forms) == 3 and {len(cert.subject) for cert in certs} == {1, 4}
@@ -100,6 +102,8 @@ def test_each_has_the_form_and_the_lifetime_of_a_tool(fifty: list[Made], tmp_pat
     forms = {form(x509.load_pem_x509_certificate(pem)), DISTRIBUTION, APPLIANCE}
     assert {form(cert) for cert, *_ in fifty} == forms
     lasts = {(cert.not_valid_after_utc - cert.not_valid_before_utc).days for cert, *_ in fifty}
+    names = [hosts(cert) for cert, *_ in fifty]
+    assert {tuple(each[1:]) == (each[0].partition(".")[0],) for each in names if len(each) > 1} == {True}
     assert lasts <= {5 * 365, 6 * 365, 10 * 365, 3652, 15 * 365, 20 * 365}
 
 
