@@ -223,7 +223,7 @@ BEGIN, END = b"-----BEGIN CERTIFICATE-----\n", b"-----END CERTIFICATE-----\n"
     "pem",
     [b"", b"x", b"\xff\0", make(NOW)[1], BEGIN, END, BEGIN + END, BEGIN + b"MII\n" + END, BEGIN + b"M*==\n" + END,
      BEGIN + b"AAAA\n" + END, BEGIN + b"MIIB\n", BEGIN + b"MIIB\n-----END X509 CERTIFICATE-----",
-     BEGIN + b"MIIB\n-----END CERTIFICATE----"],
+     BEGIN + b"MIIB\n-----END CERTIFICATE----", BEGIN + b"MI!IB\n" + END],
 )  # fmt: skip
 def test_what_has_no_certificate_is_refused(pem: bytes) -> None:
     with pytest.raises(KeyFileError, match="no PEM certificate") as caught:
