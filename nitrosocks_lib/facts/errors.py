@@ -4,6 +4,7 @@ NitroSocksError
 ├── UsageError          you: the command line                                 64
 ├── KeyFileError        you: a key file, profile or client file               65
 ├── NetworkError        the network: unreachable, refused, cut                69
+│   ├── ConnectionEnded the other side says that it sends no more
 │   └── CarrierLost     requests of an http carrier fail, or its peer breaks its rules
 ├── CannotCreate        you: a file or an address that cannot be made         73
 ├── ProtocolError       the peer broke the protocol or is not NitroSocks      76
@@ -47,6 +48,14 @@ class NetworkError(NitroSocksError):
 
 class CarrierLost(NetworkError):
     """A carrier of HTTP requests is over, as a TCP connection is (protocol 6): RESUME follows."""
+
+
+class ConnectionEnded(NetworkError):
+    """The other side says that it sends no more: TLS does (`notified`), or only TCP."""
+
+    def __init__(self, notified: bool) -> None:
+        super().__init__("the connection ended")
+        self.notified = notified
 
 
 class CannotCreate(NitroSocksError):

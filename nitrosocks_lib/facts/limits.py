@@ -41,6 +41,7 @@ PLACES_RESUME: Final = 256  # the same of a RESUME
 PLACES_HEARD: Final = 32  # a thread each, like the next ones; these wait for a core, so the next one waits for a place
 PLACES_NAMED: Final = 64  # of clients that are authorised, until they have their session
 PLACES_RESUMING: Final = 128  # many come at once when a network is back; with the server's own, threads stay below 320
+PLACES_VISITS: Final = 512  # HTTP, or what the decoy serves: two descriptors and 128 KiB each, and nginx has as many
 PLACES_SHARES: Final = 16  # a source that has more than such a part of a full rank gives way first
 PLACES_PICKED: Final = 4  # so many at random are compared
 PLACES_SAID: Final = 60.0  # how often the log says that places are scarce
@@ -171,6 +172,16 @@ HEAD_TIME: Final = 10.0  # seconds since accept until the first one is whole (D2
 MESSAGE: Final = 1 << 20  # bytes of a WebSocket message (WS2)
 MESSAGE_PIECE: Final = 256 * 1024  # what one of ours takes: a turn of full frames, nearly
 MESSAGES_EMPTY: Final = 256  # frames without a byte of the stream, one after another: pings of a box, minutes apart
+
+# The decoy (protocol 3.6): connections that are HTTP, or that it serves since they are not ours.
+DECOY_DIAL: Final = 3.0  # seconds until it has to be connected; beyond them it is as if there were none
+DECOY_SAID: Final = 60.0  # how often the log says that it cannot be reached; its name is looked up again then
+QUIET: Final = 0.05  # who has said nothing so long behind TLS gets a connection to the decoy, whose time begins then
+RELAYED: Final = 64 * 1024  # bytes that wait in each direction: beyond them no more is read
+HELD_OPEN: Final = 60.0  # an end of the decoy's is passed on, and the rest of the connection kept so long
+TIMED_OUT: Final = 1.0  # a web server that closes later than this amid a request has waited in vain: without a word
+NUDGED: Final = (0.02, 0.2)  # seconds behind a byte that came too late, when its reset is looked for
+KEPT_ALIVE: Final = 75.0  # without a request a connection is closed then, as common servers do
 
 # Dialling, at the client and at the server (RFC 8305).
 STAGGER: Final = 0.25  # an address without an answer for that long gets company by the next one (RFC 8305, section 5)

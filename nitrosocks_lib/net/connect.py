@@ -229,7 +229,8 @@ def wrap(raw: socket.socket, context: ssl.SSLContext, host: str | None = None) -
     """TLS on a connection, to `host`, or accepted without one; nothing of it is done yet. Closes it when it raises."""
     try:
         raw.getpeername()  # whoever is gone already fails here, and not half-way through wrap_socket
-        return context.wrap_socket(raw, host is None, do_handshake_on_connect=False, server_hostname=host)
+        # What ends without close_notify is told apart from what ends with it: a relay passes that on.
+        return context.wrap_socket(raw, host is None, False, suppress_ragged_eofs=False, server_hostname=host)
     except BaseException:
         raw.close()
         raise

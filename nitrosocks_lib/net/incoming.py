@@ -8,7 +8,6 @@ from typing import Final
 
 from ..facts.errors import NetworkError
 from .connect import Context, go_on, wrap
-from .link import Link
 from .race import tune
 from .tls import TlsLink
 
@@ -74,7 +73,7 @@ class Incoming:
         assert self._tls is not None, "begun before"
         return go_on(self._tls)
 
-    def link(self) -> Link:
+    def link(self) -> TlsLink:
         """Gives the connection away, once TLS is done."""
         assert self._tls is not None, "begun before"
         return TlsLink(self._tls)

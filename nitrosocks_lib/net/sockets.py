@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import resource
 import socket
+import struct
 import sys
+from contextlib import suppress
 from fcntl import ioctl
 
 _SIOCOUTQ = 0x5411
 _TCP_CLOSE = 7
+_AT_ONCE = struct.pack("ii", 1, 0)  # struct linger
 _MANY = 1 << 20  # what Linux allows at most, unless it is told otherwise
 
 
@@ -34,6 +37,13 @@ def closed(sock: socket.socket) -> bool:
         return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
     except OSError:
         return False
+
+
+def reset(sock: socket.socket) -> None:
+    """Closes it so that the other end sees a reset, and loses what it has not read."""
+    with suppress(OSError, ValueError):  # it is over already
+        socket.socket.setsockopt(sock, socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+    sock.close()
 
 
 def descriptors() -> int:

@@ -20,8 +20,9 @@ from fcntl import ioctl
 from typing import cast
 
 from ..facts import limits
-from ..facts.errors import NetworkError
+from ..facts.errors import ConnectionEnded, NetworkError
 from .link import Link
+from .sockets import closed, reset
 from .timers import TIMERS, now
 from .wake import wait
 
@@ -63,7 +64,7 @@ class TlsLink(Link):
                 with self._lock:
                     n = self._read(size - got, buffer[got:])
                 if not n:
-                    raise NetworkError("the connection ended")
+                    raise ConnectionEnded(notified=True)
                 got += n
                 if n < _RECORD and got < size:
                     self.dry, self.read_wants = True, select.POLLIN
@@ -134,7 +135,7 @@ class TlsLink(Link):
         with self._lock:
             return self._sock.getpeercert(binary_form=True) or b""
 
-    # -- the end ----------------------------------------------------------------------------------------------------
+    # -- the end ------------------------------------------------------------------------------------------------------
 
     def abort(self) -> None:
         """Ends the connection for both threads; any thread may call it. Never SSLSocket.shutdown, which drops TLS."""
@@ -179,6 +180,35 @@ class TlsLink(Link):
         except OSError:
             pass
 
+    # -- of a connection that is relayed: who closes how is passed on -------------------------------------------------
+
+    def finish(self, notify: bool) -> None:
+        """Ends what is sent, with close_notify before or without; only `swallow` reads from here on."""
+        if notify:
+            self._unwrap()
+        with suppress(OSError):  # it has ended already
+            socket.socket.shutdown(self._sock, socket.SHUT_WR)
+
+    def swallow(self) -> bool:
+        """Throws away what came, behind `finish`, and tells whether something did. Raises as `read_some` at the end."""
+        try:
+            if not socket.socket.recv(self._sock, limits.FIRST_READ):
+                raise ConnectionEnded(notified=False)
+        except BlockingIOError:
+            return False
+        except (OSError, ValueError) as error:
+            raise _broken(error) from None
+        return True
+
+    def gone(self) -> bool:
+        """Whether the other end has reset the connection, behind its end; False where the system does not tell."""
+        return closed(self._sock)
+
+    def reset(self) -> None:
+        """Ends the connection with a reset; the owner's last call."""
+        with self._closing:
+            reset(self._sock)
+
     def _unwrap(self) -> None:
         """close_notify. OpenSSL looks for the peer's, too, and reads on as long as records come that bring no data."""
         timer = None
@@ -201,6 +231,6 @@ class TlsLink(Link):
 def _broken(error: OSError | ValueError) -> NetworkError:
     """One text for people, whatever way OpenSSL and the kernel say it."""
     if isinstance(error, ssl.SSLEOFError | ValueError):  # ValueError: this side has closed it
-        return NetworkError("the connection ended")
+        return ConnectionEnded(notified=False)
     reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
     return NetworkError(f"the connection broke: {reason or error}")

@@ -93,6 +93,11 @@ class Messages:
         return len(self._got)
 
     @property
+    def rest(self) -> bytes:
+        """Those bytes."""
+        return self._got
+
+    @property
     def amid(self) -> bool:
         """Whether a message has begun that is not whole."""
         return self._in_body or bool(self._got)

@@ -10,6 +10,7 @@ import socket
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from enum import IntEnum
+from itertools import count
 from typing import Final, TypeVar
 
 from ..facts import limits
@@ -80,15 +81,19 @@ class Place:
 P = TypeVar("P", bound=Place)
 
 
-class _Held:
-    """The places of one rank, in no order."""
+class Held:
+    """The places of one rank, in no order; not for two threads at once."""
 
     def __init__(self, most: int) -> None:
+        """`most` of them there may be."""
         self.most = most
         self.places: list[Place] = []
         self.counts: Counter[bytes] = Counter()
+        self._numbers = count(1)
 
     def add(self, place: Place) -> None:
+        """One more; how many there may be is the caller's to look at."""
+        place._number = place._number or next(self._numbers)
         place._index = len(self.places)
         self.places.append(place)
         self.counts[place.source] += 1
@@ -121,7 +126,7 @@ class Admission:
     """
 
     def __init__(self, most: Mapping[Rank, int], random: Random) -> None:
-        self._held = {rank: _Held(most[rank]) for rank in Rank}
+        self._held = {rank: Held(most[rank]) for rank in Rank}
         self._random = random
         self._entered = 0
         self._ages: OrderedDict[Place, None] = OrderedDict()  # those without a thread, in the order of acceptance
@@ -137,12 +142,12 @@ class Admission:
         """Whether one more of this rank would make another one give way."""
         return len(self._held[rank].places) >= self._held[rank].most
 
-    def enter(self, place: Place) -> Place | None:
-        """A new connection; returns the one that gives way to it."""
+    def enter(self, place: Place, rank: Rank = Rank.SILENT) -> Place | None:
+        """A new connection, or one that comes back from elsewhere; returns the one that gives way to it."""
         self._entered += 1
         place._number = self._entered
         self._ages[place] = None
-        return self._put(place, Rank.SILENT)
+        return self._put(place, rank)
 
     def advance(self, place: Place, rank: Rank, source: bytes | None = None) -> Place | None:
         """A connection came further, and may have another source to be counted by; returns the one that gives way.
@@ -195,7 +200,7 @@ class Admission:
         held.add(place)
         return victim
 
-    def _give_way(self, held: _Held) -> Place:
+    def _give_way(self, held: Held) -> Place:
         victim = held.picked(self._random)
         self.leave(victim)
         return victim

@@ -15,6 +15,7 @@ from ..net.incoming import Incoming
 from ..net.link import Link
 from ..net.overlong import Overlong
 from ..net.timers import now
+from ..net.tls import TlsLink
 from ..protocol import welcome
 from ..protocol.handshake import Dialogue
 from ..protocol.nonces import Nonces
@@ -37,21 +38,71 @@ class Arrival:
 class Stranger(Place):
     """The accept thread's, until it is handed over."""
 
-    __slots__ = ("_dialogue", "_got", "_peer", "_wanted", "handed", "hello", "incoming", "link")
+    __slots__ = (
+        "_dialogue", "_got", "_patient", "_verdict", "_wanted", "carrier", "handed", "hello", "incoming", "link", "nonces",
+        "peer", "read_before",
+    )  # fmt: skip
 
-    def __init__(self, raw: socket.socket, peer: tuple[str, int]) -> None:
-        super().__init__(network(peer[0]), now())
+    def __init__(self, way: socket.socket | Link, peer: tuple[str, int], accepted: float | None = None) -> None:
+        """A connection that was accepted just now, or one that comes from a carrier, whose time began at `accepted`."""
+        super().__init__(network(peer[0]), now() if accepted is None else accepted)
         host, port = peer[:2]
-        self._peer = (host.removeprefix("::ffff:") if "." in host else host, port)  # as tools that read logs know it
-        self.incoming = Incoming(raw)
-        self.link: Link | None = None  # once TLS is done
+        self.peer = (host.removeprefix("::ffff:") if "." in host else host, port)  # as tools that read logs know it
+        self.incoming = Incoming(way) if isinstance(way, socket.socket) else None  # before TLS is done
+        self.link = None if isinstance(way, socket.socket) else way
         self.hello: Hello | None = None  # once the first Enc opened
         self.handed = False  # to a thread of its own
+        self.carrier = ""  # other than raw
+        self.nonces: Nonces | None = None  # other than those of all
+        self.read_before = b""  # all that was read, until the first Enc opened
         self._dialogue: Dialogue[Hello] | None = None
         self._got, self._wanted = b"", wire.KNOCK
+        self._patient = False
+        self._verdict: Callable[[bool], None] | None = None
+
+    @classmethod
+    def over(cls, link: Link, peer: tuple[str, int], accepted: float, got: bytes = b"") -> Stranger:
+        """One whose TLS is done; `got` was read of it."""
+        stranger = cls(link, peer, accepted)
+        stranger._got = stranger.read_before = got
+        return stranger
+
+    def carried(self, carrier: str, nonces: Nonces, verdict: Callable[[bool], None] | None = None) -> Stranger:
+        """It comes by a carrier other than raw: the knock may come in pieces. Where there is a `verdict`, it is called
+        once, by whatever thread, as soon as it is known whether the first Enc opens."""
+        self.carrier, self.nonces, self._verdict, self._patient = carrier, nonces, verdict, True
+        return self
 
     def __str__(self) -> str:
-        return join_host_port(self._peer[0], self._peer[1])
+        return join_host_port(*self.peer) + (f" ({self.carrier})" if self.carrier else "")
+
+    @property
+    def fd(self) -> int:
+        """What to watch."""
+        if self.link is not None:
+            return self.link.fd
+        assert self.incoming is not None, "it is one of the two"
+        return self.incoming.fd
+
+    def secured(self) -> TlsLink:
+        """TLS is done."""
+        assert self.incoming is not None, "it was accepted"
+        self.link = link = self.incoming.link()
+        self.incoming = None
+        return link
+
+    def close(self) -> None:
+        """Ends it."""
+        if self.link is not None:
+            self.link.close()
+        elif self.incoming is not None:
+            self.incoming.close()
+
+    def judged(self, ours: bool) -> None:
+        """It is known by now, or at an end."""
+        verdict, self._verdict = self._verdict, None
+        if verdict is not None:
+            verdict(ours)
 
     def read(self, link: Link, key: ServerKey, nonces: Nonces, reads: Overlong) -> bool:
         """Reads what is there, by way of `reads`; whether all of the first message is.
@@ -59,17 +110,25 @@ class Stranger(Place):
         Raises NotOurs, NetworkError or ProtocolError as read_hello does; the first read decides (protocol 3.6, D2).
         """
         buffer = memoryview(bytearray(limits.FIRST_READ))
-        while (whole := self.hello is not None and len(self._got) >= self._wanted) is False:
+        while not self._take(key, nonces):
             size = reads.read_some(link, buffer)
             if not size:
-                break
+                return False
             self._got += buffer[:size]
-            if self._dialogue is None:
-                self._dialogue = welcome.read_hello(key, self._got, int(time.time()) // 3600, nonces)
-                self._wanted = self._next(self._dialogue, wire.KNOCK)
-            if self.hello is None and len(self._got) >= self._wanted:
-                self._open(self._dialogue)
-        return whole
+            if self.hello is None:
+                self.read_before += buffer[:size]
+        return True
+
+    def _take(self, key: ServerKey, nonces: Nonces) -> bool:
+        """Goes as far as what was read goes; whether all of the first message is there."""
+        if self._dialogue is None:
+            if not self._got or (self._patient and len(self._got) < wire.KNOCK):
+                return False
+            self._dialogue = welcome.read_hello(key, self._got, int(time.time()) // 3600, self.nonces or nonces)
+            self._wanted = self._next(self._dialogue, wire.KNOCK)
+        if self.hello is None and len(self._got) >= self._wanted:
+            self._open(self._dialogue)
+        return self.hello is not None and len(self._got) >= self._wanted
 
     def _next(self, dialogue: Dialogue[Hello], taken: int) -> int:
         wanted = next(dialogue)
@@ -82,6 +141,7 @@ class Stranger(Place):
             dialogue.send(self._got[: self._wanted])
         except StopIteration as done:
             self.hello = done.value
+            self.read_before = b""
             overwrite_used()  # this thread goes on, and would keep what the seal left on its stack
             self._got, self._wanted = self._got[self._wanted :], done.value.rest
 

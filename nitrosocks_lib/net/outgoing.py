@@ -1,0 +1,87 @@
+"""A connection to one target, step by step, for a thread that waits for none of them alone: TCP, and TLS if asked."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+
+from ..facts.errors import NetworkError
+from .connect import Context, go_on, wrap
+from .ends import End, PlainEnd
+from .race import Place, Race
+from .tls import TlsLink
+
+
+class Outgoing:
+    """One thread's. `advance` goes on as far as it goes without waiting, `close` gives up what is under way."""
+
+    def __init__(
+        self,
+        places: Sequence[Place],
+        deadline: float,
+        watch: Callable[[int, int], None],
+        forget: Callable[[int], None],
+        tls: tuple[Context, str] | None = None,
+    ) -> None:
+        """`watch(fd, events)` asks to be told, `forget(fd)` ends that; `tls` with the name of whom it is to reach.
+
+        `deadline` (seconds of `timers.now`) is for all of it.
+        """
+        self._watch, self._forget, self._tls, self._deadline = watch, forget, tls, deadline
+        self._race = Race(places, deadline, lambda sock: watch(sock.fileno(), 2), lambda sock: forget(sock.fileno()))
+        self._sock: ssl.SSLSocket | None = None
+
+    @property
+    def next_at(self) -> float:
+        """When `advance` is to be called though nothing watched is ready."""
+        return self._deadline if self._sock is not None else min(self._race.next_at, self._deadline)
+
+    def advance(self, now: float) -> End | None:
+        """The connection, once it is there: the caller's from here on. Raises NetworkError when it cannot be made."""
+        if self._sock is None and (raw := self._connected(now)) is not None:
+            if self._tls is None:
+                return PlainEnd(raw)
+            try:
+                self._sock = wrap(raw, *self._tls)
+            except OSError as error:
+                raise _failed(error) from None
+        return self._secured(now) if self._sock is not None else None
+
+    def _connected(self, now: float) -> socket.socket | None:
+        connected = self._race.advance(now)
+        if connected is None:
+            if self._race.over:
+                raise _failed(next(iter(self._race.failed.values()), OSError("it has no address")))
+            return None
+        self._race.close()
+        return connected.sock
+
+    def _secured(self, now: float) -> End | None:
+        assert self._sock is not None, "it is connected"
+        try:
+            if events := go_on(self._sock):
+                if now >= self._deadline:
+                    raise NetworkError("no TLS handshake in time")
+                self._watch(self._sock.fileno(), events)
+                return None
+        except OSError as error:
+            raise _failed(error) from None
+        self._forget(self._sock.fileno())
+        sock, self._sock = self._sock, None
+        return TlsLink(sock)
+
+    def close(self) -> None:
+        """Gives up what is under way."""
+        self._race.close()
+        if self._sock is not None:
+            self._forget(self._sock.fileno())
+            self._sock.close()
+
+
+def _failed(error: OSError) -> NetworkError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return NetworkError(f"its certificate does not verify: {error.verify_message}")
+    if isinstance(error, ssl.SSLError):
+        return NetworkError(f"TLS failed: {error.reason or error}")
+    return NetworkError(error.strerror or str(error))

@@ -1,0 +1,77 @@
+"""A connection that is HTTP, as the entrance hands it over, and as those know it who answer requests of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ..crypto.token import Token
+from ..net.tls import TlsLink
+from ..protocol.http1 import Head
+from ..protocol.judge import Ours, Piece
+
+Found = tuple[Token, int]  # what a token says, and the hour that it was made with
+
+
+class Visitor(NamedTuple):
+    """A connection on its way between two threads; `got` was read of it. Its time runs from `accepted`."""
+
+    link: TlsLink
+    peer: tuple[str, int]
+    source: bytes
+    accepted: float
+    got: bytes = b""
+
+
+class Exchange(Protocol):
+    """What answers one request of ours; the web thread's. It calls `Visit.answer` when it has the answer."""
+
+    reads: bool  # whether it takes of the body now
+
+    def body(self, piece: Piece) -> None:
+        """A piece of the body."""
+
+    def whole(self) -> None:
+        """The body is whole."""
+
+    def gone(self) -> None:
+        """The connection has ended, or gave way."""
+
+
+class Asked(Protocol):
+    """The connection of a request of ours, as who answers it has it; the web thread's. `Visit` is it."""
+
+    link: TlsLink
+    peer: tuple[str, int]
+    source: bytes
+    accepted: float
+
+    def send(self, data: bytes) -> None:
+        """Goes to the visitor, and is not all of the answer."""
+
+    def answer(self, data: bytes, close: bool = False) -> None:
+        """The answer to the request of ours that is whole; with `close`, the connection ends behind it."""
+
+    def refuse(self, head: Head, raw: bytes) -> None:
+        """The request of ours that was told last is the decoy's; `raw` is all that came of it."""
+
+    def resume(self) -> None:
+        """The exchange reads again."""
+
+    def release(self, got: bytes = b"") -> Visitor:
+        """Gives the connection away; what was read and not told stands behind `got`, for its next owner."""
+
+    def unseat(self) -> None:
+        """It is one of a client's, and takes no stranger's place any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What a visit asks of those who know what is ours."""
+
+    find: Callable[[Head], Found | None]
+    can_begin: Callable[[bytes], bool]
+    knocks: Callable[[bytes], bool]  # the first read is a valid knock
+    back: Callable[[Visitor], None]  # so it is the entrance's
+    begin: Callable[[Asked, Ours[Found]], Exchange | None]  # None: it is not ours after all

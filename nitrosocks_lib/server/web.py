@@ -1,0 +1,184 @@
+"""Connections that are HTTP, or that the decoy serves: one thread has them all, in one selector (protocol 3.6, 6).
+
+The entrance hands them over, and gets back what turns out to be a knock.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from ..facts import limits
+from ..net.overlong import Overlong
+from ..net.timers import now
+from ..net.wake import Waiter
+from .admission import Held
+from .decoy import Decoy
+from .tarpit import Tarpit
+from .visit import Visit
+from .visitor import Door, Visitor
+
+log = logging.getLogger(__name__)
+
+
+class Web:
+    """`take`, `call` and `stop` may be called by any thread; all else is the web thread's."""
+
+    def __init__(self, door: Door, decoy: Decoy | None, tarpit: Tarpit, most: int = limits.PLACES_VISITS) -> None:
+        """`most` visits there are at once; beyond them one of whoever has most gives way to the next."""
+        self.door, self.decoy = door, decoy
+        self.buffer = memoryview(bytearray(limits.RELAYED))
+        self.reads = Overlong()
+        self._tarpit = tarpit
+        self._places = Held(most)
+        self._visits: set[Visit] = set()
+        self._ready: dict[Visit, None] = {}
+        self._watched: dict[int, tuple[int, Visit]] = {}
+        self._due: list[tuple[float, int, Visit]] = []
+        self._order = count()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._waiter = Waiter()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+
+    def __len__(self) -> int:
+        return len(self._visits)
+
+    # -- what other threads call --------------------------------------------------------------------------------------
+
+    def take(self, visitor: Visitor) -> None:
+        """Takes over a connection behind its TLS, with what was read of it."""
+        with self._lock:
+            running = not self._stopped and (self._thread is not None or self._start())
+            if running:
+                self._calls.append(lambda: self._enter(visitor))
+        if running:
+            self._waiter.set()
+        else:
+            self._tarpit.add(visitor.accepted, visitor.link)
+
+    def call(self, action: Callable[[], None]) -> None:
+        """Has the web thread do something."""
+        self._calls.append(action)
+        self._waiter.set()
+
+    def _start(self) -> bool:
+        """False where there is no thread to be had; the next one to come tries again."""
+        thread = threading.Thread(target=self._run, name="web", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._thread = thread
+        return True
+
+    def stop(self) -> None:
+        """Closes them all; the server ends."""
+        with self._lock:
+            self._stopped = True
+            thread = self._thread
+        self._waiter.set()
+        if thread is not None:
+            thread.join()
+        self._waiter.close()
+
+    # -- the thread ---------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                self.turn()
+            except Exception:  # of one connection; without this thread nobody would be served any more
+                log.exception("a fault of our own; the server goes on")
+        for visit in list(self._visits):
+            visit.close()
+
+    def turn(self) -> None:
+        """Waits for something, and does what can be done without waiting."""
+        self._waiter.clear()
+        while self._calls:
+            self._calls.popleft()()
+        for visit, _ in self._waiter.select(self._wait()):
+            self._ready[visit] = None
+        at = now()
+        while self._due and self._due[0][0] <= at:
+            self._ready[heapq.heappop(self._due)[2]] = None
+        ready, self._ready = self._ready, {}
+        for visit in ready:
+            if visit in self._visits:
+                self._run_turn(visit, visit.go_on)
+
+    def _wait(self) -> float | None:
+        if self._ready or self._calls:
+            return 0.0
+        return max(0.0, self._due[0][0] - now()) if self._due else None
+
+    def _enter(self, visitor: Visitor) -> None:
+        visit = Visit(visitor, self)
+        self._visits.add(visit)
+        self.seat(visit)
+        self._run_turn(visit, visit.begin)
+
+    def _run_turn(self, visit: Visit, turn: Callable[[], None]) -> None:
+        try:
+            turn()
+        except Exception:
+            log.exception("a fault of our own; the connection is over")
+            visit.close()
+
+    # -- what visits call ---------------------------------------------------------------------------------------------
+
+    def seat(self, visit: Visit) -> None:
+        """It has a place; another one gives way where there are too many."""
+        if visit.seated:
+            return
+        if len(self._places.places) >= self._places.most:
+            self._places.picked(random.randrange).close()  # type: ignore[attr-defined]
+        self._places.add(visit)
+        visit.seated = True
+
+    def unseat(self, visit: Visit) -> None:
+        """It needs none any more."""
+        if visit.seated:
+            self._places.remove(visit)
+            visit.seated = False
+
+    def again(self, visit: Visit) -> None:
+        """Its turn comes again without a wait."""
+        self._ready[visit] = None
+
+    def at(self, time: float, visit: Visit) -> None:
+        """Its turn comes at that time, at the latest."""
+        heapq.heappush(self._due, (time, next(self._order), visit))
+        if len(self._due) > 4 * len(self._visits) + limits.PLACES_VISITS:  # most are of visits that are over
+            self._due = [each for each in self._due if each[2] in self._visits]
+            heapq.heapify(self._due)
+
+    def watch(self, fd: int, events: int, what: Any) -> None:
+        """Tells a visit when this descriptor is ready; 0 ends that."""
+        if not events:
+            self.forget(fd)
+        elif self._watched.get(fd) != (events, what):
+            self._waiter.watch(fd, events, what)
+            self._watched[fd] = events, what
+
+    def forget(self, fd: int) -> None:
+        """Ends that, before the descriptor is closed."""
+        if self._watched.pop(fd, None) is not None:
+            self._waiter.forget(fd)
+
+    def leave(self, visit: Visit) -> None:
+        """It is over, or another thread's."""
+        self.unseat(visit)
+        self._visits.discard(visit)
+
+    def keep_waiting(self, visit: Visit) -> None:
+        """What is not ours, and has no decoy: read, and closed late."""
+        self._tarpit.add(visit.accepted, visit.link)
