@@ -176,7 +176,7 @@ MESSAGES_EMPTY: Final = 256  # frames without a byte of the stream, one after an
 # The decoy (protocol 3.6): connections that are HTTP, or that it serves since they are not ours.
 DECOY_DIAL: Final = 3.0  # seconds until it has to be connected; beyond them it is as if there were none
 DECOY_SAID: Final = 60.0  # how often the log says that it cannot be reached; its name is looked up again then
-QUIET: Final = 0.05  # who has said nothing so long behind TLS gets a connection to the decoy, whose time begins then
+QUIET: Final = 0.005  # who said nothing so long behind TLS is shown to the decoy, whose time for it begins then
 RELAYED: Final = 64 * 1024  # bytes that wait in each direction: beyond them no more is read
 HELD_OPEN: Final = 60.0  # an end of the decoy's is passed on, and the rest of the connection kept so long
 TIMED_OUT: Final = 1.0  # a web server that closes later than this amid a request has waited in vain: without a word

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from struct import Struct
 from typing import Final
 
@@ -94,6 +94,14 @@ class EncryptType(IntEnum):
     def key_size(self) -> int:
         """Bytes of the key."""
         return 16 if self is EncryptType.AES_128_GCM else 32
+
+
+class Carrier(StrEnum):
+    """What brings the byte stream of a session through the TLS (protocol 6, CA1 to CA3), in the order of `auto`."""
+
+    RAW = "raw"
+    WEBSOCKET = "websocket"
+    HTTP = "http"
 
 
 class What(IntEnum):

@@ -200,6 +200,15 @@ class TlsLink(Link):
             raise _broken(error) from None
         return True
 
+    def part(self) -> None:
+        """Ends the connection without a word of TLS, and without a reset for what is unread; the owner's last call."""
+        self.finish(False)
+        with suppress(NetworkError):
+            for _ in range(limits.DRAIN_BYTES // limits.FIRST_READ):
+                if not self.swallow():
+                    break
+        self.close()
+
     def gone(self) -> bool:
         """Whether the other end has reset the connection, behind its end; False where the system does not tell."""
         return closed(self._sock)

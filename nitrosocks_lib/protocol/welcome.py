@@ -125,6 +125,15 @@ def read_hello(
     return Hello(kind, pad, state, {reason: schedule.refusal(state.ck, reason) for reason in Refusal}, fresh)
 
 
+def knocks(key: ServerKey, first: bytes, hour: int) -> bool:
+    """Whether the first read begins with a valid tag; whether its nonce was seen is not looked at."""
+    try:
+        _match_knock(key, first, hour)
+    except NotOurs:
+        return False
+    return True
+
+
 def _match_knock(key: ServerKey, first: bytes, hour: int) -> tuple[int, bytes]:
     """The hour whose tag fits and the nonce; all three hours are tried, in constant time."""
     nonce, tag = first[: wire.NONCE], first[wire.NONCE : wire.KNOCK]

@@ -14,7 +14,7 @@ from ..crypto.seal import Opener
 from ..crypto.secret import Secret
 from ..facts import limits, wire
 from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, Overtaken, ProtocolError, Refused
-from ..facts.wire import EncryptType, Refusal
+from ..facts.wire import Carrier, EncryptType, Refusal
 from ..net.connect import Context
 from ..net.link import Link
 from ..net.sockets import descriptors
@@ -28,6 +28,7 @@ from ..session.liveness import Liveness
 from ..session.state import Attached, Outcome
 from .admission import Rank
 from .authorised import Clients
+from .decoy import Site
 from .dials import Dials, Reach
 from .registry import Entry, Registry
 from .shares import Shares
@@ -50,6 +51,9 @@ class Settings:
     resume: int = limits.RESUME
     heartbeat: int = limits.HEARTBEAT
     refresh: RefreshPolicy = field(default_factory=RefreshPolicy)
+    carriers: frozenset[Carrier] = frozenset(Carrier)  # that are served
+    prefix: str = ""  # of the paths of requests: "" or "/some/path" (TK1)
+    decoy: Site | None = None
 
 
 class SharedNonces(Nonces):

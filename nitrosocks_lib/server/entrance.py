@@ -14,6 +14,7 @@ import selectors
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 from ..crypto.identity import ServerKey
@@ -22,12 +23,16 @@ from ..facts.errors import NetworkError, NitroSocksError, NotOurs
 from ..net.connect import Context
 from ..net.listener import PAUSE
 from ..net.overlong import Overlong
+from ..net.pipe import PipeLink
 from ..net.timers import now
+from ..net.tls import TlsLink
 from ..net.wake import Waiter
 from ..protocol.nonces import Nonces
 from .admission import Admission, Place, Rank, turns
 from .stranger import Arrival, Stranger
 from .tarpit import Tarpit
+from .visitor import Visitor
+from .web import Web
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +49,18 @@ class Entrance:
         receive: Callable[[Arrival], None],
         tarpit: Tarpit,
         most: dict[Rank, int],
+        web: Web | None = None,
     ) -> None:
-        """`receive` is run in a thread for each arrival; `most` as from `admission.places`."""
+        """`receive` is run in a thread for each arrival; `most` as from `admission.places`; `web` gets what is HTTP."""
         self._key, self._context, self._nonces = door
-        self._receive, self._tarpit = receive, tarpit
+        self._receive, self._tarpit, self._web = receive, tarpit, web
+        self.raw = True  # whether it is served
         self._admission = Admission(most, random.randrange)
         self._lock = threading.Lock()  # arrivals come further, and leave, in their threads
         self._waiter = Waiter()
         self._reads = Overlong()
+        self._coming: deque[Stranger] = deque()
+        self._quiet: dict[Stranger, float] = {}  # behind TLS they said nothing; when the decoy has to hear of them
         self._ready: dict[Stranger, float] = {}  # something came of them, and when; these are not watched
         self._heard: dict[Stranger, float] = {}  # their first message is there, and they wait for a thread
         self._said: dict[str, float] = {}
@@ -70,9 +79,16 @@ class Entrance:
         """Ends the wait of a turn; any thread may call it."""
         self._waiter.set()
 
+    def come(self, stranger: Stranger) -> None:
+        """One comes whose TLS is done; any thread may call it."""
+        self._coming.append(stranger)
+        self._waiter.set()
+
     def turn(self) -> None:
         """Waits for something, and does what can be done without waiting. Connections are taken first."""
         self._waiter.clear()
+        while self._coming:
+            self._take(self._coming.popleft())
         for what, _ in self._waiter.select(self._wait()):
             if not isinstance(what, Stranger):
                 self._accept(what)
@@ -85,18 +101,22 @@ class Entrance:
             if time.thread_time() >= until:
                 break
         self._hand_over()
+        self._show_quiet()
         self._end_stale()
         self._end_overdue()
 
     def _wait(self) -> float | None:
-        if self._ready or (self._heard and not self._admission.full(Rank.HEARD)):
+        if self._ready or self._coming or (self._heard and not self._admission.full(Rank.HEARD)):
             return 0.0
         with self._lock:
             due = self._admission.next_at()
-        return None if due is None else max(0.0, due - now())
+        times = [each for each in (due, next(iter(self._quiet.values()), None)) if each is not None]
+        return max(0.0, min(times) - now()) if times else None
 
     def close(self) -> None:
         """Ends them all; the server ends."""
+        while self._coming:
+            self._coming.popleft().close()
         with self._lock:
             while (place := self._admission.scarce()) is not None:
                 self._end(place)
@@ -126,21 +146,29 @@ class Entrance:
     def _enter(self, stranger: Stranger) -> None:
         with self._lock:
             self._give_way(self._admission.enter(stranger))
+        stranger.refused = not self.raw
         self._look(stranger)  # the ClientHello comes right behind the connection
+
+    def _take(self, stranger: Stranger) -> None:
+        """One whose TLS is done."""
+        with self._lock:
+            self._give_way(self._admission.enter(stranger, Rank.UNPROVEN))
+        self._ready[stranger] = now()
 
     def _look(self, stranger: Stranger) -> None:
         """Something came, perhaps; whose turn it is to go on is seen when all that came was looked at."""
         try:
             if stranger.rank is Rank.SILENT:
+                assert stranger.incoming is not None, "it has no TLS yet"
                 if not stranger.incoming.has_hello():
-                    self._waiter.watch(stranger.incoming.fd, _READ, stranger)
+                    self._waiter.watch(stranger.fd, _READ, stranger)
                     return
                 self._advance(stranger, Rank.TLS)
         except (NetworkError, OSError) as error:
             log.debug("%s: no TLS: %s", stranger, error)
             self._drop(stranger)
         else:
-            self._waiter.forget(stranger.incoming.fd)
+            self._waiter.forget(stranger.fd)
             self._ready[stranger] = now()
 
     def _make_room(self, error: Exception) -> None:
@@ -158,7 +186,7 @@ class Entrance:
                 self._heard[stranger] = now()
         except (NotOurs, NetworkError, OSError) as error:
             log.debug("%s: %s: %s", stranger, "no TLS" if stranger.link is None else "not ours", error)
-            self._see_off(stranger)
+            self._see_off(stranger, broken=not isinstance(error, NotOurs))
         except NitroSocksError as error:
             log.warning("%s: the handshake failed: %s", stranger, error)
             self._drop(stranger)
@@ -168,34 +196,54 @@ class Entrance:
 
     def _step(self, stranger: Stranger) -> bool:
         """As far as it goes now; whether its first message is there whole."""
-        incoming = stranger.incoming
-        if stranger.link is None:
+        link = stranger.link
+        if link is None:
+            incoming = stranger.incoming
+            assert incoming is not None, "it has no TLS yet"
             incoming.begin(self._context)
             if events := incoming.go_on():
-                self._waiter.watch(incoming.fd, events, stranger)
+                self._waiter.watch(stranger.fd, events, stranger)
                 return False
-            stranger.link = incoming.link()
+            link = stranger.secured()
             self._advance(stranger, Rank.UNPROVEN)
-        whole = stranger.read(stranger.link, self._key, self._nonces, self._reads)
+        whole = stranger.read(link, self._key, self._nonces, self._reads)
         if stranger.hello is not None and stranger.rank is Rank.UNPROVEN:
             greets = stranger.hello.kind == wire.KIND_GREETING
             self._advance(stranger, Rank.GREETING if greets else Rank.RESUME)
+            stranger.judged(True)
         if not whole:
-            wants = _READ if stranger.link.read_wants == select.POLLIN else _WRITE
-            self._waiter.watch(incoming.fd, wants, stranger)
+            self._waiter.watch(stranger.fd, _READ if link.read_wants == select.POLLIN else _WRITE, stranger)
+            if self._web is not None and self._web.decoy is not None and stranger.silent:
+                self._quiet.setdefault(stranger, now() + limits.QUIET)
         return whole
 
-    def _see_off(self, stranger: Stranger) -> None:
-        """One that failed: without TLS it is closed, as at any web server; behind a first Enc, too (D6); else late."""
-        if stranger.link is None or stranger.hello is not None:
+    def _see_off(self, stranger: Stranger, broken: bool = False) -> None:
+        """One that failed: without TLS it is closed, as at any web server; behind a first Enc, too (D6); else late, or
+        by the decoy. What the `http` carrier brought is its own to see off."""
+        link = stranger.link
+        if link is None or stranger.hello is not None or isinstance(link, PipeLink):
             self._drop(stranger)
+        elif self._web is None or not isinstance(link, TlsLink) or not self._web.wants(stranger.read_before):
+            self._leave(stranger)
+            self._tarpit.add(stranger.accepted, link)
+        elif broken and not stranger.read_before:
+            self._leave(stranger)
+            link.part()  # as web servers do
         else:
             self._leave(stranger)
-            self._tarpit.add(stranger.accepted, stranger.link)
+            self._web.take(Visitor(link, stranger.peer, stranger.source, stranger.accepted, stranger.read_before))
+
+    def _show_quiet(self) -> None:
+        """Whoever said nothing yet is shown to the decoy, whose time for it begins then (D1)."""
+        while self._quiet and next(iter(self._quiet.values())) <= now():
+            stranger = next(iter(self._quiet))
+            del self._quiet[stranger]
+            if stranger.silent and stranger.rank is not None:
+                self._see_off(stranger)
 
     def _drop(self, stranger: Stranger) -> None:
         self._leave(stranger)
-        (stranger.link or stranger.incoming).close()
+        stranger.close()
 
     # -- those that get a thread ---------------------------------------------------------------------------------------
 
@@ -262,10 +310,13 @@ class Entrance:
             victim.link.abort()
         else:
             self._forget(victim)
-            (victim.link or victim.incoming).close()
+            victim.close()
 
     def _forget(self, stranger: Stranger) -> None:
-        self._waiter.forget(stranger.incoming.fd)
+        """It leaves this thread, or is over."""
+        stranger.judged(stranger.hello is not None)
+        self._waiter.forget(stranger.fd)
+        self._quiet.pop(stranger, None)
         self._ready.pop(stranger, None)
         self._heard.pop(stranger, None)
 

@@ -6,24 +6,34 @@ import logging
 import socket
 import threading
 import time
+from typing import Final
 
 from ..crypto import schedule
 from ..crypto.identity import ServerKey
+from ..crypto.token import Tokens
 from ..facts import limits
-from ..facts.wire import Abort
+from ..facts.wire import Abort, Carrier
 from ..net.listener import PAUSE, bind_all
 from ..net.sockets import descriptors
 from ..net.timers import now
-from ..protocol import frames
+from ..protocol import frames, welcome
+from ..protocol.http1 import Head
+from ..protocol.paths import can_begin, token_of
 from .admission import places
 from .authorised import Clients
 from .connection import Reception, Settings
+from .decoy import Decoy
 from .entrance import Entrance
 from .registry import Entry
 from .revoked import Revoked
+from .stranger import Stranger
 from .tarpit import Tarpit
+from .visitor import Door, Found
+from .web import Web
 
 log = logging.getLogger(__name__)
+_RAW: Final = frozenset({Carrier.RAW})
+_ALPN: Final = ["http/1.1", "http/1.0", "http/0.9"]  # as nginx answers without HTTP/2; who offers none gets none
 
 
 class Server:
@@ -34,11 +44,34 @@ class Server:
         self._tarpit = Tarpit(schedule.late_seconds(schedule.knock_key(key.public)), late)
         self.reception = Reception(key, clients, settings, self._tarpit)
         door = key, settings.context, self.reception.nonces
-        self._entrance = Entrance(door, self.reception.receive, self._tarpit, most)
+        self._web = self._web_of(key, settings, late) if settings.decoy or settings.carriers != _RAW else None
+        self._entrance = Entrance(door, self.reception.receive, self._tarpit, most, self._web)
+        self._entrance.raw = Carrier.RAW in settings.carriers
         self._revoked = Revoked(clients, self.reception.registry)
         self._listeners: list[socket.socket] = []
         self._stopped = False
         self._thread: threading.Thread | None = None
+
+    def _web_of(self, key: ServerKey, settings: Settings, most: int) -> Web:
+        settings.context.set_alpn_protocols(_ALPN)
+        prefix, http = settings.prefix, settings.carriers != _RAW
+        tokens = Tokens(schedule.knock_key(key.public))
+
+        def find(head: Head) -> Found | None:
+            text = token_of(head, prefix) if http else None
+            return tokens.read(text, _hour()) if text is not None else None
+
+        door = Door(
+            find=find,
+            can_begin=lambda got: http and can_begin(got, prefix),
+            knocks=lambda first: Carrier.RAW in settings.carriers and welcome.knocks(key, first, _hour()),
+            back=lambda visitor: self._entrance.come(Stranger.over(*visitor)),
+            begin=lambda visit, ours: None,
+        )
+        decoy = Decoy(settings.decoy) if settings.decoy is not None else None
+        if decoy is not None:
+            decoy.look()
+        return Web(door, decoy, self._tarpit, min(most, limits.PLACES_VISITS))
 
     def listen(self, host: str, port: int) -> tuple[str, int]:
         """Binds all addresses of a host (empty: IPv6 and IPv4); returns the first bound. Raises CannotCreate."""
@@ -91,7 +124,13 @@ class Server:
         self._entrance.wake()
         if self._thread is not None:
             self._thread.join()
+        if self._web is not None:
+            self._web.stop()
         self._tarpit.stop()
+
+
+def _hour() -> int:
+    return int(time.time()) // 3600
 
 
 def _busy(entry: Entry) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ..crypto.identity import ServerKey
 from ..crypto.seal import overwrite_used
 from ..facts import limits, wire
+from ..facts.errors import NotOurs
 from ..facts.address import join_host_port
 from ..net.incoming import Incoming
 from ..net.link import Link
@@ -18,7 +19,7 @@ from ..net.timers import now
 from ..net.tls import TlsLink
 from ..protocol import welcome
 from ..protocol.handshake import Dialogue
-from ..protocol.nonces import Nonces
+from ..protocol.nonces import Carried, Nonces
 from ..protocol.welcome import Hello
 from ..session.conversation import Conversation
 from .admission import Place, Rank, network
@@ -39,8 +40,8 @@ class Stranger(Place):
     """The accept thread's, until it is handed over."""
 
     __slots__ = (
-        "_dialogue", "_got", "_patient", "_verdict", "_wanted", "carrier", "handed", "hello", "incoming", "link", "nonces",
-        "peer", "read_before",
+        "_dialogue", "_got", "_patient", "_verdict", "_wanted", "carried", "carrier", "handed", "hello", "incoming",
+        "link", "peer", "read_before", "refused",
     )  # fmt: skip
 
     def __init__(self, way: socket.socket | Link, peer: tuple[str, int], accepted: float | None = None) -> None:
@@ -53,24 +54,25 @@ class Stranger(Place):
         self.hello: Hello | None = None  # once the first Enc opened
         self.handed = False  # to a thread of its own
         self.carrier = ""  # other than raw
-        self.nonces: Nonces | None = None  # other than those of all
+        self.carried: Carried | None = None  # by a carrier with this id
         self.read_before = b""  # all that was read, until the first Enc opened
+        self.refused = False  # whatever it says
         self._dialogue: Dialogue[Hello] | None = None
         self._got, self._wanted = b"", wire.KNOCK
         self._patient = False
         self._verdict: Callable[[bool], None] | None = None
 
     @classmethod
-    def over(cls, link: Link, peer: tuple[str, int], accepted: float, got: bytes = b"") -> Stranger:
-        """One whose TLS is done; `got` was read of it."""
+    def over(cls, link: Link, peer: tuple[str, int], source: bytes, accepted: float, got: bytes = b"") -> Stranger:
+        """One whose TLS is done, from that network; `got` was read of it."""
         stranger = cls(link, peer, accepted)
         stranger._got = stranger.read_before = got
         return stranger
 
-    def carried(self, carrier: str, nonces: Nonces, verdict: Callable[[bool], None] | None = None) -> Stranger:
+    def by(self, carrier: str, carried: Carried, verdict: Callable[[bool], None] | None = None) -> Stranger:
         """It comes by a carrier other than raw: the knock may come in pieces. Where there is a `verdict`, it is called
         once, by whatever thread, as soon as it is known whether the first Enc opens."""
-        self.carrier, self.nonces, self._verdict, self._patient = carrier, nonces, verdict, True
+        self.carrier, self.carried, self._verdict, self._patient = carrier, carried, verdict, True
         return self
 
     def __str__(self) -> str:
@@ -83,6 +85,11 @@ class Stranger(Place):
             return self.link.fd
         assert self.incoming is not None, "it is one of the two"
         return self.incoming.fd
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing came of it behind TLS."""
+        return self.link is not None and self.hello is None and not self.read_before
 
     def secured(self) -> TlsLink:
         """TLS is done."""
@@ -124,7 +131,9 @@ class Stranger(Place):
         if self._dialogue is None:
             if not self._got or (self._patient and len(self._got) < wire.KNOCK):
                 return False
-            self._dialogue = welcome.read_hello(key, self._got, int(time.time()) // 3600, self.nonces or nonces)
+            if self.refused:
+                raise NotOurs("raw is not served")
+            self._dialogue = welcome.read_hello(key, self._got, int(time.time()) // 3600, nonces, self.carried)
             self._wanted = self._next(self._dialogue, wire.KNOCK)
         if self.hello is None and len(self._got) >= self._wanted:
             self._open(self._dialogue)

@@ -278,7 +278,7 @@ class Visit(Place):
         was silent for too long amid a request."""
         decoy = self._host.decoy
         assert decoy is not None, "it was reached"
-        late = self._judge.amid and now() >= self._moved + limits.TIMED_OUT
+        late = (self._judge.amid or self._judge.holds) and now() >= self._moved + limits.TIMED_OUT
         self._decoy_ends = ended.notified if decoy.site.tls else not (self._ended or late)
 
     def _decoy_broke(self, error: NetworkError) -> None:
@@ -374,7 +374,7 @@ class Visit(Place):
             exchange.gone()
         self._host.forget(self.link.fd)
         self._close_upstream(reset)
-        (self.link.reset if reset else self.link.close)()
+        (self.link.reset if reset else self.link.part)()
         self._host.leave(self)
 
 

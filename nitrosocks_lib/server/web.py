@@ -51,6 +51,10 @@ class Web:
     def __len__(self) -> int:
         return len(self._visits)
 
+    def wants(self, got: bytes) -> bool:
+        """Whether a connection that begins like this is to be taken: any where there is a decoy. Any thread."""
+        return self.decoy is not None or (bool(got) and self.door.can_begin(got))
+
     # -- what other threads call --------------------------------------------------------------------------------------
 
     def take(self, visitor: Visitor) -> None:
