@@ -173,6 +173,14 @@ MESSAGE: Final = 1 << 20  # bytes of a WebSocket message (WS2)
 MESSAGE_PIECE: Final = 256 * 1024  # what one of ours takes: a turn of full frames, nearly
 MESSAGES_EMPTY: Final = 256  # frames without a byte of the stream, one after another: pings of a box, minutes apart
 
+# Carriers at a server.
+GATHER: Final = 0.005  # seconds that an answer may wait for more bytes (HP5), and
+GATHER_FROM: Final = 16 << 10  # it does so only behind one of so many: a keystroke does not wait
+CARRIED: Final = 256 << 20  # bytes of bodies held, of all carriers: beyond it only what is next of each is read
+REQUESTS: Final = 16  # of one carrier, not answered: three times what is under way; beyond it 403
+IDS_WAITING: Final = 256  # ids whose up 0 has not come, in all: further requests go to the decoy
+CARRIERS: Final = 8192  # with those that are over and answer repeats: further ones go to the decoy
+
 # The decoy (protocol 3.6): connections that are HTTP, or that it serves since they are not ours.
 DECOY_DIAL: Final = 3.0  # seconds until it has to be connected; beyond them it is as if there were none
 DECOY_SAID: Final = 60.0  # how often the log says that it cannot be reached; its name is looked up again then

@@ -59,6 +59,11 @@ class DownAnswerer:
         """Most bytes that the next answer takes; 0 while the request that is next has not come, and after the end."""
         return limits.BODY if self._next in self._parked else 0
 
+    @property
+    def next_m(self) -> int:
+        """The lowest m without an answer."""
+        return self._next
+
     def give(self, data: bytes, now: float) -> Sends:
         """The next bytes of the stream, at most `wants`: the answer of the m that is next."""
         assert data and self.wants >= len(data), "wants was looked at before"

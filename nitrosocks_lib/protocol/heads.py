@@ -5,8 +5,10 @@ An inspecting box sees nothing in them that it does not see all day: names, thei
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from hashlib import sha1
 from typing import Final
 
 BINARY: Final = "application/octet-stream"
@@ -16,6 +18,7 @@ AGENT: Final = (
 _HINTS: Final = '"Chromium";v="142", "Google Chrome";v="142", "Not_A Brand";v="99"'
 _ENCODINGS: Final = "gzip, deflate, br, zstd"
 _LANGUAGE: Final = "en-US,en;q=0.9"
+_GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _REASONS: Final = {
@@ -113,6 +116,11 @@ def failure(status: int, unix: float, server: str = "nginx") -> bytes:
     lines = [("Server", server), ("Date", date(unix)), ("Content-Type", "text/html")]
     lines += [("Content-Length", str(len(page))), ("Connection", "close")]
     return _written(f"HTTP/1.1 {title}", lines) + page
+
+
+def accepted(key: str) -> str:
+    """What answers the key of a WebSocket request (RFC 6455, section 4.2.2)."""
+    return b64encode(sha1((key + _GUID).encode("latin-1"), usedforsecurity=False).digest()).decode()
 
 
 def switching(accept: str, unix: float, server: str = "nginx") -> bytes:

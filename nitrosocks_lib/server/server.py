@@ -21,6 +21,7 @@ from ..protocol.http1 import Head
 from ..protocol.paths import can_begin, token_of
 from .admission import places
 from .authorised import Clients
+from .carriers import Carriers
 from .connection import Reception, Settings
 from .decoy import Decoy
 from .entrance import Entrance
@@ -55,6 +56,7 @@ class Server:
     def _web_of(self, key: ServerKey, settings: Settings, most: int) -> Web:
         settings.context.set_alpn_protocols(_ALPN)
         prefix, http = settings.prefix, settings.carriers != _RAW
+        carriers = Carriers(self.reception.nonces, settings.carriers, lambda stranger: self._entrance.come(stranger))
         tokens = Tokens(schedule.knock_key(key.public))
 
         def find(head: Head) -> Found | None:
@@ -66,12 +68,13 @@ class Server:
             can_begin=lambda got: http and can_begin(got, prefix),
             knocks=lambda first: Carrier.RAW in settings.carriers and welcome.knocks(key, first, _hour()),
             back=lambda visitor: self._entrance.come(Stranger.over(*visitor)),
-            begin=lambda visit, ours: None,
+            begin=carriers.begin,
         )
         decoy = Decoy(settings.decoy) if settings.decoy is not None else None
         if decoy is not None:
             decoy.look()
-        return Web(door, decoy, self._tarpit, min(most, limits.PLACES_VISITS))
+        carriers.web = web = Web(door, decoy, self._tarpit, min(most, limits.PLACES_VISITS))
+        return web
 
     def listen(self, host: str, port: int) -> tuple[str, int]:
         """Binds all addresses of a host (empty: IPv6 and IPv4); returns the first bound. Raises CannotCreate."""

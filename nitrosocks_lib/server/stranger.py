@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from ..crypto.identity import ServerKey
 from ..crypto.seal import overwrite_used
 from ..facts import limits, wire
-from ..facts.errors import NotOurs
 from ..facts.address import join_host_port
+from ..facts.errors import NotOurs
 from ..net.incoming import Incoming
 from ..net.link import Link
 from ..net.overlong import Overlong

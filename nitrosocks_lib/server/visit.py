@@ -47,7 +47,7 @@ class Visit(Place):
 
     __slots__ = (
         "_decoy_ends", "_ended", "_exchange", "_finished", "_first", "_got", "_host", "_judge", "_moved", "_nudges",
-        "_out", "_since", "_until", "_upstream", "link", "over", "peer", "seated",
+        "_out", "_since", "_upstream", "link", "over", "peer", "seated",
     )  # fmt: skip
 
     def __init__(self, visitor: Visitor, host: Host) -> None:
@@ -65,7 +65,6 @@ class Visit(Place):
         self._ended = False  # the visitor sends no more
         self._decoy_ends: bool | None = None  # what the visitor gets ends behind `_out`, with a word of TLS or without
         self._finished = False  # it has ended
-        self._until = float("inf")  # when `go_on` is to be called at the latest, as far as the host was told
         self._nudges: list[float] = []
         self._got = visitor.got
 
@@ -104,8 +103,7 @@ class Visit(Place):
         upstream = self._upstream
         if upstream is not None and upstream.connected:
             self._host.watch(upstream.fd, _events(upstream.wants(len(self._out) < limits.RELAYED)), self)
-        if (at := self._next_at()) < self._until:
-            self._until = at
+        if (at := self._next_at()) < float("inf"):
             self._host.at(at, self)
 
     def _hears(self) -> bool:
@@ -172,8 +170,10 @@ class Visit(Place):
             self.relay(said.raw)
         elif isinstance(said, Ours):
             self._drop_idle()
-            self._exchange = self._host.door.begin(self, said)
-            if self._exchange is None and not self.over:
+            exchange = self._host.door.begin(self, said)
+            if exchange is not None:
+                self.give(exchange)
+            elif not self.over:
                 self.refuse(said.head, said.head.raw)
         elif self._exchange is not None:
             if isinstance(said, Piece):
@@ -219,6 +219,7 @@ class Visit(Place):
     def answer(self, data: bytes, close: bool = False) -> None:
         """As in Asked."""
         self._exchange = None
+        self._host.seat(self)
         self.send(data)
         if close:
             self._decoy_ends = True
@@ -320,7 +321,6 @@ class Visit(Place):
         at = now()
         if at < self._next_at():
             return
-        self._until = float("inf")
         if self._finished:
             self._nudges = [each for each in self._nudges if each > at]
             if self._upstream is not None and self._upstream.gone:
@@ -350,6 +350,20 @@ class Visit(Place):
     def _keep_waiting(self) -> None:
         self.release()
         self._host.keep_waiting(self)
+
+    def give(self, exchange: Exchange) -> None:
+        """As in Asked."""
+        self._exchange = exchange
+        exchange.begin()
+        self._host.again(self)
+
+    def upgrade(self, head: bytes) -> Visitor | None:
+        """As in Asked."""
+        with suppress(NetworkError):
+            if not self._out and self.link.write_some(memoryview(head)) == len(head):
+                return self.release()
+        self.close()
+        return None
 
     def unseat(self) -> None:
         """As in Asked."""

@@ -29,6 +29,9 @@ class Exchange(Protocol):
 
     reads: bool  # whether it takes of the body now
 
+    def begin(self) -> None:
+        """The first call: the connection has it by now."""
+
     def body(self, piece: Piece) -> None:
         """A piece of the body."""
 
@@ -58,6 +61,13 @@ class Asked(Protocol):
 
     def resume(self) -> None:
         """The exchange reads again."""
+
+    def give(self, exchange: Exchange) -> None:
+        """Another one answers the request from here on."""
+
+    def upgrade(self, head: bytes) -> Visitor | None:
+        """Answers the request with a head behind which there is no HTTP, and gives the connection away as `release`
+        does; None where that cannot be done at once: it is closed then."""
 
     def release(self, got: bytes = b"") -> Visitor:
         """Gives the connection away; what was read and not told stands behind `got`, for its next owner."""

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from typing import Any
+from typing import Protocol
 
 from ..facts import limits
 from ..net.overlong import Overlong
@@ -27,6 +27,16 @@ from .visitor import Door, Visitor
 log = logging.getLogger(__name__)
 
 
+class Turning(Protocol):
+    """What has turns of the thread: a visit, a carrier."""
+
+    def go_on(self) -> None:
+        """Does what can be done without waiting, and asks to be told of more."""
+
+    def close(self) -> None:
+        """Ends it."""
+
+
 class Web:
     """`take`, `call` and `stop` may be called by any thread; all else is the web thread's."""
 
@@ -37,10 +47,11 @@ class Web:
         self.reads = Overlong()
         self._tarpit = tarpit
         self._places = Held(most)
-        self._visits: set[Visit] = set()
-        self._ready: dict[Visit, None] = {}
-        self._watched: dict[int, tuple[int, Visit]] = {}
-        self._due: list[tuple[float, int, Visit]] = []
+        self._live: set[Turning] = set()
+        self._ready: dict[Turning, None] = {}
+        self._watched: dict[int, tuple[int, Turning]] = {}
+        self._due: list[tuple[float, int, Turning]] = []
+        self._times: dict[Turning, list[float]] = {}  # of each, those in `_due`
         self._order = count()
         self._calls: deque[Callable[[], None]] = deque()
         self._waiter = Waiter()
@@ -49,7 +60,7 @@ class Web:
         self._stopped = False
 
     def __len__(self) -> int:
-        return len(self._visits)
+        return len(self._live)
 
     def wants(self, got: bytes) -> bool:
         """Whether a connection that begins like this is to be taken: any where there is a decoy. Any thread."""
@@ -101,23 +112,26 @@ class Web:
                 self.turn()
             except Exception:  # of one connection; without this thread nobody would be served any more
                 log.exception("a fault of our own; the server goes on")
-        for visit in list(self._visits):
-            visit.close()
+        for what in list(self._live):
+            what.close()
 
     def turn(self) -> None:
         """Waits for something, and does what can be done without waiting."""
         self._waiter.clear()
         while self._calls:
             self._calls.popleft()()
-        for visit, _ in self._waiter.select(self._wait()):
-            self._ready[visit] = None
+        for what, _ in self._waiter.select(self._wait()):
+            self._ready[what] = None
         at = now()
         while self._due and self._due[0][0] <= at:
-            self._ready[heapq.heappop(self._due)[2]] = None
+            time, _, what = heapq.heappop(self._due)
+            if what in self._times:
+                self._times[what].remove(time)
+                self._ready[what] = None
         ready, self._ready = self._ready, {}
-        for visit in ready:
-            if visit in self._visits:
-                self._run_turn(visit, visit.go_on)
+        for what in ready:
+            if what in self._live:
+                self._run_turn(what, what.go_on)
 
     def _wait(self) -> float | None:
         if self._ready or self._calls:
@@ -126,16 +140,16 @@ class Web:
 
     def _enter(self, visitor: Visitor) -> None:
         visit = Visit(visitor, self)
-        self._visits.add(visit)
+        self.join(visit)
         self.seat(visit)
         self._run_turn(visit, visit.begin)
 
-    def _run_turn(self, visit: Visit, turn: Callable[[], None]) -> None:
+    def _run_turn(self, what: Turning, turn: Callable[[], None]) -> None:
         try:
             turn()
         except Exception:
             log.exception("a fault of our own; the connection is over")
-            visit.close()
+            what.close()
 
     # -- what visits call ---------------------------------------------------------------------------------------------
 
@@ -154,18 +168,30 @@ class Web:
             self._places.remove(visit)
             visit.seated = False
 
-    def again(self, visit: Visit) -> None:
-        """Its turn comes again without a wait."""
-        self._ready[visit] = None
+    def join(self, what: Turning) -> None:
+        """From here on it has turns."""
+        self._live.add(what)
 
-    def at(self, time: float, visit: Visit) -> None:
+    def part(self, what: Turning) -> None:
+        """It is over, or another thread's."""
+        self._live.discard(what)
+        self._times.pop(what, None)
+
+    def again(self, what: Turning) -> None:
+        """Its turn comes again without a wait."""
+        self._ready[what] = None
+
+    def at(self, time: float, what: Turning) -> None:
         """Its turn comes at that time, at the latest."""
-        heapq.heappush(self._due, (time, next(self._order), visit))
-        if len(self._due) > 4 * len(self._visits) + limits.PLACES_VISITS:  # most are of visits that are over
-            self._due = [each for each in self._due if each[2] in self._visits]
+        times = self._times.setdefault(what, [])
+        if not times or time < min(times):  # else it is asked again when the earlier one has come
+            times.append(time)
+            heapq.heappush(self._due, (time, next(self._order), what))
+        if len(self._due) > 4 * len(self._live) + limits.PLACES_VISITS:  # most are of some that are over
+            self._due = [each for each in self._due if each[2] in self._live]
             heapq.heapify(self._due)
 
-    def watch(self, fd: int, events: int, what: Any) -> None:
+    def watch(self, fd: int, events: int, what: Turning) -> None:
         """Tells a visit when this descriptor is ready; 0 ends that."""
         if not events:
             self.forget(fd)
@@ -181,7 +207,7 @@ class Web:
     def leave(self, visit: Visit) -> None:
         """It is over, or another thread's."""
         self.unseat(visit)
-        self._visits.discard(visit)
+        self.part(visit)
 
     def keep_waiting(self, visit: Visit) -> None:
         """What is not ours, and has no decoy: read, and closed late."""

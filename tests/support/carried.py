@@ -1,0 +1,121 @@
+"""Clients of the carriers `websocket` and `http`, as simple as they can be: blocking, one request after another."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import socket
+import ssl
+import threading
+import time
+
+from world import BOUND, SERVER_KEY, World
+
+from nitrosocks_lib.client.dialler import Dialler
+from nitrosocks_lib.client.pool import Pool
+from nitrosocks_lib.crypto import schedule
+from nitrosocks_lib.crypto.token import Token, Tokens
+from nitrosocks_lib.facts import limits, wire
+from nitrosocks_lib.facts.wire import What
+from nitrosocks_lib.net import pipe
+from nitrosocks_lib.net.connect import Route, client_context, dial
+from nitrosocks_lib.net.link import Link
+from nitrosocks_lib.net.pipe import Progress
+from nitrosocks_lib.net.timers import now
+from nitrosocks_lib.net.websocket import WebSocketLink
+from nitrosocks_lib.protocol import heads
+
+TOKENS = Tokens(schedule.knock_key(SERVER_KEY.public))
+LEAST = wire.KNOCK + wire.HELLO
+
+
+def hour() -> int:
+    return int(time.time()) // 3600
+
+
+def path(carrier: bytes, what: What, n: int = 0, at: int | None = None) -> str:
+    return "/" + TOKENS.make(hour() if at is None else at, Token(carrier, what, n))
+
+
+def context() -> ssl.SSLContext:
+    made = client_context(False)
+    made.set_alpn_protocols(["http/1.1"])
+    return made
+
+
+class Connection(http.client.HTTPSConnection):
+    """Requests of one connection; any number of them, one after another."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__("127.0.0.1", port, context=context(), timeout=BOUND)
+
+    def post(self, carrier: bytes, what: What, n: int, body: bytes = b"") -> tuple[int, bytes]:
+        self.request("POST", path(carrier, what, n), body)
+        answer = self.getresponse()
+        return answer.status, answer.read()
+
+
+class HttpClient:
+    """One `http` carrier: `link` is for a session."""
+
+    def __init__(self, port: int) -> None:
+        self.id, self.port = os.urandom(wire.CARRIER_ID), port
+        self.progress = Progress()
+        self.link, self._far = pipe.pair(self.progress)
+        self._far.setblocking(True)
+        self.threads = [threading.Thread(target=each, daemon=True) for each in (self._ups, self._downs)]
+        for thread in self.threads:
+            thread.start()
+
+    def _ups(self) -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(Connection(self.port)) as via:
+            body, n = b"", 0
+            while len(body) < LEAST:
+                body += self._far.recv(limits.BODY)
+            while via.post(self.id, What.UP, n, body)[0] == 200:
+                self.progress.sent += len(body)
+                self.progress.acknowledged += len(body)
+                if not body:
+                    return
+                body, n = self._far.recv(limits.BODY), n + 1
+            self._far.shutdown(socket.SHUT_RDWR)
+
+    def _downs(self) -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(Connection(self.port)) as via:
+            m = 0
+            while (answer := via.post(self.id, What.DOWN, m))[0] == 200:
+                self._far.sendall(answer[1])
+                m += 1
+            self._far.shutdown(socket.SHUT_RDWR)
+
+
+def websocket(port: int, carrier: bytes | None = None) -> Link:
+    """A WebSocket whose upgrade is done."""
+    link = dial(("127.0.0.1", port), context(), socket.AF_INET, BOUND)
+    target = path(carrier or os.urandom(wire.CARRIER_ID), What.WEBSOCKET)
+    link.write_all(heads.upgrade("127.0.0.1", target, "AAAAAAAAAAAAAAAAAAAAAA=="), now() + BOUND)
+    got = b""
+    while b"\r\n\r\n" not in got:
+        got += link.read_first(now() + BOUND)
+    head, _, rest = got.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101 "), head
+    return WebSocketLink(link, serving=False, unread=rest)
+
+
+class Carried(Dialler):
+    """Dials by one of the two."""
+
+    def __init__(self, world: World, kind: str, port: int | None = None) -> None:
+        via = port or (world.proxy.port if world.proxy else world.port)
+        super().__init__(world.credentials(), (("127.0.0.1", via),), Route(), limits.WINDOW)
+        self.kind = kind
+
+    def connect(self, server: tuple[str, int]) -> Link:
+        return HttpClient(server[1]).link if self.kind == "http" else websocket(server[1])
+
+
+def pool(world: World, kind: str, sessions: int = 1) -> Pool:
+    made = Pool(Carried(world, kind), sessions, None)
+    world.callback(made.close, 5.0)
+    return made
