@@ -20,16 +20,22 @@ from ..facts.errors import (
     ProtocolError,
     Refused,
     Unanswered,
+    Unreachable,
     UsageError,
 )
-from ..facts.wire import Refusal
-from ..net.connect import Route, client_context, dial
+from ..facts.wire import Carrier, Refusal
+from ..facts.words import quoted
+from ..net.connect import Route
 from ..net.link import Link
 from ..net.timers import now
 from ..protocol import greet
+from ..protocol.carriers import patience
 from ..protocol.greet import Credentials, Greeted, Recovered
 from ..protocol.handshake import Dialogue, T, Terms
 from ..session.conversation import Conversation, Interrupted
+from .carriers import Carriers
+from .failures import of_carriers, of_servers
+from .openers import PLAIN, Openers, Web
 
 log = logging.getLogger(__name__)
 _DATE = "%a, %d %b %Y %H:%M:%S GMT"  # as web servers write it (RFC 9110); anybody on the way may write anything
@@ -49,21 +55,41 @@ class Dialler:
     """One per profile and run. Its methods block; any thread may call them."""
 
     def __init__(
-        self, credentials: Credentials, servers: tuple[tuple[str, int], ...], route: Route, window: int = limits.WINDOW
+        self,
+        credentials: Credentials,
+        servers: tuple[tuple[str, int], ...],
+        route: Route,
+        window: int = limits.WINDOW,
+        carriers: Carriers | None = None,
+        web: Web = PLAIN,
     ) -> None:
-        """`window` in bytes is what each session receives with."""
+        """`window` in bytes is what each session receives with; without `carriers` it is `raw` alone."""
         self.credentials = credentials
         self.servers = servers
         self.window = window
-        self._route = route
-        self._context = client_context(route.verify)
+        self._carriers = carriers or Carriers()
+        self._openers = Openers(credentials.server_public, route, web)
         self._said: set[str] = set()
         self._hours_off = 0  # hours that the servers are ahead of this clock; learnt from who has verified (Q9)
         self._told: int | None = None  # the hour that a web server told, for one attempt
 
     def connect(self, server: tuple[str, int]) -> Link:
-        """TCP and TLS to one server; raises NetworkError."""
-        return dial(server, self._context, self._route.family, limits.DIAL)
+        """A connection to one server, to resume a session on: over what worked, or the next carrier where that failed.
+
+        Raises NetworkError, or DecoyAnswer where a web server answers the upgrade.
+        """
+        carrier, hour = self._carriers.current(server), self._hour_now()
+        try:
+            return self._openers.open(carrier, server, hour, hurried=False)
+        except Unreachable:
+            raise
+        except NetworkError:
+            self._carriers.failed(server, carrier)
+            raise
+        except DecoyAnswer as answer:
+            self._told = None
+            self._on_decoy(server, carrier, answer, hour)
+            raise
 
     def greet(self) -> Greeting:
         """Makes a new session at the first server that takes one.
@@ -79,34 +105,61 @@ class Dialler:
                     raise
                 failures.append((server, error))
         assert failures, "a profile names at least one server"
-        raise _of_all(failures)
+        raise of_servers(failures)
 
     def _hour(self) -> int:
         return int(time.time()) // 3600 + self._hours_off
+
+    def _hour_now(self) -> int:
+        """With what a web server told, as long as that counts."""
+        return self._hour() if self._told is None else self._told
 
     def _learn(self, hour: int) -> None:
         """The server's hour is this one now."""
         self._hours_off = hour - int(time.time()) // 3600
 
     def _greet_at(self, server: tuple[str, int]) -> Greeting:
+        """Over the first carrier that brings an answer (CA5). What is refused by who has verified is final."""
+        failures: list[tuple[Carrier, NitroSocksError]] = []
+        carriers = self._carriers.order(server)
+        for carrier in carriers:
+            try:
+                greeting = self._greet_over(carrier, server, hurried=carrier is not carriers[-1])
+            except (NetworkError, ProtocolError) as error:
+                failures.append((carrier, error))
+                if isinstance(error, Unreachable):
+                    break
+                if len(carriers) > 1:
+                    log.info("%s over %s: %s", join_host_port(*server), carrier, error)
+            else:
+                for place in {server, greeting.server}:
+                    self._carriers.worked(place, carrier)
+                if len(carriers) > 1:
+                    log.info("carrier to %s: %s", join_host_port(*server), carrier)
+                return greeting
+        raise of_carriers(server, failures)
+
+    def _greet_over(self, carrier: Carrier, server: tuple[str, int], hurried: bool) -> Greeting:
         hour = self._hour()
         try:
-            return self._greet_in(server, hour)
+            return self._greet_in(carrier, server, hour, hurried)
         except DecoyAnswer as answer:
             told = _hour_of(answer.head)
             if told is None or told == hour:
-                raise self._unanswered(server) from None
+                raise self._unanswered(server, answer if carrier is not Carrier.RAW else None) from None
         try:
-            greeting = self._greet_in(server, told)
-        except DecoyAnswer:
-            raise self._unanswered(server) from None
+            greeting = self._greet_in(carrier, server, told, hurried)
+        except DecoyAnswer as answer:
+            raise self._unanswered(server, answer if carrier is not Carrier.RAW else None) from None
         self._learn(told)  # sessions are resumed with it
         return greeting
 
-    def _greet_in(self, server: tuple[str, int], hour: int) -> Greeting:
-        link = self.connect(server)
+    def _greet_in(self, carrier: Carrier, server: tuple[str, int], hour: int, hurried: bool) -> Greeting:
+        begun = now()
+        link = self._openers.open(carrier, server, hour, hurried)
         try:
-            talk = Conversation(link, now() + limits.DIAL)
+            first = now() + patience((now() - begun) / 2) if hurried else None
+            talk = Conversation(link, now() + limits.DIAL, first=first)
             greeted = self._converse(talk, greet.greet(self.credentials, hour, self.window, os.urandom), server)
             self._look_at_certificate(link, greeted.certificate_hash)
             self._look_at_clock(greeted.server_ms)
@@ -117,17 +170,26 @@ class Dialler:
 
     def resume(self, link: Link, server: tuple[str, int], terms: Terms, attempt: int, received: int) -> Recovered:
         """RESUME and RECOVERED on a link that `connect` made; the link stays the caller's (protocol 3.5)."""
-        told, self._told = self._told, None
-        hour = self._hour() if told is None else told
+        hour, self._told = self._hour_now(), None
         dialogue = greet.resume(self.credentials, terms, attempt, received, hour, os.urandom)
         try:
             recovered = self._converse(Conversation(link, now() + limits.DIAL), dialogue, server)
-        except DecoyAnswer as answer:  # a clock was set meanwhile: the next attempt, and no other, takes the hour told
-            self._told = _hour_of(answer.head)
+        except DecoyAnswer as answer:
+            self._on_decoy(server, link.carrier, answer, hour)
             raise
+        except (NetworkError, ProtocolError):
+            self._carriers.failed(server, link.carrier)
+            raise
+        self._carriers.worked(server, link.carrier)
         self._learn(hour)
         self._look_at_certificate(link, recovered.certificate_hash)
         return recovered
+
+    def _on_decoy(self, server: tuple[str, int], carrier: Carrier, answer: DecoyAnswer, hour: int) -> None:
+        """A clock was set meanwhile, or the carrier fails. The next attempt, and no other, takes the hour told."""
+        self._told = _hour_of(answer.head)
+        if self._told in (None, hour):
+            self._carriers.failed(server, carrier)
 
     def _converse(self, talk: Conversation, dialogue: Dialogue[T], server: tuple[str, int]) -> T:
         try:
@@ -144,11 +206,14 @@ class Dialler:
             answer.head += _rest_of_head(talk.link)
             raise
 
-    def _unanswered(self, server: tuple[str, int]) -> Unanswered:
+    def _unanswered(self, server: tuple[str, int], answer: DecoyAnswer | None = None) -> Unanswered:
         clock = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
         key = fingerprint(self.credentials.server_public)
+        what = (
+            "did not answer the greeting" if answer is None else f"answered it as a web server: {_status(answer.head)}"
+        )
         return Unanswered(
-            f"{join_host_port(*server)} did not answer the greeting",
+            f"{join_host_port(*server)} {what}",
             f"this clock says {clock}: more than an hour off would explain it. Else the server's key is no longer "
             f"{key} (ask the operator what 'nitrosocks keygen' prints there), or no NitroSocks server listens there",
         )
@@ -173,21 +238,6 @@ class Dialler:
             log.warning("%s", text)
 
 
-def _of_all(failures: list[tuple[tuple[str, int], NitroSocksError]]) -> NitroSocksError:
-    """One error with every server's reason. Its class and hint are those of the last one that somebody can act on."""
-    errors = [error for _, error in failures]
-    kinds = (ProtocolError, Refused, NetworkError)
-    telling = next(error for kind in kinds for error in reversed(errors) if isinstance(error, kind))
-    if len(failures) > 1:
-        telling.args = ("; ".join(_named(error, server) for server, error in failures),)
-    return telling
-
-
-def _named(error: NitroSocksError, server: tuple[str, int]) -> str:
-    """A refusal alone does not say who refuses; the others do."""
-    return f"{join_host_port(*server)}: {error}" if isinstance(error, Refused) else str(error)
-
-
 def _where_to_resume(terms: Terms, server: tuple[str, int]) -> tuple[str, int]:
     """The address that SESSION states, else where the session was made."""
     if not terms.address:
@@ -204,6 +254,11 @@ def _rest_of_head(link: Link) -> bytes:
         return link.read_first(now() + 2.0)
     except NetworkError:
         return b""
+
+
+def _status(head: bytes) -> str:
+    """The first line of an HTTP answer, for people."""
+    return quoted(head.partition(b"\r\n")[0].decode("latin-1"))
 
 
 def _hour_of(head: bytes) -> int | None:

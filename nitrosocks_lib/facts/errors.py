@@ -5,6 +5,7 @@ NitroSocksError
 ├── KeyFileError        you: a key file, profile or client file               65
 ├── NetworkError        the network: unreachable, refused, cut                69
 │   ├── ConnectionEnded the other side says that it sends no more
+│   ├── Unreachable     not even a TCP connection: no other carrier does better
 │   └── CarrierLost     requests of an http carrier fail, or its peer breaks its rules
 ├── CannotCreate        you: a file or an address that cannot be made         73
 ├── ProtocolError       the peer broke the protocol or is not NitroSocks      76
@@ -44,6 +45,10 @@ class KeyFileError(NitroSocksError):
 
 class NetworkError(NitroSocksError):
     """The peer cannot be reached, or the connection ended."""
+
+
+class Unreachable(NetworkError):
+    """There is no TCP connection to the server, so no other carrier would do better."""
 
 
 class CarrierLost(NetworkError):

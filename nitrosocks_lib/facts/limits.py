@@ -170,6 +170,9 @@ WAITING_TIME: Final = 10.0  # seconds that they wait (HP9)
 HEAD: Final = 16 * 1024  # bytes of a request's or an answer's head (D2)
 HEAD_TIME: Final = 10.0  # seconds since accept until the first one is whole (D2)
 MESSAGE: Final = 1 << 20  # bytes of a WebSocket message (WS2)
+CARRIER_PATIENCE: Final = 3.0  # or four round trips: then a client's `auto` tries the next carrier (CA5)
+CARRIER_KNOWN: Final = 86_400.0  # so long what worked is tried first: a better one may have been blocked for an hour
+CARRIERS_KNOWN: Final = 64  # servers and networks of which that is remembered, in memory and in its file
 MESSAGE_PIECE: Final = 256 * 1024  # what one of ours takes: a turn of full frames, nearly
 MESSAGES_EMPTY: Final = 256  # frames without a byte of the stream, one after another: pings of a box, minutes apart
 

@@ -97,7 +97,7 @@ class EncryptType(IntEnum):
 
 
 class Carrier(StrEnum):
-    """What brings the byte stream of a session through the TLS (protocol 6, CA1 to CA3), in the order of `auto`."""
+    """What brings the byte stream through the TLS (CA1 to CA3), in the order in which a client tries them (CA5)."""
 
     RAW = "raw"
     WEBSOCKET = "websocket"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..facts import limits
 from ..facts.address import join_host_port
-from ..facts.errors import ConfigurationError, NetworkError
+from ..facts.errors import ConfigurationError, NetworkError, Unreachable
 from ..facts.words import foreign
 from .link import Link
 from .race import Connected, Place, Race, Remembered, find
@@ -80,13 +80,18 @@ def _fault(certificate: Path, key: Path, error: Exception) -> str:
     return "the key: none in PEM is in its file"
 
 
-def client_context(verify: bool) -> ssl.SSLContext:
-    """TLS 1.2+. The outer certificate is not verified unless asked for: nothing in it is trusted."""
+def client_context(verify: bool, web: bool = False) -> ssl.SSLContext:
+    """TLS 1.2+. The outer certificate is not verified unless asked for: nothing in it is trusted.
+
+    For `web`, the carriers that speak HTTP, it offers ALPN http/1.1; `raw` offers none (`CA4`).
+    """
     context = ssl.create_default_context() if verify else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    if web:
+        context.set_alpn_protocols(["http/1.1"])
     return context
 
 
@@ -107,7 +112,8 @@ def dial(
     """TCP and TLS to one server, at whichever address of its name is first to have both (RFC 8305). Blocks.
 
     TCP may take `seconds` at all addresses together, TLS as long at each that connected, side by side. The address
-    that worked is tried first next time. Raises NetworkError with the reason of every address.
+    that worked is tried first next time. Raises NetworkError with the reason of every address; Unreachable where none
+    has TCP.
     """
     host, port = server
     places = remembered.order(host, port, _find(host, port, family), now())
@@ -129,7 +135,7 @@ def _find(host: str, port: int, family: int) -> list[Place]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
         told = f"cannot find {foreign(host)}: {reason}"
-        raise NetworkError(told, "check the name of the server in the profile") from None
+        raise Unreachable(told, "check the name of the server in the profile") from None
 
 
 def _unreached(where: str, failed: dict[Place, Exception]) -> NetworkError:
@@ -137,7 +143,13 @@ def _unreached(where: str, failed: dict[Place, Exception]) -> NetworkError:
     if any(isinstance(error, ssl.SSLCertVerificationError) for error in failed.values()):
         hint = "the tunnel does not need it to: leave --tls-verify away, or set SSL_CERT_FILE to its authority"
     reasons = "; ".join(f"{address[0]!s}: {_reason(error)}" for (_, address), error in failed.items())
-    return NetworkError(f"cannot reach {where} ({reasons})", hint)
+    kind = Unreachable if all(map(_is_of_tcp, failed.values())) else NetworkError
+    return kind(f"cannot reach {where} ({reasons})", hint)
+
+
+def _is_of_tcp(error: Exception) -> bool:
+    """Whether it did not even connect; in the middle of TLS a box may reset a connection."""
+    return isinstance(error, OSError) and not isinstance(error, ssl.SSLError | ConnectionResetError | BrokenPipeError)
 
 
 def _reason(error: Exception) -> str:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from hashlib import sha256
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from ..facts import limits
 from ..facts.errors import NetworkError
+from ..facts.wire import Carrier
 from .timers import now
 from .wake import wait
 
@@ -18,6 +19,7 @@ from .wake import wait
 class Link(Protocol):
     """`read_some` belongs to one thread, `write_some` to one at a time; `close` to the owner, after joining both."""
 
+    carrier: ClassVar[Carrier]
     fd: int  # what to poll, for reading and for writing
     read_wants: int  # what to poll for when `dry`
     dry: bool  # the last read took all that there was: poll before the next

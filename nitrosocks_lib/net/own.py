@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 import struct
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 Address = IPv4Address | IPv6Address
@@ -18,7 +18,7 @@ _HEADER: Final = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, seque
 _ROUTE: Final = struct.Struct("=BBBBBBBBI")  # rtmsg: family, dst length, src length, tos, table, protocol, scope, type
 _ATTRIBUTE: Final = struct.Struct("=HH")  # length, type
 _CODE: Final = struct.Struct("=i")  # of nlmsgerr
-_REQUEST, _ERROR, _NEWROUTE, _GETROUTE, _DST = 1, 2, 24, 26, 1
+_REQUEST, _ERROR, _NEWROUTE, _GETROUTE, _DST, _GATEWAY = 1, 2, 24, 26, 1, 5
 _HERE: Final = (2, 3, 4, 5)  # rtm_type: local, broadcast, anycast, multicast
 _RECEIVE: Final = 1 << 14  # bytes; the answer is one message
 _ANSWER: Final = 1.0  # seconds; it is there when the question was sent
@@ -41,8 +41,42 @@ def is_own(address: Address) -> bool:
     return _is_source(family, str(address))
 
 
+def gateway(address: Address) -> str:
+    """The numeric address of the router that packets to this address go to; nothing where none is, or none is known.
+
+    Raises OSError as `is_own` does.
+    """
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    if not hasattr(socket, "AF_NETLINK"):
+        return ""
+    try:
+        kind, body = _answered(family, address.packed)
+    except OSError as error:
+        if error.errno not in _NO_NETLINK:
+            raise
+        return ""
+    at = _ROUTE.size
+    while kind == _NEWROUTE and at + _ATTRIBUTE.size <= len(body):
+        size, attribute = _ATTRIBUTE.unpack_from(body, at)
+        if attribute == _GATEWAY:
+            return str(ip_address(body[at + _ATTRIBUTE.size : at + size]))
+        at += max(_ATTRIBUTE.size, size + 3 & ~3)
+    return ""
+
+
 def _asked(family: int, packed: bytes) -> bool:
     """Linux: what kind of route leads there."""
+    kind, body = _answered(family, packed)
+    if kind == _NEWROUTE:
+        return _ROUTE.unpack_from(body)[7] in _HERE
+    code = -_CODE.unpack_from(body)[0] if kind == _ERROR else errno.EPROTO
+    if code in _NO_WAY:
+        return False  # nothing leads there
+    raise OSError(code, os.strerror(code))
+
+
+def _answered(family: int, packed: bytes) -> tuple[int, bytes]:
+    """Linux: the type of the kernel's answer about the route to an address, and what stands behind its head."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
         sock.settimeout(_ANSWER)
         body = _ROUTE.pack(family, 8 * len(packed), 0, 0, 0, 0, 0, 0, 0)
@@ -50,12 +84,7 @@ def _asked(family: int, packed: bytes) -> bool:
         sock.sendto(_HEADER.pack(_HEADER.size + len(body), _GETROUTE, _REQUEST, 0, 0) + body, (0, 0))
         answer = sock.recv(_RECEIVE)
     _, kind, *_ = _HEADER.unpack_from(answer)
-    if kind == _NEWROUTE:
-        return _ROUTE.unpack_from(answer, _HEADER.size)[7] in _HERE
-    code = -_CODE.unpack_from(answer, _HEADER.size)[0] if kind == _ERROR else errno.EPROTO
-    if code in _NO_WAY:
-        return False  # nothing leads there
-    raise OSError(code, os.strerror(code))
+    return kind, answer[_HEADER.size :]
 
 
 def _is_source(family: int, address: str) -> bool:

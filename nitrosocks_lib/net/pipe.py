@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ..facts import limits
 from ..facts.errors import NetworkError
+from ..facts.wire import Carrier
 from .link import Link
 from .timers import now
 from .wake import wait
@@ -32,6 +33,7 @@ class Progress:
 class PipeLink(Link):
     """`read_some` belongs to one thread, `write_some` to one at a time; `close` to the owner, after joining both."""
 
+    carrier = Carrier.HTTP
     __slots__ = (
         "_certificate",
         "_closing",

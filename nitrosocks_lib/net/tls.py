@@ -21,6 +21,7 @@ from typing import cast
 
 from ..facts import limits
 from ..facts.errors import ConnectionEnded, NetworkError
+from ..facts.wire import Carrier
 from .link import Link
 from .sockets import closed, reset
 from .timers import TIMERS, now
@@ -37,6 +38,7 @@ _SIOCOUTQ = 0x5411  # Linux: bytes that the other side's kernel has not acknowle
 class TlsLink(Link):
     """`read_some` belongs to one thread, `write_some` to one at a time; `close` to the owner, after joining both."""
 
+    carrier = Carrier.RAW
     __slots__ = ("_closing", "_lock", "_read", "_sock", "dry", "fd", "read_wants", "write_wants")
 
     def __init__(self, sock: ssl.SSLSocket) -> None:

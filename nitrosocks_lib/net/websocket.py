@@ -11,9 +11,11 @@ from contextlib import suppress
 
 import websockets.frames
 from websockets.frames import Close, CloseCode, Frame, Opcode
+from websockets.utils import accept_key
 
 from ..facts import limits
 from ..facts.errors import NetworkError
+from ..facts.wire import Carrier
 from .link import Link
 
 apply_mask = websockets.frames.apply_mask  # type: ignore[attr-defined]  # the one in C, where that was built
@@ -141,6 +143,7 @@ class Messages:
 class WebSocketLink(Link):
     """`read_some` belongs to one thread, `write_some` to one at a time; `close` to the owner, after joining both."""
 
+    carrier = Carrier.WEBSOCKET
     __slots__ = (
         "_link",
         "_lock",
@@ -282,6 +285,11 @@ class WebSocketLink(Link):
                 self.say_goodbye(deadline)
         finally:
             self._link.close()
+
+
+def accept_of(key: str) -> str:
+    """What a server answers to the key of an upgrade: the value of Sec-WebSocket-Accept."""
+    return accept_key(key)
 
 
 def _wrong(what: str) -> NetworkError:

@@ -19,10 +19,12 @@ class Interrupted(NetworkError):
 class Conversation:
     """One handshake on one link; the caller's thread owns both. `rest` are bytes that were read ahead."""
 
-    def __init__(self, link: Link, deadline: float, rest: bytes = b"") -> None:
-        """`deadline` (seconds of `timers.now`) bounds the whole conversation."""
+    def __init__(self, link: Link, deadline: float, rest: bytes = b"", first: float | None = None) -> None:
+        """`deadline` (seconds of `timers.now`) bounds the whole conversation; what is read first has to come by
+        `first`, where that is sooner."""
         self.link = link
         self.deadline = deadline
+        self._until = min(deadline, first) if first is not None else deadline
         self._rest = rest
         self.round_trip = 0.0  # seconds from the last write to the part behind it
         self._asked = 0.0
@@ -37,12 +39,12 @@ class Conversation:
             wanted = next(dialogue)
             while True:
                 if isinstance(wanted, bytes):
-                    self.link.write_all(wanted, self.deadline)
+                    self.link.write_all(wanted, self._until)
                     self._asked = now()
                     wanted = dialogue.send(b"")
                 else:
                     part = self._read(wanted)
-                    parts += 1
+                    parts, self._until = parts + 1, self.deadline
                     if self._asked:
                         self.round_trip, self._asked = now() - self._asked, 0.0
                     wanted = dialogue.send(part)
@@ -55,5 +57,5 @@ class Conversation:
     def _read(self, size: int) -> bytes:
         taken, self._rest = self._rest[:size], self._rest[size:]
         if len(taken) < size:
-            taken += self.link.read_exactly(size - len(taken), self.deadline)
+            taken += self.link.read_exactly(size - len(taken), self._until)
         return taken

@@ -15,6 +15,7 @@ from nitrosocks_lib.client.attempt import Attempt, abort_first
 from nitrosocks_lib.client.dialler import Dialler, Greeting
 from nitrosocks_lib.facts.errors import NetworkError, Refused
 from nitrosocks_lib.facts.wire import Abort, Refusal
+from nitrosocks_lib.net.connect import Route
 from nitrosocks_lib.net.link import Link
 
 
@@ -52,7 +53,7 @@ class Held(Dialler):
     """Waits with what came of `resume`."""
 
     def __init__(self, world: World) -> None:
-        super().__init__(world.credentials(), (), world.dialler()._route)
+        super().__init__(world.credentials(), (), Route())
         self.there, self.go = threading.Event(), threading.Event()
 
     def resume(self, *arguments: Any) -> Any:
@@ -66,7 +67,7 @@ class Failing(Dialler):
     """Connects, and then fails."""
 
     def __init__(self, world: World, error: Exception) -> None:
-        super().__init__(world.credentials(), (), world.dialler()._route)
+        super().__init__(world.credentials(), (), Route())
         self.error = error
 
     def resume(self, *_: Any) -> Any:

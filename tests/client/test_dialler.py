@@ -123,8 +123,8 @@ def test_sessions_are_resumed_in_the_hour_that_the_greeting_learnt(monkeypatch: 
     monkeypatch.setattr(module, "time", clock_ahead(5 * 3_600))
     with World() as world, Server(decoy) as front:
         made = world.dialler()
-        real, ways = made.connect, [front.address]
-        made.connect = lambda server: real(ways.pop() if ways else server)
+        real, ways = made._openers.open, [front.address]
+        made._openers.open = lambda carrier, at, *how, **more: real(carrier, ways.pop() if ways else at, *how, **more)
         greeting = made.greet()
         greeting.link.close()
         for attempt in (1, 2):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from links import BOUND, TLS, Pairs, Threads
-from loopback import pem, reset, unused_port
+from loopback import Server, pem, reset, unused_port
 
-from nitrosocks_lib.facts.errors import ConfigurationError, NetworkError
+from nitrosocks_lib.facts.errors import ConfigurationError, NetworkError, Unreachable
 from nitrosocks_lib.net.connect import Route, client_context, dial, server_context
 from nitrosocks_lib.net.timers import now
 
@@ -66,7 +66,7 @@ def test_the_reason_of_every_address_is_told(monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(NetworkError) as failure:
             call(443, 0.1)
     told = "cannot reach localhost:443 (127.0.0.2: Connection refused; 127.0.0.1: no TLS handshake in time)"
-    assert str(failure.value) == told and "serve" in failure.value.hint
+    assert str(failure.value) == told and "serve" in failure.value.hint and not isinstance(failure.value, Unreachable)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,21 @@ def test_the_reason_of_every_address_is_told(monkeypatch: pytest.MonkeyPatch) ->
 def test_names_that_cannot_be_found(host: str, told: str) -> None:
     with pytest.raises(NetworkError, match="cannot find") as failure:
         dial((host, 1), client_context(False), socket.AF_UNSPEC, 1.0)
-    assert told in str(failure.value) and "profile" in failure.value.hint
+    assert told in str(failure.value) and "profile" in failure.value.hint and isinstance(failure.value, Unreachable)
+
+
+def test_where_no_address_has_tcp_no_other_carrier_does_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    names(monkeypatch, ("127.0.0.2", unused_port()), ("127.0.0.1", unused_port()))
+    with pytest.raises(Unreachable, match="127.0.0.2: Connection refused; 127.0.0.1: Connection refused"):
+        call(443)
+
+
+@pytest.mark.parametrize(("web", "offered"), [(False, None), (True, "http/1.1")])
+def test_carriers_that_speak_http_offer_it(web: bool, offered: str | None) -> None:
+    with Server(lambda tls: chosen.append(tls.selected_alpn_protocol())) as server:
+        chosen: list[str | None] = []
+        dial(server.address, client_context(False, web), socket.AF_INET, BOUND).close()
+    assert chosen == [offered]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +131,7 @@ def test_texts_of_tls_failures(serve, told: str) -> None:
         with pytest.raises(NetworkError, match=told) as failure:
             call(there.getsockname()[1])
         assert "\n" not in str(failure.value)
+        assert not isinstance(failure.value, Unreachable), "another carrier may do better"
 
 
 def test_a_certificate_that_does_not_verify() -> None:

@@ -25,23 +25,25 @@ def test_loopback_and_elsewhere() -> None:
 
 
 def test_without_netlink(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: object) -> bool:
+    def refused(*_: object) -> tuple[int, bytes]:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
-    monkeypatch.setattr(own, "_asked", refused)
+    monkeypatch.setattr(own, "_answered", refused)
     test_loopback_and_elsewhere()
     monkeypatch.delattr(socket, "AF_NETLINK", raising=False)
     test_loopback_and_elsewhere()
 
 
 def test_what_cannot_be_found_out_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none_left(*_: object) -> bool:
+    def none_left(*_: object) -> tuple[int, bytes]:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(own, "_asked", none_left)
+    monkeypatch.setattr(own, "_answered", none_left)
     monkeypatch.setattr(socket, "AF_NETLINK", 16, raising=False)
     with pytest.raises(OSError, match="open files"):
         own.is_own(ip_address("192.0.2.77"))
+    with pytest.raises(OSError, match="open files"):
+        own.gateway(ip_address("192.0.2.77"))
 
 
 class Kernel:
@@ -77,6 +79,25 @@ def test_an_error_of_the_kernel(code: int, told: bool | None, monkeypatch: pytes
         assert raised.value.errno == code
     else:
         assert own.is_own(ip_address("192.0.2.77")) is told
+
+
+ATTRIBUTE = struct.Struct("=HH")
+ROUTE = bytes(12)
+GATEWAY = ATTRIBUTE.pack(8, 5) + bytes([192, 0, 2, 1])
+ANSWERS = {
+    "a gateway": (ROUTE + ATTRIBUTE.pack(7, 9) + b"odd " + GATEWAY, "192.0.2.1"),
+    "none": (ROUTE + ATTRIBUTE.pack(8, 9) + bytes(4), ""),
+    "nothing": (ROUTE, ""),
+    "sizes that are none": (ROUTE + ATTRIBUTE.pack(0, 9) * 3 + GATEWAY, "192.0.2.1"),
+}
+
+
+@pytest.mark.parametrize(("body", "told"), ANSWERS.values(), ids=ANSWERS)
+def test_the_gateway_in_an_answer(body: bytes, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "AF_NETLINK", 16, raising=False)
+    monkeypatch.setattr(socket, "NETLINK_ROUTE", 0, raising=False)
+    monkeypatch.setattr(socket, "socket", lambda *_: Kernel(24, body))
+    assert own.gateway(ip_address("198.51.100.1")) == told
 
 
 @pytest.mark.netns

@@ -7,6 +7,7 @@ from links import BOUND, Pairs
 
 from nitrosocks_lib.facts.errors import NetworkError, ProtocolError
 from nitrosocks_lib.net.timers import now
+from nitrosocks_lib.net.wake import wait
 from nitrosocks_lib.protocol.handshake import Dialogue
 from nitrosocks_lib.session.conversation import Conversation, Interrupted
 
@@ -54,6 +55,26 @@ def test_an_end_tells_how_far_it_came(said: bytes, parts: int, end: str) -> None
         with pytest.raises(Interrupted, match="the connection|no answer in time") as interrupted:
             Conversation(far, now() + (BOUND if end == "close" else 0.1)).run(answers())
         assert interrupted.value.parts == parts and isinstance(interrupted.value, NetworkError)
+
+
+def test_the_first_part_has_a_deadline_of_its_own() -> None:
+    """A carrier that hangs is given up for the next one; one that brought an answer has its time."""
+    with Pairs() as pairs:
+        near, far = pairs.make()
+        with pytest.raises(Interrupted, match="no answer in time") as interrupted:
+            Conversation(far, now() + BOUND, first=now() + 0.05).run(answers())
+        assert interrupted.value.parts == 0
+        near.write_all(b"first", now() + BOUND)
+        first = now() + 0.2
+        talk = Conversation(far, now() + BOUND, first=first)
+
+        def late() -> None:
+            near.read_exactly(6, now() + BOUND)
+            while (left := first - now()) > 0:
+                wait({}, left)
+            near.write_all(b"second", now() + BOUND)
+
+        assert pairs.run(lambda: talk.run(answers()), late)[0] == b"firstsecond"
 
 
 def test_what_a_dialogue_raises_passes() -> None:

@@ -1,0 +1,72 @@
+"""Opens a carrier to a server: one function for each, in one table (protocol 6)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..crypto.schedule import knock_key
+from ..crypto.token import Token, Tokens
+from ..facts import limits, wire
+from ..facts.address import join_host_port
+from ..facts.wire import Carrier, What
+from ..net.connect import Route, client_context, dial
+from ..net.link import Link
+from ..net.timers import now
+from ..protocol.carriers import patience
+from .upgrade import upgrade
+
+Server = tuple[str, int]
+_HTTPS = 443
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """How requests look: the path in front of tokens, and the name in the Host header, else the server's."""
+
+    prefix: str = ""
+    host: str = ""
+
+    def host_of(self, server: Server) -> str:
+        """For the Host header, as a browser writes it."""
+        host, port = server
+        named = self.host or (f"[{host}]" if ":" in host else host)
+        return named if self.host or port == _HTTPS else join_host_port(host, port)
+
+
+PLAIN = Web()
+
+
+class Openers:
+    """Any thread. Each opener blocks; it raises NetworkError, and DecoyAnswer where a web server answers it."""
+
+    def __init__(self, server_public: bytes, route: Route, web: Web = PLAIN) -> None:
+        self._route, self._web = route, web
+        self._tokens = Tokens(knock_key(server_public))
+        self._bare, self._alpn = client_context(route.verify), client_context(route.verify, web=True)
+        self._table: dict[Carrier, Callable[[Server, int, bool], Link]] = {
+            Carrier.RAW: self._raw,
+            Carrier.WEBSOCKET: self._websocket,
+        }
+
+    def open(self, carrier: Carrier, server: Server, hour: int, hurried: bool) -> Link:
+        """A link on which the session's bytes go to the server; tokens are made for this hour (TK3).
+
+        `hurried`: another carrier is tried next, so what hangs is soon given up (CA5).
+        """
+        return self._table[carrier](server, hour, hurried)
+
+    def _raw(self, server: Server, hour: int, hurried: bool) -> Link:
+        return dial(server, self._bare, self._route.family, limits.DIAL)
+
+    def _websocket(self, server: Server, hour: int, hurried: bool) -> Link:
+        begun = now()
+        link = dial(server, self._alpn, self._route.family, limits.DIAL)
+        try:
+            token = self._tokens.make(hour, Token(os.urandom(wire.CARRIER_ID), What.WEBSOCKET, 0))
+            seconds = patience((now() - begun) / 2) if hurried else limits.DIAL  # TCP and TLS took two round trips
+            return upgrade(link, self._web.host_of(server), f"{self._web.prefix}/{token}", now() + seconds)
+        except BaseException:
+            link.close()
+            raise
