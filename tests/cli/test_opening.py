@@ -109,8 +109,8 @@ def test_the_pauses_of_retry_grow_to_their_bound(caplog: pytest.LogCaptureFixtur
     stop: Any = Stop()
     caplog.set_level("INFO")
     assert first_session(pool(*[NetworkError("told")] * 8), stop, retry=True)
-    assert stop.pauses == [limits.BACKOFF_FIRST * 2**n for n in range(6)] + [limits.BACKOFF_MAX] * 2
-    assert caplog.messages[0] == "told; trying again in 0.2 s" and len(caplog.messages) == 8
+    assert stop.pauses == [limits.BACKOFF_FIRST * 2**n for n in range(7)] + [limits.BACKOFF_MAX]
+    assert caplog.messages[0] == "told; trying again in 0.1 s" and len(caplog.messages) == 8
 
 
 def test_a_signal_ends_the_pause() -> None:
