@@ -49,7 +49,11 @@ _nitrosocks() {
         _nitrosocks_add < <(compgen -W 'aes-256-gcm aes-128-gcm' -- "$current")
         return
         ;;
-    -L | --server | --permit | --listen | --window | --resume | --heartbeat | --refresh | --drain | --sessions | --redial)
+    --carrier)
+        _nitrosocks_add < <(compgen -W 'raw websocket auto' -- "$current")
+        return
+        ;;
+    -L | --server | --permit | --listen | --window | --resume | --heartbeat | --refresh | --drain | --sessions | --redial | --path | --host-header)
         return
         ;;
     esac
@@ -57,8 +61,8 @@ _nitrosocks() {
     '') options='keygen serve forward connect demo -h --help -V --version' ;;
     keygen) options='--server --permit -o --force --home -v -q' ;;
     serve) options='--listen --cert --key --cipher --window --resume --heartbeat --refresh --drain --home -v -q' ;;
-    forward) options='-L -i -N --retry --sessions --redial --window --tls-verify -4 -6 --home -v -q' ;;
-    connect) options='-i --redial --window --tls-verify -4 -6 --home -v -q' ;;
+    forward) options='-L -i -N --retry --sessions --redial --window --carrier --path --host-header --tls-verify -4 -6 --home -v -q' ;;
+    connect) options='-i --redial --window --carrier --path --host-header --tls-verify -4 -6 --home -v -q' ;;
     demo) options='--keep -v' ;;
     esac
     if [[ $command == connect && $current != -* ]]; then

@@ -7,12 +7,15 @@ import os
 import threading
 from pathlib import Path
 
+from ..client.carriers import Carriers
 from ..client.dialler import Dialler
+from ..client.openers import Web
 from ..client.pool import Pool
 from ..facts import limits
 from ..facts.errors import NitroSocksError
 from ..facts.words import said
 from ..files import profiles
+from ..files.remembered import Remembered, state
 from ..net.connect import Route, authorities
 from ..net.memory import tidy
 from ..net.netwatch import NetWatch
@@ -34,9 +37,13 @@ def open_pool(options: Options, sessions: int, forwards: bool = False) -> Pool:
     path = Path(options["-i"]) if options["-i"] else _default(options)
     profile = profiles.load_profile(path)
     route = Route(options["--tls-verify"], ipv4=not options["-6"], ipv6=not options["-4"])
-    dialler = Dialler(profile.credentials, profile.servers, route, specs.window(options["--window"]))
+    offered = specs.carriers(options["--carrier"])
+    web = Web(specs.prefix(options["--path"]), specs.host_header(options["--host-header"]))
+    memory = state(os.environ) if len(offered) > 1 else None
+    carriers = Carriers(offered, Remembered(memory) if memory is not None else None)
+    dialler = Dialler(profile.credentials, profile.servers, route, specs.window(options["--window"]), carriers, web)
     redial = specs.whole("--redial", options["--redial"], 0, 1, 86_400)
-    settle(authorities() if route.verify else (), listens=forwards)
+    settle(authorities() if route.verify else (), listens=forwards, replaced=memory)
     if forwards:
         tidy()
     return Pool(dialler, sessions, float(redial) or None)

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..client.forward import LOOPBACK, Forward
+from ..client.openers import OPENERS
 from ..facts import limits
 from ..facts.address import join_host_port, parse_port, split_host_port
 from ..facts.errors import UsageError
-from ..facts.wire import EncryptType, Kind
+from ..facts.wire import Carrier, EncryptType, Kind
 from ..facts.words import foreign
 from ..protocol.frames import Target
 from ..server.tunnel import RefreshPolicy
@@ -20,6 +21,9 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _CIPHERS = {"aes-256-gcm": EncryptType.AES_256_GCM, "aes-128-gcm": EncryptType.AES_128_GCM}
 _DIGITS = 18  # more than any bound here, and fewer than int() refuses
 _LOOPBACK_NAME = re.compile(r"(.*\.)?localhost(\.localdomain)?")
+_AUTO = "auto"
+_PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")  # no segment that servers resolve, or clean away
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 _PART = re.compile(r"\[([^\]]*)\]|([^:\[\]]*)")
 
 
@@ -130,6 +134,29 @@ def whole(option: str, text: str | None, default: int, low: int, high: int) -> i
 def heartbeat(text: str | None) -> int:
     """--heartbeat, seconds."""
     return whole("--heartbeat", text, limits.HEARTBEAT, limits.HEARTBEAT_MIN, limits.HEARTBEAT_MAX)
+
+
+def carriers(text: str | None) -> tuple[Carrier, ...]:
+    """--carrier: the one that is named, or all that may be tried."""
+    if text is None or text.lower() == _AUTO:
+        return tuple(OPENERS)
+    if text.lower() not in list(OPENERS):
+        raise UsageError(f"--carrier {foreign(text)}: unknown", f"one of {', '.join((*OPENERS, _AUTO))}")
+    return (Carrier(text.lower()),)
+
+
+def prefix(text: str | None) -> str:
+    """--path: what stands in front of tokens, empty or `/some/path`."""
+    if text is not None and (not _PREFIX.fullmatch(text) or len(text) > limits.PREFIX):
+        raise UsageError(f"--path {foreign(text)}: not a path", "as in /some/path: letters, digits and - . _ ~ only")
+    return text or ""
+
+
+def host_header(text: str | None) -> str:
+    """--host-header: a host name, or an address in the form of URLs, with a port or without; empty: the server's."""
+    if text is not None and (not _HOST.fullmatch(text) or len(text) > limits.NAME_MAX):
+        raise UsageError(f"--host-header {foreign(text)}: not a host", "as in www.example or www.example:8443")
+    return text or ""
 
 
 def refresh(text: str | None) -> RefreshPolicy:

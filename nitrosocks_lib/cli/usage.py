@@ -13,9 +13,9 @@ Usage:
   nitrosocks serve [--listen ADDR]... [(--cert FILE --key FILE)] [--cipher NAME] [--window SIZE] [--resume SECONDS]
              [--heartbeat SECONDS] [--refresh WHEN] [--drain SECONDS] [--home DIR] [-v]... [-q]
   nitrosocks forward (-L SPEC)... [-i PROFILE] [-N] [--retry] [--sessions N] [--redial SECONDS] [--window SIZE]
-             [--tls-verify] [-4 | -6] [--home DIR] [-v]... [-q]
-  nitrosocks connect [-i PROFILE] HOST [PORT] [--redial SECONDS] [--window SIZE] [--tls-verify] [-4 | -6]
-             [--home DIR] [-v]... [-q]
+             [--carrier NAME] [--path PREFIX] [--host-header NAME] [--tls-verify] [-4 | -6] [--home DIR] [-v]... [-q]
+  nitrosocks connect [-i PROFILE] HOST [PORT] [--redial SECONDS] [--window SIZE] [--carrier NAME] [--path PREFIX]
+             [--host-header NAME] [--tls-verify] [-4 | -6] [--home DIR] [-v]... [-q]
   nitrosocks demo [--keep DIR] [-v]...
   nitrosocks (-h | --help)
   nitrosocks (-V | --version)
@@ -48,6 +48,9 @@ Options:
   --sessions N         how many sessions carry the streams, at most; else 4
   --redial SECONDS     move to a fresh connection at this age, before a proxy cuts the old one
   --retry              keep trying when the first session cannot be made
+  --carrier NAME       raw, websocket, or auto: raw first, then the next where that gets no answer; else auto
+  --path PREFIX        what stands in front of the paths of websocket, as in /some/path; the same at client and server
+  --host-header NAME   the name in the Host header of websocket; else the server's
   --tls-verify         verify the outer TLS certificate, too; the tunnel does not need it
   --keep DIR           leave what the box recorded in DIR
   -N                   accepted for the fingers' sake: there is no remote command anyway

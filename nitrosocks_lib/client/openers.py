@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from ..crypto.schedule import knock_key
 from ..crypto.token import Token, Tokens
@@ -45,17 +46,13 @@ class Openers:
         self._route, self._web = route, web
         self._tokens = Tokens(knock_key(server_public))
         self._bare, self._alpn = client_context(route.verify), client_context(route.verify, web=True)
-        self._table: dict[Carrier, Callable[[Server, int, bool], Link]] = {
-            Carrier.RAW: self._raw,
-            Carrier.WEBSOCKET: self._websocket,
-        }
 
     def open(self, carrier: Carrier, server: Server, hour: int, hurried: bool) -> Link:
         """A link on which the session's bytes go to the server; tokens are made for this hour (TK3).
 
         `hurried`: another carrier is tried next, so what hangs is soon given up (CA5).
         """
-        return self._table[carrier](server, hour, hurried)
+        return OPENERS[carrier](self, server, hour, hurried)
 
     def _raw(self, server: Server, hour: int, hurried: bool) -> Link:
         return dial(server, self._bare, self._route.family, limits.DIAL)
@@ -70,3 +67,9 @@ class Openers:
         except BaseException:
             link.close()
             raise
+
+
+OPENERS: Final[dict[Carrier, Callable[[Openers, Server, int, bool], Link]]] = {
+    Carrier.RAW: Openers._raw,
+    Carrier.WEBSOCKET: Openers._websocket,
+}

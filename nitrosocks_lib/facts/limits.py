@@ -167,6 +167,7 @@ REPEATS: Final = 45.0  # an ended carrier answers repeats for so long: a down's 
 CARRIER_IDLE: Final = 130.0  # without a request, a server drops a carrier: four time-outs of a down (HP8)
 WAITING: Final = 8  # requests of an id that wait for its up 0: two downs, three ups, and repeats of them (HP9)
 WAITING_TIME: Final = 10.0  # seconds that they wait (HP9)
+PREFIX: Final = 255  # characters of a path in front of tokens
 HEAD: Final = 16 * 1024  # bytes of a request's or an answer's head (D2)
 HEAD_TIME: Final = 10.0  # seconds since accept until the first one is whole (D2)
 MESSAGE: Final = 1 << 20  # bytes of a WebSocket message (WS2)

@@ -30,9 +30,12 @@ class Access(IntFlag):
     WRITE_FILE = 1 << 1
     READ_FILE = 1 << 2
     READ_DIR = 1 << 3
+    REMOVE_FILE = 1 << 5
+    MAKE_FILE = 1 << 8
 
 
 READ: Final = Access.READ_FILE | Access.READ_DIR
+REPLACE: Final = READ | Access.WRITE_FILE | Access.REMOVE_FILE | Access.MAKE_FILE  # files of a directory, whole
 _OF_FILES: Final = Access.READ_FILE | Access.WRITE_FILE
 
 

@@ -22,7 +22,7 @@ LINES = {
     "forward -L": "'forward': -L needs a value: -L SPEC",
     "keygen alice --server": "'keygen': --server needs a value: --server HOST:PORT",
     "forward -L 1:a:2 --retry=3": "'forward': --retry takes no value",
-    "serve --c x": "'serve': --c may be --cert or --cipher",
+    "serve --c x": "'serve': --c may be --cert or --cipher or --carrier",
     "serve --retry": "'serve' does not take --retry",
     "serve -L 1:a:2": "'serve' does not take -L",
     "demo -q": "'demo' does not take -q",
