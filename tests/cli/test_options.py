@@ -8,9 +8,10 @@ import pytest
 
 from nitrosocks_lib.cli import options as specs
 from nitrosocks_lib.client.forward import LOOPBACK
+from nitrosocks_lib.client.openers import OPENERS
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import UsageError
-from nitrosocks_lib.facts.wire import EncryptType, Kind
+from nitrosocks_lib.facts.wire import Carrier, EncryptType, Kind
 from nitrosocks_lib.facts.words import foreign
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.server.tunnel import RefreshPolicy
@@ -218,3 +219,46 @@ def test_ciphers(text: str | None, cipher: EncryptType) -> None:
 @pytest.mark.parametrize("text", ["", "aes", "chacha20-poly1305", "aes-256-gcm "])
 def test_ciphers_that_are_none(text: str) -> None:
     assert "aes-128-gcm" in wrong(lambda: specs.cipher(text))
+
+
+RAW, WEBSOCKET = Carrier.RAW, Carrier.WEBSOCKET
+
+
+@pytest.mark.parametrize(
+    ("text", "carriers"),
+    [(None, tuple(OPENERS)), ("auto", tuple(OPENERS)), ("RAW", (RAW,)), ("websocket", (WEBSOCKET,))],
+)
+def test_carriers(text: str | None, carriers: tuple[Carrier, ...]) -> None:
+    assert specs.carriers(text) == carriers
+
+
+@pytest.mark.parametrize("text", ["", "pigeon", "raw,websocket", "websocket "])
+def test_carriers_that_are_none(text: str) -> None:
+    assert "raw, websocket" in wrong(lambda: specs.carriers(text))
+
+
+@pytest.mark.parametrize("text", ["/a", "/some/path", "/~user/v1.2/a_b-c", "/" + 254 * "a"])
+def test_prefixes(text: str) -> None:
+    assert specs.prefix(text) == text
+
+
+def test_no_prefix() -> None:
+    assert specs.prefix(None) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "/", "a", "/a/", "//a", "/a//b", "/a?b", "/a b", "/%41", "/..", "/a/../b", "/.a", "/\u00e4", "/" + 255 * "a"],
+)
+def test_prefixes_that_are_none(text: str) -> None:
+    assert "as in /some/path" in wrong(lambda: specs.prefix(text))
+
+
+@pytest.mark.parametrize("text", ["www.example", "www.example:8443", "192.0.2.1", "[2001:db8::1]", "[2001:db8::1]:443"])
+def test_host_headers(text: str) -> None:
+    assert specs.host_header(text) == text and specs.host_header(None) == ""
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a/b", "a\r\nb", "2001:db8::1", "a:", "a:b", "a:123456", "ä", 256 * "a"])
+def test_host_headers_that_are_none(text: str) -> None:
+    assert "as in www.example" in wrong(lambda: specs.host_header(text))

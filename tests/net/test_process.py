@@ -53,6 +53,35 @@ except PermissionError:
 
 
 @pytest.mark.skipif(not landlock.version(), reason="no Landlock")
+def test_files_of_one_directory_may_be_replaced(tmp_path: Path) -> None:
+    """Whole, as secrets are written; but nothing in it is run, no directory is made, and none beside it is written."""
+    for name in ("learnt", "beside"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "old").write_text("old", encoding="ascii")
+    code = """
+from nitrosocks_lib.files.keyfiles import write_secret
+place = Path(sys.argv[1])
+process.harden()
+process.settle(replaced=place / "learnt")
+write_secret(place / "learnt" / "old", "new", force=True)
+write_secret(place / "learnt" / "other", "other")
+print((place / "learnt" / "old").read_text(), (place / "learnt" / "other").read_text())
+tries = {
+    "make a directory": lambda: (place / "learnt" / "directory").mkdir(),
+    "write beside it": lambda: (place / "beside" / "old").write_text("new"),
+    "move beside it": lambda: (place / "learnt" / "old").rename(place / "beside" / "new"),
+    "remove beside it": lambda: (place / "beside" / "old").unlink(),
+}
+for what, call in tries.items():
+    try:
+        call()
+    except OSError:
+        print("denied")
+"""
+    assert run(code, tmp_path).stdout.split() == ["new", "other", *["denied"] * 4]
+
+
+@pytest.mark.skipif(not landlock.version(), reason="no Landlock")
 def test_where_links_in_etc_lead_can_be_read(tmp_path: Path) -> None:
     """As with WSL, where resolv.conf is a link to /mnt/wsl; what comes there later, too, but nothing beside it."""
     for name in ("etc", "far", "near"):
