@@ -43,7 +43,7 @@ class Carriers:
         self._lock = threading.Lock()
         self._known: OrderedDict[Key, Known | None] = OrderedDict()  # None: looked for
         self._unkept: OrderedDict[Key, Known] = OrderedDict()  # learnt, and not written yet
-        self._turn: OrderedDict[Key, Carrier] = OrderedDict()  # where one has failed
+        self._turn: OrderedDict[Key, Carrier] = OrderedDict()  # to resume over, until a new session is made
 
     def order(self, server: Server) -> list[Carrier]:
         """In which order a new session tries them."""
@@ -57,13 +57,22 @@ class Carriers:
             return self._turn.get(key) or ordered[0]
 
     def worked(self, server: Server, carrier: Carrier) -> None:
-        """The server answered over it."""
+        """A new session was made over it: this is remembered."""
         key = self._key(server)
         before = self._look(key)
         with self._lock:
             self._turn.pop(key, None)
         if order(self.offered, before, time.time())[0] is not carrier:
             self._learn(key, Known(carrier, int(time.time()), before.most if before is not None else limits.BODY))
+        self._keep()
+
+    def resumed(self, server: Server, carrier: Carrier) -> None:
+        """A session was resumed over it. That is remembered for other sessions to be resumed, until a new one is made:
+        where the others failed it may have been the network that did."""
+        key = self._key(server)
+        with self._lock:
+            self._turn[key] = carrier
+            _bound(self._turn)
         self._keep()
 
     def failed(self, server: Server, carrier: Carrier) -> None:

@@ -180,7 +180,7 @@ class Dialler:
         except (NetworkError, ProtocolError):
             self._carriers.failed(server, link.carrier)
             raise
-        self._carriers.worked(server, link.carrier)
+        self._carriers.resumed(server, link.carrier)
         self._learn(hour)
         self._look_at_certificate(link, recovered.certificate_hash)
         return recovered

@@ -77,6 +77,18 @@ def test_the_next_attempt_takes_the_next_one_until_one_works(carriers: Carriers)
     assert carriers.current(SERVER) is RAW and carriers.order(SERVER) == [RAW, WEBSOCKET, HTTP]
 
 
+def test_what_a_session_was_resumed_over_is_for_others_to_resume_and_not_for_new_ones(
+    carriers: Carriers, kept: Kept
+) -> None:
+    """It may have been the network that failed, and not the better carrier."""
+    carriers.failed(SERVER, RAW)
+    carriers.resumed(SERVER, WEBSOCKET)
+    assert carriers.current(SERVER) is WEBSOCKET and carriers.order(SERVER) == [RAW, WEBSOCKET, HTTP]
+    assert kept.known == {}
+    carriers.worked(SERVER, RAW)
+    assert carriers.current(SERVER) is RAW
+
+
 def test_who_fails_when_it_is_not_its_turn_moves_nothing(carriers: Carriers) -> None:
     """Several sessions lose the same connection's way at once: that is one step."""
     for _ in range(3):
@@ -97,7 +109,7 @@ def test_the_size_of_bodies_is_remembered_and_written_when_something_works(carri
     carriers.worked(SERVER, HTTP)
     carriers.refused(SERVER, 65_536)
     assert carriers.most(SERVER) == 65_536 and kept.writes == 1, "nothing is written where nothing may block"
-    carriers.worked(SERVER, HTTP)
+    carriers.resumed(SERVER, HTTP)
     assert kept.known["server.example:443", HERE][::2] == (HTTP, 65_536)
     carriers.worked(SERVER, WEBSOCKET)
     assert carriers.most(SERVER) == 65_536

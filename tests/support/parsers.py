@@ -30,6 +30,7 @@ from nitrosocks_lib.facts import address, wire
 from nitrosocks_lib.facts.errors import KeyFileError, NitroSocksError, ProtocolError, UsageError, Violation
 from nitrosocks_lib.facts.wire import EncryptType, Frame, Kind, What
 from nitrosocks_lib.files import profiles
+from nitrosocks_lib.net import websocket
 from nitrosocks_lib.protocol import frames, heads, paths
 from nitrosocks_lib.protocol.http1 import Answers, End, Head, Messages, Requests
 from nitrosocks_lib.protocol.permit import Rules
@@ -253,6 +254,30 @@ def _answer(data: bytes) -> None:
         assert reader.next() == End()
 
 
+# WebSocket
+
+_MESSAGES = (
+    b"\x82\x05hello\x89\x02hi\x02\x03abc\x80\x01d\x88\x02\x03\xe8", b"\x82\x7e\x00\x7e" + bytes(126),
+    b"\x82\x85\x01\x02\x03\x04hello\x8a\x80\x01\x02\x03\x04", b"\x82\xff" + bytes(7) + b"\x05keys12345",
+)  # fmt: skip
+_HEADS = (b"\x82\x00", b"\x82\x80", b"\x00\x01", b"\x80", b"\x7f", b"\xfe", b"\xff\xff", b"\x01\x01", b"\x0b", b"\xc2")
+
+
+def _websocket(data: bytes) -> None:
+    """The same bytes come out and the same is wrong, however it comes."""
+    for masked in (False, True):
+        assert _taken(websocket.Messages(masked), data, len(data)) == _taken(websocket.Messages(masked), data, 3)
+
+
+def _taken(reader: websocket.Messages, data: bytes, most: int) -> tuple[bytes, str]:
+    out = b""
+    for at in range(0, len(data), max(most, 1)):
+        if reader.fault is None:
+            piece = memoryview(bytearray(data[at : at + most]))
+            out += piece[: reader.take(piece)]
+    return out, str(reader.fault)
+
+
 def _token(data: bytes) -> None:
     found = _TOKENS.read(text(data), HOUR)
     assert found is None or _TOKENS.make(found[1], found[0]) == text(data)
@@ -281,6 +306,7 @@ PARSERS: dict[str, Parser] = {
     "Date": Parser(dialler._hour_of, (), (_DATE, b"Date: x", b"Date: Sun Nov 22 05:12:00 2026"), _DATES),
     "http request": Parser(_request, (), _REQUESTS, _HTTP),
     "http answer": Parser(_answer, (), _ANSWERS, _HTTP),
+    "websocket": Parser(_websocket, (), _MESSAGES, _HEADS),
     "token": Parser(_token, (), (_TOKEN,), (b"=", b"+", b"/", b"-", b"_", *_WORDS)),
     "certificate": Parser(_certificate, (KeyFileError,), (_DER,), (b"-----BEGIN CERTIFICATE-----", b"0\x82")),
 }  # fmt: skip
