@@ -176,6 +176,10 @@ CARRIER_KNOWN: Final = 86_400.0  # so long what worked is tried first: a better 
 CARRIERS_KNOWN: Final = 64  # servers and networks of which that is remembered, in memory and in its file
 MESSAGE_PIECE: Final = 256 * 1024  # what one of ours takes: a turn of full frames, nearly
 MESSAGES_EMPTY: Final = 256  # frames without a byte of the stream, one after another: pings of a box, minutes apart
+COOKIE: Final = 4096  # bytes of one cookie, and
+COOKIES: Final = 50  # cookies of one server: what browsers keep at least (RFC 6265, section 6.1)
+EXCHANGES: Final = 4  # connections to a server for ups; each carrier that parks downs has two more, and one is spare
+EXCHANGE_IDLE: Final = 50.0  # a connection without a request is closed: below the 60 s of common proxies
 
 # Carriers at a server.
 GATHER: Final = 0.005  # seconds that an answer may wait for more bytes (HP5), and
