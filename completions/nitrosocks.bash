@@ -50,7 +50,7 @@ _nitrosocks() {
         return
         ;;
     --carrier)
-        _nitrosocks_add < <(compgen -W 'raw websocket auto' -- "$current")
+        _nitrosocks_add < <(compgen -W 'raw websocket http auto' -- "$current")
         return
         ;;
     -L | --server | --permit | --listen | --window | --resume | --heartbeat | --refresh | --drain | --sessions | --redial | --path | --host-header)

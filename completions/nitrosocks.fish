@@ -42,9 +42,9 @@ complete -c nitrosocks -n '__nitrosocks_command connect' -a '(__fish_print_hostn
 
 complete -c nitrosocks -n '__nitrosocks_command forward connect' -s i -x -k -a '(__fish_complete_suffix .profile)' -d 'client profile'
 complete -c nitrosocks -n '__nitrosocks_command forward connect' -l redial -x -d 'age of a connection, in seconds, to replace it'
-complete -c nitrosocks -n '__nitrosocks_command forward connect' -l carrier -x -a 'raw websocket auto' -d 'how it goes through the TLS'
-complete -c nitrosocks -n '__nitrosocks_command forward connect' -l path -x -d 'in front of the paths of websocket'
-complete -c nitrosocks -n '__nitrosocks_command forward connect' -l host-header -x -d 'in the Host header of websocket'
+complete -c nitrosocks -n '__nitrosocks_command forward connect' -l carrier -x -a 'raw websocket http auto' -d 'how it goes through the TLS'
+complete -c nitrosocks -n '__nitrosocks_command forward connect' -l path -x -d 'in front of the paths of websocket and http'
+complete -c nitrosocks -n '__nitrosocks_command forward connect' -l host-header -x -d 'in the Host header of websocket and http'
 complete -c nitrosocks -n '__nitrosocks_command forward connect' -l tls-verify -d 'verify the outer TLS certificate'
 complete -c nitrosocks -n '__nitrosocks_command forward connect' -s 4 -d 'IPv4 only'
 complete -c nitrosocks -n '__nitrosocks_command forward connect' -s 6 -d 'IPv6 only'

@@ -48,9 +48,9 @@ Options:
   --sessions N         how many sessions carry the streams, at most; else 4
   --redial SECONDS     move to a fresh connection at this age, before a proxy cuts the old one
   --retry              keep trying when the first session cannot be made
-  --carrier NAME       raw, websocket, or auto: raw first, then the next where that gets no answer; else auto
-  --path PREFIX        what stands in front of the paths of websocket, as in /some/path; the same at client and server
-  --host-header NAME   the name in the Host header of websocket; else the server's
+  --carrier NAME       raw, websocket, http, or auto: the first of these that gets an answer; else auto
+  --path PREFIX        what stands in front of the paths of websocket and http, as in /some/path; also at the server
+  --host-header NAME   the name in the Host header of websocket and http; else the server's
   --tls-verify         verify the outer TLS certificate, too; the tunnel does not need it
   --keep DIR           leave what the box recorded in DIR
   -N                   accepted for the fingers' sake: there is no remote command anyway

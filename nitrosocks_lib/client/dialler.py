@@ -68,7 +68,7 @@ class Dialler:
         self.servers = servers
         self.window = window
         self._carriers = carriers or Carriers()
-        self._openers = Openers(credentials.server_public, route, web)
+        self._openers = Openers(credentials.server_public, route, web, self._carriers)
         self._said: set[str] = set()
         self._hours_off = 0  # hours that the servers are ahead of this clock; learnt from who has verified (Q9)
         self._told: int | None = None  # the hour that a web server told, for one attempt

@@ -31,10 +31,11 @@ class Http:
         self._thread: threading.Thread | None = None
         self._stopped = False
 
-    def open(self, server: Server, way: Way) -> PipeLink:
+    def open(self, server: Server, way: Way, hour: Callable[[], int]) -> PipeLink:
         """A new carrier, when a first connection stands: a server that cannot be reached fails as with `raw`. Blocks.
 
-        Raises NetworkError. The link's first bytes are to be a GREETING or a RESUME.
+        `hour` is asked for each request (TK3). Raises NetworkError. The link's first bytes are to be a GREETING or a
+        RESUME.
         """
         link = way.dial()
         try:
@@ -45,7 +46,7 @@ class Http:
 
         def begin(at: float) -> None:
             exchanges = self._exchanges(server, way)
-            carrier = HttpCarrier(way, far, progress, exchanges, self._waiter)
+            carrier = HttpCarrier(way, hour, far, progress, exchanges, self._waiter)
             self._carriers.add(carrier)
             exchanges.join(carrier, link, at)
             self._guard(carrier.turn, at, carrier.lose)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +18,9 @@ from ..net.connect import Route, client_context, dial
 from ..net.link import Link
 from ..net.timers import now
 from ..protocol.carriers import patience
+from .carriers import Carriers
+from .http import Http
+from .updown import Way
 from .upgrade import upgrade
 
 Server = tuple[str, int]
@@ -42,8 +47,13 @@ PLAIN = Web()
 class Openers:
     """Any thread. Each opener blocks; it raises NetworkError, and DecoyAnswer where a web server answers it."""
 
-    def __init__(self, server_public: bytes, route: Route, web: Web = PLAIN) -> None:
+    def __init__(self, server_public: bytes, route: Route, web: Web = PLAIN, carriers: Carriers | None = None) -> None:
+        """`carriers` remember how large bodies may be (HP7)."""
         self._route, self._web = route, web
+        self._carriers = carriers or Carriers()
+        self._lock = threading.Lock()
+        self._moving: Http | None = None  # once it is needed
+        self._ways: dict[Server, Way] = {}
         self._tokens = Tokens(knock_key(server_public))
         self._bare, self._alpn = client_context(route.verify), client_context(route.verify, web=True)
 
@@ -68,8 +78,29 @@ class Openers:
             link.close()
             raise
 
+    def _http(self, server: Server, hour: int, hurried: bool) -> Link:
+        ahead = hour - int(time.time()) // 3600
+        http, way = self._way(server)
+        return http.open(server, way, lambda: int(time.time()) // 3600 + ahead)
+
+    def _way(self, server: Server) -> tuple[Http, Way]:
+        """The same for all carriers to a server: they share its connections, and its cookies."""
+        with self._lock:
+            self._moving = self._moving or Http()
+            if server not in self._ways:
+                self._ways[server] = Way(
+                    lambda: dial(server, self._alpn, self._route.family, limits.DIAL),
+                    self._tokens,
+                    self._web.host_of(server),
+                    self._web.prefix,
+                    lambda: self._carriers.most(server),
+                    lambda most: self._carriers.refused(server, most),
+                )
+            return self._moving, self._ways[server]
+
 
 OPENERS: Final[dict[Carrier, Callable[[Openers, Server, int, bool], Link]]] = {
     Carrier.RAW: Openers._raw,
     Carrier.WEBSOCKET: Openers._websocket,
+    Carrier.HTTP: Openers._http,
 }

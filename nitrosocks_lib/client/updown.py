@@ -42,7 +42,6 @@ class Way:
 
     dial: Callable[[], Link]  # blocks; raises NetworkError
     tokens: Tokens
-    hour: Callable[[], int]  # of the server's clock, as far as it is known
     host: str  # of the Host header, with a port where it is not 443
     prefix: str = ""
     most: Callable[[], int] = lambda: limits.BODY  # bytes of a body, as far as the network is known
@@ -56,11 +55,20 @@ class Way:
 class HttpCarrier:
     """The http thread's. `far` is its end of the pipe, whose other end the session has."""
 
-    def __init__(self, way: Way, far: socket.socket, progress: Progress, exchanges: Exchanges, waiter: Waiter) -> None:
+    def __init__(
+        self,
+        way: Way,
+        hour: Callable[[], int],
+        far: socket.socket,
+        progress: Progress,
+        exchanges: Exchanges,
+        waiter: Waiter,
+    ) -> None:
+        """`hour` is the one of now, at the server's clock as far as that is known."""
         self.over = False
         self.until = float("inf")  # seconds of `timers.now`: behind the session's end, it ends at the latest
         self._id = os.urandom(wire.CARRIER_ID)
-        self._way, self._far, self._progress = way, far, progress
+        self._way, self._hour, self._far, self._progress = way, hour, far, progress
         self._exchanges, self._waiter = exchanges, waiter
         self._cookies = way.cookies.copy()
         self._ups, self._downs = UpSender(way.most()), DownAsker()
@@ -158,7 +166,7 @@ class HttpCarrier:
 
     def _head(self, request: Request) -> bytes:
         """Made anew for each attempt: its hour and its cookies are those of now."""
-        token = self._way.tokens.make(self._way.hour(), Token(self._id, request.what, request.n))
+        token = self._way.tokens.make(self._hour(), Token(self._id, request.what, request.n))
         cookies = self._cookies.field(time.time()).decode("latin-1")
         return post(self._way.host, f"{self._way.prefix}/{token}", len(request.body), cookies)
 

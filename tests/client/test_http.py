@@ -7,9 +7,9 @@ import os
 from itertools import pairwise
 
 import pytest
-from spoiling import PORTAL, Spoil
 from carrying import end_of, exchange, world
 from links import Threads, send
+from spoiling import PORTAL, Spoil
 
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import NetworkError

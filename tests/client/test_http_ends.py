@@ -7,9 +7,9 @@ import socket
 from types import SimpleNamespace
 
 import pytest
-from spoiling import PORTAL, Carrier, Spoil
-from carrying import BOUND, FIRST, World, end_of, exchange, world
+from carrying import BOUND, FIRST, end_of, exchange, world
 from links import Threads, receive, send
+from spoiling import PORTAL, Carrier, Spoil
 
 from nitrosocks_lib.client import exchanges as module
 from nitrosocks_lib.facts import limits
@@ -163,9 +163,7 @@ def test_a_fault_in_one_carrier_does_not_touch_the_others(caplog: pytest.LogCapt
 
     with world() as here:
         link, carrier = here.begin()
-        other = World(here.server, here.http)
-        other.way.hour = fault
-        broken = other.open()
+        broken = here.open(fault)
         send(broken, os.urandom(FIRST), 1)
         end_of(broken)
         broken.close()

@@ -6,12 +6,12 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from spoiling import Spoiling, Carrier, Spoil
 from links import Threads, receive, send
+from spoiling import Carrier, Spoil, Spoiling
 
 from nitrosocks_lib.client.http import Http
 from nitrosocks_lib.client.updown import Way
@@ -41,7 +41,6 @@ class World:
         self.way = Way(
             self.dial,
             Tokens(Secret(self.server.knock)),
-            lambda: int(time.time()) // 3600,
             "web.example",
             self.prefix,
             lambda: self.mosts[-1] if self.mosts else limits.BODY,
@@ -51,8 +50,8 @@ class World:
     def dial(self) -> Link:
         return dial(self.server.address, client_context(False), socket.AF_INET, BOUND)
 
-    def open(self) -> PipeLink:
-        return self.http.open(self.server.address, self.way)
+    def open(self, hour: Callable[[], int] = lambda: int(time.time()) // 3600) -> PipeLink:
+        return self.http.open(self.server.address, self.way, hour)
 
     def begin(self) -> tuple[PipeLink, Carrier]:
         """A carrier whose up 0 was answered, which carried FIRST bytes; `received` is empty again."""

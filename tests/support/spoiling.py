@@ -16,8 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from spoilt_stream import BODY, BOUND, Carrier, read_token
 from loopback import pem
+from spoilt_stream import BODY, BOUND, Carrier, read_token
 
 UP = 1
 PORTAL = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\nlog in"
