@@ -53,14 +53,14 @@ _nitrosocks() {
         _nitrosocks_add < <(compgen -W 'raw websocket http auto' -- "$current")
         return
         ;;
-    -L | --server | --permit | --listen | --window | --resume | --heartbeat | --refresh | --drain | --sessions | --redial | --path | --host-header)
+    -L | --server | --permit | --listen | --window | --resume | --heartbeat | --refresh | --drain | --sessions | --redial | --path | --host-header | --decoy)
         return
         ;;
     esac
     case $command in
     '') options='keygen serve forward connect demo -h --help -V --version' ;;
     keygen) options='--server --permit -o --force --home -v -q' ;;
-    serve) options='--listen --cert --key --cipher --window --resume --heartbeat --refresh --drain --home -v -q' ;;
+    serve) options='--listen --cert --key --cipher --window --resume --heartbeat --refresh --drain --carrier --path --decoy --home -v -q' ;;
     forward) options='-L -i -N --retry --sessions --redial --window --carrier --path --host-header --tls-verify -4 -6 --home -v -q' ;;
     connect) options='-i --redial --window --carrier --path --host-header --tls-verify -4 -6 --home -v -q' ;;
     demo) options='--keep -v' ;;

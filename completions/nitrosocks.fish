@@ -32,6 +32,9 @@ complete -c nitrosocks -n '__nitrosocks_command serve' -l resume -x -d 'seconds 
 complete -c nitrosocks -n '__nitrosocks_command serve' -l heartbeat -x -d 'seconds of silence before a question'
 complete -c nitrosocks -n '__nitrosocks_command serve' -l refresh -x -d 'when keys are renewed: 30m, 4G, or 30m,4G'
 complete -c nitrosocks -n '__nitrosocks_command serve' -l drain -x -d 'seconds for running streams after SIGTERM'
+complete -c nitrosocks -n '__nitrosocks_command serve' -l carrier -x -a 'raw websocket http auto' -d 'what is served'
+complete -c nitrosocks -n '__nitrosocks_command serve' -l path -x -d 'what the paths of websocket and http begin with'
+complete -c nitrosocks -n '__nitrosocks_command serve' -l decoy -x -d 'the web server that serves what is not ours'
 
 complete -c nitrosocks -n '__nitrosocks_command forward' -s L -x -d '[bind:]port:host:hostport'
 complete -c nitrosocks -n '__nitrosocks_command forward' -s N -d 'no effect'

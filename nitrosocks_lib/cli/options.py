@@ -14,12 +14,15 @@ from ..facts.errors import UsageError
 from ..facts.wire import Carrier, EncryptType, Kind
 from ..facts.words import foreign
 from ..protocol.frames import Target
+from ..server.decoy import Site
 from ..server.tunnel import RefreshPolicy
 
 Options = dict[str, Any]  # what docopt makes of a command line
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _CIPHERS = {"aes-256-gcm": EncryptType.AES_256_GCM, "aes-128-gcm": EncryptType.AES_128_GCM}
 _DIGITS = 18  # more than any bound here, and fewer than int() refuses
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+_WEB_PORTS = {"http": 80, "https": 443}
 _LOOPBACK_NAME = re.compile(r"(.*\.)?localhost(\.localdomain)?")
 _AUTO = "auto"
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")  # no segment that servers resolve, or clean away
@@ -84,6 +87,44 @@ def listen(text: str) -> tuple[str, int]:
         raise UsageError(f"--listen {foreign(text)}: a port alone", f"write it as host:port or :{text}")
     host, port = split_host_port(text, zero=True, empty=True)
     return ("" if host == "*" else host), port
+
+
+def carriers(text: str | None) -> frozenset[Carrier]:
+    """--carrier of `serve`: those that it serves."""
+    if text in (None, "auto"):
+        return frozenset(Carrier)
+    if text not in list(Carrier):
+        raise UsageError(f"--carrier {foreign(text)}: no such carrier", "raw, websocket, http or auto")
+    return frozenset({Carrier(text)})
+
+
+def prefix(text: str | None) -> str:
+    """--path: empty, or as /some/path."""
+    if text is None or text == "/":
+        return ""
+    path = text.rstrip("/")
+    if not _PATH.fullmatch(path):
+        raise UsageError(f"--path {foreign(text)}: not a path", "as in /some/path: letters, digits and -._~")
+    return path
+
+
+def decoy(text: str | None) -> Site | None:
+    """--decoy: `host:port`, or a URL without a path."""
+    if text is None:
+        return None
+    scheme, found, rest = text.partition("://")
+    given = f"--decoy {foreign(text)}"
+    if found and scheme.lower() not in _WEB_PORTS:
+        raise UsageError(f"{given}: not a web server", "write host:port, or https://host")
+    where = rest.removesuffix("/") if found else text
+    if "/" in where or where.startswith("."):
+        what = "a path" if found else "a directory or path"
+        hint = "name a web server that runs, as in --decoy 127.0.0.1:8080, or https://www.example.org"
+        raise UsageError(f"{given}: {what} is not served", hint)
+    bare = where.endswith("]") or ":" not in where
+    if found and bare:
+        where += f":{_WEB_PORTS[scheme.lower()]}"
+    return Site(*split_host_port(where), tls=scheme.lower() == "https" and bool(found))
 
 
 def futile(rules: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from ..facts.address import join_host_port
 from ..facts.words import foreign
 from ..files import profiles
 from ..files.keyfiles import check_secret
-from ..net.connect import server_context
+from ..net.connect import authorities, server_context
 from ..net.memory import tidy
 from ..net.process import harden, settle
 from ..net.signals import Stop
@@ -38,7 +38,7 @@ def serve(options: Options) -> int:
     server = Server(key, clients, settings)
     try:
         bound = [server.listen(host, port) for host, port in addresses]
-        settle(_read_again(home))
+        settle(_read_again(home, settings))
     finally:  # no line before, since that starts a thread
         for path in made:
             note(f"made {foreign(path)}")
@@ -73,6 +73,9 @@ def _prepared(home: Path, options: Options) -> tuple[ServerKey, Clients, Setting
         specs.whole("--resume", options["--resume"], limits.RESUME, 0, limits.RESUME_MAX),
         specs.heartbeat(options["--heartbeat"]),
         specs.refresh(options["--refresh"]),
+        specs.carriers(options["--carrier"]),
+        specs.prefix(options["--path"]),
+        specs.decoy(options["--decoy"]),
     )
     if options["--key"]:
         check_secret(Path(options["--key"]))
@@ -85,8 +88,11 @@ def _prepared(home: Path, options: Options) -> tuple[ServerKey, Clients, Setting
     return key, open_clients(home), settings, made
 
 
-def _read_again(home: Path) -> Iterator[Path]:
-    """Where clients.d is, and what in there only leads elsewhere: all of it is read whenever it changes."""
+def _read_again(home: Path, settings: Settings) -> Iterator[Path]:
+    """Where clients.d is, and what in there only leads elsewhere: all of it is read whenever it changes. And what says
+    whose certificates are trusted, where the decoy has one."""
+    if settings.decoy is not None and settings.decoy.tls:
+        yield from authorities()
     yield home
     yield (clients := home / profiles.CLIENTS)
     yield from (path.resolve().parent for path in clients.glob("*.toml") if path.is_symlink())

@@ -11,7 +11,8 @@ Usage:
   nitrosocks keygen [--home DIR] [-v]... [-q]
   nitrosocks keygen NAME (--server HOST:PORT)... [--permit RULE]... [-o FILE] [--force] [--home DIR] [-v]... [-q]
   nitrosocks serve [--listen ADDR]... [(--cert FILE --key FILE)] [--cipher NAME] [--window SIZE] [--resume SECONDS]
-             [--heartbeat SECONDS] [--refresh WHEN] [--drain SECONDS] [--home DIR] [-v]... [-q]
+             [--heartbeat SECONDS] [--refresh WHEN] [--drain SECONDS] [--carrier NAME] [--path PREFIX] [--decoy WHERE]
+             [--home DIR] [-v]... [-q]
   nitrosocks forward (-L SPEC)... [-i PROFILE] [-N] [--retry] [--sessions N] [--redial SECONDS] [--window SIZE]
              [--carrier NAME] [--path PREFIX] [--host-header NAME] [--tls-verify] [-4 | -6] [--home DIR] [-v]... [-q]
   nitrosocks connect [-i PROFILE] HOST [PORT] [--redial SECONDS] [--window SIZE] [--carrier NAME] [--path PREFIX]
@@ -45,6 +46,9 @@ Options:
   --heartbeat SECONDS  after how much silence the other side is asked whether it lives; else 20
   --refresh WHEN       when session keys are renewed: minutes (30m), bytes (4G), or both (30m,4G)
   --drain SECONDS      how long running streams may go on after SIGTERM; else 30
+  --carrier NAME       raw, websocket or http alone; else auto: serve all three
+  --path PREFIX        what the paths of websocket and http begin with, as /some/path; the client's is the same
+  --decoy WHERE        the web server, host:port or https://host, that serves whatever is not ours
   --sessions N         how many sessions carry the streams, at most; else 4
   --redial SECONDS     move to a fresh connection at this age, before a proxy cuts the old one
   --retry              keep trying when the first session cannot be made

@@ -44,7 +44,7 @@ PLACES_RESUMING: Final = 128  # many come at once when a network is back; with t
 PLACES_VISITS: Final = 512  # HTTP, or what the decoy serves: two descriptors and 128 KiB each, and nginx has as many
 PLACES_SHARES: Final = 16  # a source that has more than such a part of a full rank gives way first
 PLACES_PICKED: Final = 4  # so many at random are compared
-PLACES_SAID: Final = 60.0  # how often the log says that places are scarce
+SAID: Final = 60.0  # how often the log says that places are scarce, or that the decoy cannot be reached
 ACCEPTED_AT_ONCE: Final = 4096  # connections taken from the kernel before anything else is done: all that wait there
 BEHIND: Final = 0.3  # seconds: whoever waits for longer to go on waits behind newer ones, which still are in time
 STALE: Final = 0.5  # whoever waits for so long is closed: a client tries again, and fares better
@@ -191,7 +191,6 @@ CARRIERS: Final = 8192  # with those that are over and answer repeats: further o
 
 # The decoy (protocol 3.6): connections that are HTTP, or that it serves since they are not ours.
 DECOY_DIAL: Final = 3.0  # seconds until it has to be connected; beyond them it is as if there were none
-DECOY_SAID: Final = 60.0  # how often the log says that it cannot be reached; its name is looked up again then
 QUIET: Final = 0.005  # who said nothing so long behind TLS is shown to the decoy, whose time for it begins then
 RELAYED: Final = 64 * 1024  # bytes that wait in each direction: beyond them no more is read
 HELD_OPEN: Final = 60.0  # an end of the decoy's is passed on, and the rest of the connection kept so long

@@ -21,6 +21,7 @@ from .tls import TlsLink
 from .wake import Waiter
 
 Context = ssl.SSLContext
+Wrapped = ssl.SSLSocket
 REMEMBERED = Remembered()  # of all servers that this program dials
 
 
@@ -122,7 +123,7 @@ def dial(
             place, link = dialling.run() or (None, None)
             failed = dialling.failed
     except OSError as error:  # not even a descriptor to wait with
-        raise NetworkError(f"cannot reach {join_host_port(host, port)} ({_reason(error)})") from None
+        raise NetworkError(f"cannot reach {join_host_port(host, port)} ({reason_of(error)})") from None
     if place is None or link is None:
         raise _unreached(join_host_port(host, port), {place: failed[place] for place in places})
     remembered.worked(host, port, places, place, now())
@@ -142,7 +143,7 @@ def _unreached(where: str, failed: dict[Place, Exception]) -> NetworkError:
     hint = "is 'nitrosocks serve' running there?"
     if any(isinstance(error, ssl.SSLCertVerificationError) for error in failed.values()):
         hint = "the tunnel does not need it to: leave --tls-verify away, or set SSL_CERT_FILE to its authority"
-    reasons = "; ".join(f"{address[0]!s}: {_reason(error)}" for (_, address), error in failed.items())
+    reasons = "; ".join(f"{address[0]!s}: {reason_of(error)}" for (_, address), error in failed.items())
     kind = Unreachable if all(map(_is_of_tcp, failed.values())) else NetworkError
     return kind(f"cannot reach {where} ({reasons})", hint)
 
@@ -152,7 +153,8 @@ def _is_of_tcp(error: Exception) -> bool:
     return isinstance(error, OSError) and not isinstance(error, ssl.SSLError | ConnectionResetError | BrokenPipeError)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Why a connection cannot be made, in words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate does not verify: {foreign(error.verify_message)}"
     if isinstance(error, ssl.SSLError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 from ..facts.address import join_host_port
@@ -13,6 +15,7 @@ from ..facts.errors import CannotCreate
 BACKLOG = 4096  # connections that wait to be accepted: of a flood of 5,000 a second, and the kernel may allow fewer
 
 PAUSE = 0.1  # seconds after an accept that failed: most often no descriptor is left, and poll would spin
+_GONE = (errno.ECONNABORTED, errno.EPERM, errno.EPROTO)  # of an accept: that one is gone, and the next may be there
 _PICKS = 10  # how often a port is picked anew that is free on one address of a name and taken on another
 
 
@@ -126,3 +129,29 @@ def _bound(family: int, address: tuple[str, int], *, both: bool = False) -> sock
         made.bind(address)
         stack.pop_all()
     return made
+
+
+def accepted(
+    listener: socket.socket, most: int, make_room: Callable[[OSError], None]
+) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
+    """The connections that wait at a listener that does not block, `most` of them.
+
+    Where one cannot be taken, `make_room` is told why; where that does not help, it pauses and ends.
+    """
+    short = False
+    for _ in range(most):
+        try:
+            taken = listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno in _GONE:
+                continue
+            make_room(error)
+            if short:  # room was made, and that was not it
+                time.sleep(PAUSE)
+                return
+            short = True
+        else:
+            short = False
+            yield taken

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import Callable, Sequence
 
 from ..facts.errors import NetworkError
-from .connect import Context, go_on, wrap
+from .connect import Context, Wrapped, go_on, reason_of, wrap
 from .ends import End, PlainEnd
 from .race import Place, Race
 from .tls import TlsLink
@@ -30,7 +29,7 @@ class Outgoing:
         """
         self._watch, self._forget, self._tls, self._deadline = watch, forget, tls, deadline
         self._race = Race(places, deadline, lambda sock: watch(sock.fileno(), 2), lambda sock: forget(sock.fileno()))
-        self._sock: ssl.SSLSocket | None = None
+        self._sock: Wrapped | None = None
 
     @property
     def next_at(self) -> float:
@@ -80,8 +79,4 @@ class Outgoing:
 
 
 def _failed(error: OSError) -> NetworkError:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return NetworkError(f"its certificate does not verify: {error.verify_message}")
-    if isinstance(error, ssl.SSLError):
-        return NetworkError(f"TLS failed: {error.reason or error}")
-    return NetworkError(error.strerror or str(error))
+    return NetworkError(reason_of(error))

@@ -35,6 +35,21 @@ def sooner(seconds: float) -> float:
     return seconds * random.uniform(1 - limits.HEARTBEAT_JITTER, 1)
 
 
+class Seldom:
+    """Lines that come often are said once in a while: who floods is not to fill the log, too. One thread's."""
+
+    def __init__(self, seconds: float = limits.SAID) -> None:
+        self._seconds = seconds
+        self._next: dict[str, float] = {}
+
+    def due(self, kind: str = "") -> bool:
+        """Whether a line of this kind is due; it counts as said then."""
+        if now() < self._next.get(kind, float("-inf")):
+            return False
+        self._next[kind] = now() + self._seconds
+        return True
+
+
 class Timer:
     """One entry; `cancel` may be called by any thread, and again."""
 

@@ -13,21 +13,13 @@ from ..facts import limits
 from ..facts.errors import CarrierLost
 from ..net.pipe import Progress
 from ..net.timers import now
+from ..net.turns import Turns
 from ..protocol.downs import NO_CONTENT, Answer, DownAnswerer, Sends
 from ..protocol.heads import answer, failure
 from ..protocol.http1 import Head
-from ..protocol.judge import Piece
 from ..protocol.ups import Up, UpReceiver
+from .updown import DownRequest, UpRequest
 from .visitor import Asked
-
-
-class Turns(Protocol):
-    """What a carrier asks of its thread, as in `Web`."""
-
-    def watch(self, fd: int, events: int, what: Carrier) -> None: ...
-    def forget(self, fd: int) -> None: ...
-    def again(self, what: Carrier) -> None: ...
-    def at(self, time: float, what: Carrier) -> None: ...
 
 
 class Host(Protocol):
@@ -49,96 +41,14 @@ class Host(Protocol):
         """It answers nothing any more."""
 
 
-class UpRequest:
-    """Request n of one connection; an Exchange."""
-
-    def __init__(self, carrier: Carrier, visit: Asked, n: int, head: Head) -> None:
-        self.n, self.visit, self.reads = n, visit, False
-        self._carrier, self._head = carrier, head
-        self._body, self._size = bytearray(), 0
-        self._counts = False  # its body is to be kept
-        self.is_whole = False
-
-    def begin(self) -> None:
-        """As in Exchange."""
-        self._carrier.requests.add(self)
-        self.judge()
-
-    def judge(self) -> None:
-        """What becomes of it now; to be asked again as long as it waits."""
-        verdict = self._carrier.ups.judge(self.n, self._head.length or 0)
-        if verdict is Up.REFUSED or verdict is Up.TOO_LARGE:
-            self._fail(403 if verdict is Up.REFUSED else 413)
-        elif verdict is not Up.WAITS and self._carrier.has_room(self.n):
-            self.reads, self._counts = True, verdict is Up.READ
-            if self._head.expects:
-                self.visit.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def body(self, piece: Piece) -> None:
-        """As in Exchange."""
-        self._size += len(piece.data)
-        if self._size > limits.BODY:
-            self._fail(413)
-        elif self._counts:
-            self._body += piece.data
-            self._carrier.hold(len(piece.data))
-
-    def whole(self) -> None:
-        """As in Exchange."""
-        self.is_whole, self.reads = True, False
-        body, self._body = self._body, bytearray()
-        if not (self._counts and self._carrier.ups.put(self.n, body)):
-            self._carrier.hold(-len(body))
-        self._carrier.moved()
-
-    def done(self) -> None:
-        """Its bytes are in the pipe."""
-        self._carrier.requests.discard(self)
-        self.visit.answer(self._carrier.said(Answer(200)))
-
-    def _fail(self, status: int) -> None:
-        self.gone()
-        self.visit.answer(failure(status, self._carrier.host.unix(), self._carrier.host.server()), close=True)
-
-    def gone(self) -> None:
-        """As in Exchange."""
-        self.reads = False
-        self._carrier.hold(-len(self._body))
-        self._body = bytearray()
-        self._carrier.requests.discard(self)
-
-
-class DownRequest:
-    """Request m of one connection; an Exchange."""
-
-    def __init__(self, carrier: Carrier, visit: Asked, m: int) -> None:
-        self.visit, self.reads = visit, True
-        self._carrier, self._m = carrier, m
-
-    def begin(self) -> None:
-        """As in Exchange."""
-
-    def body(self, piece: Piece) -> None:
-        """As in Exchange; it has to be empty."""
-
-    def whole(self) -> None:
-        """As in Exchange."""
-        self.reads = False
-        self._carrier.asked(self, self._m)
-
-    def gone(self) -> None:
-        """As in Exchange."""
-        self._carrier.downs.gone(self)
-
-
 class Carrier:
     """The web thread's."""
 
     def __init__(self, host: Host, carrier_id: bytes, pipe: socket.socket, progress: Progress) -> None:
         """`pipe` is the carrier's end of the pair."""
         self.host, self.id = host, carrier_id
-        self.ups, self.downs = UpReceiver(), DownAnswerer()
-        self.requests: set[UpRequest] = set()  # not answered
+        self._ups, self._downs = UpReceiver(), DownAnswerer()
+        self._requests: set[UpRequest] = set()  # not answered
         self._pipe: socket.socket | None = pipe
         self._progress = progress
         self._into = memoryview(b"")  # what the pipe did not take yet
@@ -150,12 +60,12 @@ class Carrier:
         self._bulk = False  # the last answer with bytes was a large one
         self._asked = now()  # when the last request came
 
-    # -- up -------------------------------------------------------------------------------------------------------------
+    # -- up -----------------------------------------------------------------------------------------------------------
 
     def first(self, body: bytearray) -> None:
         """The body of up 0."""
         self.hold(len(body))
-        self.ups.put(0, body)
+        self._ups.put(0, body)
         self._fill()
 
     def up(self, visit: Asked, n: int, head: Head) -> UpRequest:
@@ -163,16 +73,36 @@ class Carrier:
         self._asked = now()
         return UpRequest(self, visit, n, head)
 
-    def has_room(self, n: int) -> bool:
-        """Whether the body of n may be read: the next one always, others while not too much is held of all."""
-        return n <= self._in_pipe or self.host.held < limits.CARRIED
+    def begun(self, request: UpRequest) -> None:
+        """As in updown.Ups, and so are the others."""
+        self._requests.add(request)
+
+    def over(self, request: UpRequest) -> None:
+        """As in Ups."""
+        self._requests.discard(request)
+
+    def judge(self, n: int, size: int) -> Up:
+        """As in Ups: the next one is always read, others while not too much is held of all carriers."""
+        verdict = self._ups.judge(n, size)
+        if verdict is Up.READ and n > self._in_pipe and self.host.held >= limits.CARRIED:
+            return Up.WAITS
+        return Up.REFUSED if len(self._requests) > limits.REQUESTS else verdict
+
+    def put(self, n: int, body: bytearray) -> None:
+        """As in Ups."""
+        if not self._ups.put(n, body):
+            self.hold(-len(body))
+
+    def failure(self, status: int) -> bytes:
+        """As in Ups."""
+        return failure(status, self.host.unix(), self.host.server())
 
     def hold(self, size: int) -> None:
-        """So many bytes more are held."""
+        """As in Ups."""
         self.host.held += size
 
     def moved(self) -> None:
-        """Something may go on."""
+        """As in Ups."""
         self.host.turns.again(self)
 
     def _fill(self) -> bool:
@@ -181,7 +111,7 @@ class Carrier:
         while self._pipe is not None:
             if not self._into:
                 self._in_pipe = self._taken
-                body = self.ups.take()
+                body = self._ups.take()
                 if body is None:
                     break
                 self._taken += 1
@@ -203,14 +133,14 @@ class Carrier:
         """Behind the end they are answered, and lead nowhere."""
         self.hold(-len(self._into))
         self._into = memoryview(b"")
-        while (body := self.ups.take()) is not None:
+        while (body := self._ups.take()) is not None:
             self.hold(-len(body))
             self._taken += 1
         self._in_pipe = self._taken
 
     def _answer_ups(self) -> None:
-        ended = self.ups.ended
-        for request in list(self.requests):
+        ended = self._ups.ended
+        for request in list(self._requests):
             if request.is_whole and (request.n < self._in_pipe or (ended and request.n <= self._taken)):
                 request.done()
             elif not request.is_whole and not request.reads:
@@ -220,7 +150,7 @@ class Carrier:
         if ended and self._pipe is not None:
             self.end()
 
-    # -- down -----------------------------------------------------------------------------------------------------------
+    # -- down ---------------------------------------------------------------------------------------------------------
 
     def down(self, visit: Asked, m: int) -> DownRequest:
         """Request m came on a connection."""
@@ -228,10 +158,10 @@ class Carrier:
         return DownRequest(self, visit, m)
 
     def asked(self, request: DownRequest, m: int) -> None:
-        """It is whole."""
+        """As in updown.Downs."""
         at = now()
         try:
-            sends = self.downs.ask(request, m, at, random.uniform(-1.0, 1.0))
+            sends = self._downs.ask(request, m, at, random.uniform(-1.0, 1.0))
         except CarrierLost:
             self.end()
             self._send([(request, Answer(NO_CONTENT))])
@@ -243,10 +173,14 @@ class Carrier:
         self._send(sends)
         self.moved()
 
+    def gone(self, request: DownRequest) -> None:
+        """As in Downs."""
+        self._downs.gone(request)
+
     def _drain(self) -> None:
         """Out of the pipe, into an answer, as soon as somebody waits for one."""
         at = now()
-        while self._pipe is not None and (room := self.downs.wants - len(self._gathered)) > 0:
+        while self._pipe is not None and (room := self._downs.wants - len(self._gathered)) > 0:
             try:
                 came = self._pipe.recv(room)
             except BlockingIOError:
@@ -260,17 +194,17 @@ class Carrier:
             if not self._gather_until:
                 self._gather_until = at + (limits.GATHER if self._bulk else 0.0)
         due = at >= self._gather_until or len(self._gathered) >= limits.PIPE or self._pipe is None
-        if self._gathered and self.downs.wants and due:
+        if self._gathered and self._downs.wants and due:
             self._give(at)
         if self._pipe is None and not self._gathered:
-            self._send(self.downs.end(at))
+            self._send(self._downs.end(at))
 
     def _give(self, at: float) -> None:
         data, self._gathered, self._gather_until = bytes(self._gathered), bytearray(), 0.0
         self._bulk = len(data) >= limits.GATHER_FROM
         self._progress.sent += len(data)
-        self._given.append((self.downs.next_m, self._progress.sent, at))
-        self._send(self.downs.give(data, at))
+        self._given.append((self._downs.next_m, self._progress.sent, at))
+        self._send(self._downs.give(data, at))
 
     def _send(self, sends: Sends) -> None:
         for request, given in sends:
@@ -278,10 +212,10 @@ class Carrier:
             request.visit.answer(self.said(given))
 
     def said(self, given: Answer) -> bytes:
-        """An answer with its head."""
+        """As in Ups."""
         return answer(given.status, len(given.body), self.host.unix(), self.host.server()) + given.body
 
-    # -- its turn, and its end ------------------------------------------------------------------------------------------
+    # -- its turn, and its end ----------------------------------------------------------------------------------------
 
     def go_on(self) -> None:
         """Does what can be done without waiting, and asks its host to be told of more."""
@@ -289,20 +223,20 @@ class Carrier:
         self._fill()
         self._answer_ups()
         self._drain()
-        self._send(self.downs.expire(at))
+        self._send(self._downs.expire(at))
         if at >= self._asked + limits.CARRIER_IDLE:
             self.end()
-        if self.downs.over(at):
+        if self._downs.over(at):
             self.host.over(self)
         else:
             self._watch(at)
 
     def _watch(self, at: float) -> None:
         times = [self._asked + limits.CARRIER_IDLE] if self._pipe is not None else [at + limits.REPEATS]
-        if self.downs.next_at is not None:
-            times.append(self.downs.next_at)
+        if self._downs.next_at is not None:
+            times.append(self._downs.next_at)
         if self._pipe is not None:
-            reads = self.downs.wants > len(self._gathered)
+            reads = self._downs.wants > len(self._gathered)
             events = (selectors.EVENT_READ if reads else 0) | (selectors.EVENT_WRITE if self._into else 0)
             self.host.turns.watch(self._pipe.fileno(), events, self)
             if self._gathered and self._gather_until:
@@ -313,7 +247,7 @@ class Carrier:
         """The carrier is over; repeats are still answered."""
         self._end_pipe()
         self._gathered = bytearray()
-        self._send(self.downs.end(now()))
+        self._send(self._downs.end(now()))
         self.moved()
 
     def _end_pipe(self) -> None:

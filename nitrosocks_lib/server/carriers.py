@@ -12,6 +12,7 @@ from ..facts.wire import Carrier as Kind
 from ..facts.wire import What
 from ..net.pipe import Progress, pair
 from ..net.timers import now
+from ..net.turns import Turns
 from ..net.websocket import WebSocketLink
 from ..protocol.downs import Answer
 from ..protocol.heads import accepted, switching
@@ -102,8 +103,8 @@ class Waiting:
 
     def take(self, visit: Asked, ours: Ours[Found]) -> Exchange | None:
         """One more request of it."""
-        token, _ = ours.found
-        if token.what is What.UP and token.n == 0 and self.first is None and not self._judged:
+        said, _ = ours.found
+        if said.what is What.UP and said.n == 0 and self.first is None and not self._judged:
             self.first = First(self, visit, ours)
             return self.first
         if len(self.parked) >= limits.WAITING:
@@ -129,7 +130,7 @@ class Waiting:
         if now() >= self._until and not self._judged:
             self.refuse()
         else:
-            self._carriers.web.at(self._until if not self._judged else now() + limits.HANDSHAKE, self)
+            self._carriers.turns.at(self._until if not self._judged else now() + limits.HANDSHAKE, self)
 
     def close(self) -> None:
         """The thread ends."""
@@ -148,14 +149,14 @@ class Carriers:
 
     def begin(self, visit: Asked, ours: Ours[Found]) -> Exchange | None:
         """What answers a request whose token is ours; None: it is the decoy's, or the visit was given away."""
-        token, hour = ours.found
-        carried = Carried(token.id, hour)
-        if token.what is What.WEBSOCKET:
+        said, hour = ours.found
+        carried = Carried(said.id, hour)
+        if said.what is What.WEBSOCKET:
             self._upgrade(visit, ours.head, carried)
             return None
         if Kind.HTTP not in self._served or ours.head.method != b"POST":
             return None
-        if (carrier := self._living.get(token.id)) is not None:
+        if (carrier := self._living.get(said.id)) is not None:
             return self._of(carrier, visit, ours)
         if not self._nonces.may_begin(carried):
             return None
@@ -167,18 +168,18 @@ class Carriers:
             if len(self._waiting) >= limits.IDS_WAITING or len(self._living) >= limits.CARRIERS:
                 return None
             waiting = self._waiting[carried.id] = Waiting(self, carried)
-            self.web.join(waiting)
-            self.web.again(waiting)
+            self.turns.join(waiting)
+            self.turns.again(waiting)
         return waiting.take(visit, ours)
 
     def _of(self, carrier: Carrier, visit: Asked, ours: Ours[Found]) -> Exchange:
-        token, _ = ours.found
+        said, _ = ours.found
         visit.unseat()
-        if token.what is What.UP:
-            return carrier.up(visit, token.n, ours.head)
-        return carrier.down(visit, token.n)
+        if said.what is What.UP:
+            return carrier.up(visit, said.n, ours.head)
+        return carrier.down(visit, said.n)
 
-    # -- websocket ------------------------------------------------------------------------------------------------------
+    # -- websocket ----------------------------------------------------------------------------------------------------
 
     def _upgrade(self, visit: Asked, head: Head, carried: Carried) -> None:
         key = value(head.headers, b"sec-websocket-key")
@@ -191,7 +192,7 @@ class Carriers:
             link = WebSocketLink(visitor.link, serving=True, unread=visitor.got)
             self._come(Stranger.over(link, visitor.peer, visitor.source, now()).by(Kind.WEBSOCKET, carried))
 
-    # -- http -----------------------------------------------------------------------------------------------------------
+    # -- http ---------------------------------------------------------------------------------------------------------
 
     def show(self, waiting: Waiting, first: First) -> bool:
         """Has the entrance look at the body of an up 0; False where no pipe can be made."""
@@ -201,18 +202,18 @@ class Carriers:
         except OSError:
             return False
         carrier = Carrier(self, waiting.carried.id, pipe, progress)
-        self.web.join(carrier)
+        self.turns.join(carrier)
         carrier.first(first.data)
         verdict = partial(self._known, waiting, carrier)
         stranger = Stranger.over(link, visit.peer, visit.source, now())
-        self._come(stranger.by(Kind.HTTP, waiting.carried, lambda ours: self.web.call(lambda: verdict(ours))))
+        self._come(stranger.by(Kind.HTTP, waiting.carried, lambda ours: self.turns.call(lambda: verdict(ours))))
         return True
 
     def _known(self, waiting: Waiting, carrier: Carrier, ours: bool) -> None:
         """The entrance has looked at it."""
         if not ours:
             carrier.close()
-            self.web.part(carrier)
+            self.turns.part(carrier)
             waiting.refuse()
             return
         self._living[carrier.id] = carrier
@@ -228,20 +229,20 @@ class Carriers:
     def forget(self, waiting: Waiting) -> None:
         """It waits no more."""
         self._waiting.pop(waiting.carried.id, None)
-        self.web.part(waiting)
+        self.turns.part(waiting)
 
-    # -- what carriers call ---------------------------------------------------------------------------------------------
+    # -- what carriers call -------------------------------------------------------------------------------------------
 
     def over(self, carrier: Carrier) -> None:
         """It answers nothing any more."""
         carrier.close()
         self._living.pop(carrier.id, None)
-        self.web.part(carrier)
+        self.turns.part(carrier)
 
     @property
-    def turns(self) -> Web:
+    def turns(self) -> Turns:
         """As in carrier.Host, and so are the others."""
-        return self.web
+        return self.web.turns
 
     def unix(self) -> float:
         """As in Host."""

@@ -14,7 +14,7 @@ from ..facts.errors import NetworkError
 from ..net.connect import client_context
 from ..net.outgoing import Outgoing
 from ..net.race import Place, find
-from ..net.timers import now
+from ..net.timers import Seldom, now
 
 log = logging.getLogger(__name__)
 _HTTP = ["http/1.1"]  # what a request is relayed as; HTTP/2 could not carry it unchanged
@@ -40,7 +40,7 @@ class Decoy:
         self.server = "nginx"  # how it names itself, as soon as it did
         self._places: list[Place] = []
         self._looks = threading.Lock()
-        self._said = float("-inf")
+        self._seldom = Seldom()
         self._context = client_context(True) if site.tls else None
         if self._context is not None:
             self._context.set_alpn_protocols(_HTTP)
@@ -57,9 +57,8 @@ class Decoy:
 
     def failed(self, error: NetworkError) -> None:
         """It could not be reached: says so once a minute, and has its name looked up again, in a thread."""
-        if now() < self._said + limits.DECOY_SAID:
+        if not self._seldom.due():
             return
-        self._said = now()
         log.warning("the decoy %s cannot be reached: %s; what is not ours is not answered", self.site, error)
         with suppress(RuntimeError):  # no thread is left: in a minute, then
             threading.Thread(target=self._look_again, name="decoy", daemon=True).start()

@@ -6,7 +6,6 @@ place, and whose turn it is, is `admission`'s to say. Whose first message is who
 
 from __future__ import annotations
 
-import errno
 import logging
 import random
 import select
@@ -21,23 +20,20 @@ from ..crypto.identity import ServerKey
 from ..facts import limits, wire
 from ..facts.errors import NetworkError, NitroSocksError, NotOurs
 from ..net.connect import Context
-from ..net.listener import PAUSE
+from ..net.listener import accepted
 from ..net.overlong import Overlong
-from ..net.pipe import PipeLink
-from ..net.timers import now
-from ..net.tls import TlsLink
+from ..net.timers import Seldom, now
 from ..net.wake import Waiter
 from ..protocol.nonces import Nonces
 from .admission import Admission, Place, Rank, turns
+from .exits import Exits
 from .stranger import Arrival, Stranger
 from .tarpit import Tarpit
-from .visitor import Visitor
 from .web import Web
 
 log = logging.getLogger(__name__)
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
-_GONE = (errno.ECONNABORTED, errno.EPERM, errno.EPROTO)  # of an accept: that one is gone, and the next may be there
 
 
 class Entrance:
@@ -53,17 +49,17 @@ class Entrance:
     ) -> None:
         """`receive` is run in a thread for each arrival; `most` as from `admission.places`; `web` gets what is HTTP."""
         self._key, self._context, self._nonces = door
-        self._receive, self._tarpit, self._web = receive, tarpit, web
+        self._receive = receive
+        self._exits = Exits(tarpit, web)
         self.raw = True  # whether it is served
         self._admission = Admission(most, random.randrange)
         self._lock = threading.Lock()  # arrivals come further, and leave, in their threads
         self._waiter = Waiter()
         self._reads = Overlong()
         self._coming: deque[Stranger] = deque()
-        self._quiet: dict[Stranger, float] = {}  # behind TLS they said nothing; when the decoy has to hear of them
         self._ready: dict[Stranger, float] = {}  # something came of them, and when; these are not watched
         self._heard: dict[Stranger, float] = {}  # their first message is there, and they wait for a thread
-        self._said: dict[str, float] = {}
+        self._seldom = Seldom()
         self._gave_way = 0
 
     def __len__(self) -> int:
@@ -101,7 +97,8 @@ class Entrance:
             if time.thread_time() >= until:
                 break
         self._hand_over()
-        self._show_quiet()
+        for stranger in self._exits.quiet(now()):
+            self._see_off(stranger)
         self._end_stale()
         self._end_overdue()
 
@@ -110,7 +107,7 @@ class Entrance:
             return 0.0
         with self._lock:
             due = self._admission.next_at()
-        times = [each for each in (due, next(iter(self._quiet.values()), None)) if each is not None]
+        times = [each for each in (due, self._exits.next_at) if each is not None]
         return max(0.0, min(times) - now()) if times else None
 
     def close(self) -> None:
@@ -125,23 +122,8 @@ class Entrance:
     # -- those that come -----------------------------------------------------------------------------------------------
 
     def _accept(self, listener: socket.socket) -> None:
-        short = False
-        for _ in range(limits.ACCEPTED_AT_ONCE):
-            try:
-                raw, peer = listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in _GONE:
-                    continue
-                self._make_room(error)
-                if short:  # room was made, and that was not it
-                    time.sleep(PAUSE)
-                    return
-                short = True
-            else:
-                short = False
-                self._enter(Stranger(raw, peer))
+        for raw, peer in accepted(listener, limits.ACCEPTED_AT_ONCE, self._make_room):
+            self._enter(Stranger(raw, peer))
 
     def _enter(self, stranger: Stranger) -> None:
         with self._lock:
@@ -174,7 +156,8 @@ class Entrance:
     def _make_room(self, error: Exception) -> None:
         """Something is missing that a stranger may hold."""
         reason = getattr(error, "strerror", None) or error
-        self._say("missing", f"a connection cannot be taken: {reason}")
+        if self._seldom.due("missing"):
+            log.warning("a connection cannot be taken: %s", reason)
         with self._lock:
             self._give_way(self._admission.scarce())
 
@@ -213,33 +196,13 @@ class Entrance:
             stranger.judged(True)
         if not whole:
             self._waiter.watch(stranger.fd, _READ if link.read_wants == select.POLLIN else _WRITE, stranger)
-            if self._web is not None and self._web.decoy is not None and stranger.silent:
-                self._quiet.setdefault(stranger, now() + limits.QUIET)
+            self._exits.waits(stranger)
         return whole
 
     def _see_off(self, stranger: Stranger, broken: bool = False) -> None:
-        """One that failed: without TLS it is closed, as at any web server; behind a first Enc, too (D6); else late, or
-        by the decoy. What the `http` carrier brought is its own to see off."""
-        link = stranger.link
-        if link is None or stranger.hello is not None or isinstance(link, PipeLink):
-            self._drop(stranger)
-        elif self._web is None or not isinstance(link, TlsLink) or not self._web.wants(stranger.read_before):
-            self._leave(stranger)
-            self._tarpit.add(stranger.accepted, link)
-        elif broken and not stranger.read_before:
-            self._leave(stranger)
-            link.part()  # as web servers do
-        else:
-            self._leave(stranger)
-            self._web.take(Visitor(link, stranger.peer, stranger.source, stranger.accepted, stranger.read_before))
-
-    def _show_quiet(self) -> None:
-        """Whoever said nothing yet is shown to the decoy, whose time for it begins then (D1)."""
-        while self._quiet and next(iter(self._quiet.values())) <= now():
-            stranger = next(iter(self._quiet))
-            del self._quiet[stranger]
-            if stranger.silent and stranger.rank is not None:
-                self._see_off(stranger)
+        """One that failed, or whose connection broke."""
+        self._leave(stranger)
+        self._exits.see_off(stranger, broken)
 
     def _drop(self, stranger: Stranger) -> None:
         self._leave(stranger)
@@ -299,7 +262,8 @@ class Entrance:
             return
         self._gave_way += 1
         self._end(victim)
-        if self._say("scarce", f"places for strangers are scarce: {self._gave_way} gave way since this was last said"):
+        if self._seldom.due("scarce"):
+            log.warning("places for strangers are scarce: %d gave way since this was last said", self._gave_way)
             self._gave_way = 0
 
     def _end(self, victim: Place) -> None:
@@ -316,7 +280,7 @@ class Entrance:
         """It leaves this thread, or is over."""
         stranger.judged(stranger.hello is not None)
         self._waiter.forget(stranger.fd)
-        self._quiet.pop(stranger, None)
+        self._exits.forget(stranger)
         self._ready.pop(stranger, None)
         self._heard.pop(stranger, None)
 
@@ -336,11 +300,3 @@ class Entrance:
             if not isinstance(place, Stranger):
                 return
             self._see_off(place)
-
-    def _say(self, kind: str, text: str) -> bool:
-        """One line a minute of each kind: who floods is not to fill the log, too."""
-        if now() < self._said.get(kind, 0.0):
-            return False
-        self._said[kind] = now() + limits.PLACES_SAID
-        log.warning("%s", text)
-        return True

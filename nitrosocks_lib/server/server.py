@@ -16,6 +16,7 @@ from ..facts.wire import Abort, Carrier
 from ..net.listener import PAUSE, bind_all
 from ..net.sockets import descriptors
 from ..net.timers import now
+from ..net.turns import Turns
 from ..protocol import frames, welcome
 from ..protocol.http1 import Head
 from ..protocol.paths import can_begin, token_of
@@ -56,7 +57,7 @@ class Server:
     def _web_of(self, key: ServerKey, settings: Settings, most: int) -> Web:
         settings.context.set_alpn_protocols(_ALPN)
         prefix, http = settings.prefix, settings.carriers != _RAW
-        carriers = Carriers(self.reception.nonces, settings.carriers, lambda stranger: self._entrance.come(stranger))
+        carriers = Carriers(self.reception.nonces, settings.carriers, self._come)
         tokens = Tokens(schedule.knock_key(key.public))
 
         def find(head: Head) -> Found | None:
@@ -67,14 +68,17 @@ class Server:
             find=find,
             can_begin=lambda got: http and can_begin(got, prefix),
             knocks=lambda first: Carrier.RAW in settings.carriers and welcome.knocks(key, first, _hour()),
-            back=lambda visitor: self._entrance.come(Stranger.over(*visitor)),
+            back=lambda visitor: self._come(Stranger.over(*visitor)),
             begin=carriers.begin,
         )
         decoy = Decoy(settings.decoy) if settings.decoy is not None else None
         if decoy is not None:
             decoy.look()
-        carriers.web = web = Web(door, decoy, self._tarpit, min(most, limits.PLACES_VISITS))
+        carriers.web = web = Web(door, decoy, self._tarpit, Turns(), min(most, limits.PLACES_VISITS))
         return web
+
+    def _come(self, stranger: Stranger) -> None:
+        self._entrance.come(stranger)
 
     def listen(self, host: str, port: int) -> tuple[str, int]:
         """Binds all addresses of a host (empty: IPv6 and IPv4); returns the first bound. Raises CannotCreate."""

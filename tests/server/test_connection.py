@@ -39,8 +39,8 @@ def world():
 def late(world: World, seconds: int) -> Watched:
     """Another time for what is not ours."""
     world.server._tarpit.stop()
-    watched = world.server._entrance._tarpit = world.server.reception._tarpit = Watched(seconds)
-    world.server._tarpit = watched
+    watched = world.server._entrance._exits._tarpit = world.server.reception._tarpit = Watched(seconds)
+    world.server._tarpit = world.server._web._tarpit = watched
     return watched
 
 

@@ -1,0 +1,59 @@
+"""Where strangers go that are not ours: to the decoy, into the tarpit, or they are closed (protocol 3.6)."""
+
+from __future__ import annotations
+
+from ..facts import limits
+from ..net.pipe import PipeLink
+from ..net.timers import now
+from ..net.tls import TlsLink
+from .stranger import Stranger
+from .tarpit import Tarpit
+from .visitor import Visitor
+from .web import Web
+
+
+class Exits:
+    """The accept thread's."""
+
+    def __init__(self, tarpit: Tarpit, web: Web | None) -> None:
+        self._tarpit, self._web = tarpit, web
+        self._quiet: dict[Stranger, float] = {}  # behind TLS they said nothing; when the decoy has to hear of them
+
+    def see_off(self, stranger: Stranger, broken: bool) -> None:
+        """One that failed, or whose connection broke; it has no place any more.
+
+        Without TLS it is closed, as at any web server; behind a first Enc, too (D6). Else the decoy serves it, or it is
+        closed late. What the `http` carrier brought is its own to see off.
+        """
+        link = stranger.link
+        if link is None or stranger.hello is not None or isinstance(link, PipeLink):
+            stranger.close()
+        elif self._web is None or not isinstance(link, TlsLink) or not self._web.wants(stranger.read_before):
+            self._tarpit.add(stranger.accepted, link)
+        elif broken and not stranger.read_before:
+            link.part()  # as web servers do
+        else:
+            self._web.take(Visitor(link, stranger.peer, stranger.source, stranger.accepted, stranger.read_before))
+
+    def waits(self, stranger: Stranger) -> None:
+        """More of it has to come."""
+        if self._web is not None and self._web.decoy is not None and stranger.silent:
+            self._quiet.setdefault(stranger, now() + limits.QUIET)
+
+    def forget(self, stranger: Stranger) -> None:
+        """It is over, or has gone on."""
+        self._quiet.pop(stranger, None)
+
+    @property
+    def next_at(self) -> float | None:
+        """When `quiet` has the next one."""
+        return next(iter(self._quiet.values()), None)
+
+    def quiet(self, at: float) -> list[Stranger]:
+        """Those that have said nothing for so long that the decoy has to hear of them: its time for them begins."""
+        due = []
+        while self._quiet and next(iter(self._quiet.values())) <= at:
+            stranger = next(iter(self._quiet))
+            del self._quiet[stranger]
+            due += [stranger] if stranger.silent else []
+        return due

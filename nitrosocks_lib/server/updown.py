@@ -1,0 +1,132 @@
+"""The requests of an `http` carrier, each on a connection that it has for itself (protocol 6, HP3 to HP6)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..facts import limits
+from ..protocol.downs import Answer
+from ..protocol.http1 import Head
+from ..protocol.judge import Piece
+from ..protocol.ups import Up
+from .visitor import Asked
+
+
+class Ups(Protocol):
+    """What an up asks of its carrier."""
+
+    def begun(self, request: UpRequest) -> None:
+        """It is to be answered."""
+
+    def over(self, request: UpRequest) -> None:
+        """It is not, any more."""
+
+    def judge(self, n: int, size: int) -> Up:
+        """What becomes of request n, as in UpReceiver; it waits, too, where too much is held."""
+
+    def hold(self, size: int) -> None:
+        """So many bytes more are held."""
+
+    def put(self, n: int, body: bytearray) -> None:
+        """The body of n is whole."""
+
+    def moved(self) -> None:
+        """Something may go on."""
+
+    def said(self, given: Answer) -> bytes:
+        """An answer with its head."""
+
+    def failure(self, status: int) -> bytes:
+        """The same of a failure."""
+
+
+class Downs(Protocol):
+    """What a down asks of its carrier."""
+
+    def asked(self, request: DownRequest, m: int) -> None:
+        """Request m is whole."""
+
+    def gone(self, request: DownRequest) -> None:
+        """Its connection has ended."""
+
+
+class UpRequest:
+    """Request n of one connection; an Exchange."""
+
+    def __init__(self, carrier: Ups, visit: Asked, n: int, head: Head) -> None:
+        self.n, self.visit, self.reads = n, visit, False
+        self._carrier, self._head = carrier, head
+        self._body, self._size = bytearray(), 0
+        self._counts = False  # its body is to be kept
+        self.is_whole = False
+
+    def begin(self) -> None:
+        """As in Exchange."""
+        self._carrier.begun(self)
+        self.judge()
+
+    def judge(self) -> None:
+        """What becomes of it now; to be asked again as long as it waits."""
+        verdict = self._carrier.judge(self.n, self._head.length or 0)
+        if verdict is Up.REFUSED or verdict is Up.TOO_LARGE:
+            self._fail(403 if verdict is Up.REFUSED else 413)
+        elif verdict is not Up.WAITS:
+            self.reads, self._counts = True, verdict is Up.READ
+            if self._head.expects:
+                self.visit.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def body(self, piece: Piece) -> None:
+        """As in Exchange."""
+        self._size += len(piece.data)
+        if self._size > limits.BODY:
+            self._fail(413)
+        elif self._counts:
+            self._body += piece.data
+            self._carrier.hold(len(piece.data))
+
+    def whole(self) -> None:
+        """As in Exchange."""
+        self.is_whole, self.reads = True, False
+        body, self._body = self._body, bytearray()
+        if self._counts:
+            self._carrier.put(self.n, body)
+        self._carrier.moved()
+
+    def done(self) -> None:
+        """Its bytes are in the pipe."""
+        self._carrier.over(self)
+        self.visit.answer(self._carrier.said(Answer(200)))
+
+    def _fail(self, status: int) -> None:
+        self.gone()
+        self.visit.answer(self._carrier.failure(status), close=True)
+
+    def gone(self) -> None:
+        """As in Exchange."""
+        self.reads = False
+        self._carrier.hold(-len(self._body))
+        self._body = bytearray()
+        self._carrier.over(self)
+
+
+class DownRequest:
+    """Request m of one connection; an Exchange."""
+
+    def __init__(self, carrier: Downs, visit: Asked, m: int) -> None:
+        self.visit, self.reads = visit, True
+        self._carrier, self._m = carrier, m
+
+    def begin(self) -> None:
+        """As in Exchange."""
+
+    def body(self, piece: Piece) -> None:
+        """As in Exchange; it has to be empty."""
+
+    def whole(self) -> None:
+        """As in Exchange."""
+        self.reads = False
+        self._carrier.asked(self, self._m)
+
+    def gone(self) -> None:
+        """As in Exchange."""
+        self._carrier.gone(self)
