@@ -36,7 +36,7 @@ class End(Protocol):
         """Throws away what came, behind `finish`, and tells whether something did; raises as `read_some`."""
 
     def gone(self) -> bool:
-        """Whether the other end has reset the connection, behind its end; False where the system does not tell."""
+        """Whether TCP is over: the other end has reset it, or both have ended; False where the system does not tell."""
 
     def reset(self) -> None:
         """Ends the connection with a reset; the last call."""

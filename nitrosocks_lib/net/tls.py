@@ -212,7 +212,7 @@ class TlsLink(Link):
         self.close()
 
     def gone(self) -> bool:
-        """Whether the other end has reset the connection, behind its end; False where the system does not tell."""
+        """Whether TCP is over: the other end has reset it, or both have ended; False where the system does not tell."""
         return closed(self._sock)
 
     def reset(self) -> None:

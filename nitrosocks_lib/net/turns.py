@@ -25,10 +25,11 @@ class Turning(Protocol):
 
 
 class Turns:
-    """One thread's, but for `call` and `wake`."""
+    """One thread's, but for `call` and `stop`."""
 
     def __init__(self) -> None:
         self.live: set[Turning] = set()
+        self.stopped = False
         self._ready: dict[Turning, None] = {}
         self._watched: dict[int, tuple[int, Turning]] = {}
         self._due: list[tuple[float, int, Turning]] = []
@@ -42,8 +43,9 @@ class Turns:
         self._calls.append(action)
         self._waiter.set()
 
-    def wake(self) -> None:
-        """Ends the wait; any thread."""
+    def stop(self) -> None:
+        """Ends all waits: `stopped` is to be looked at; any thread."""
+        self.stopped = True
         self._waiter.set()
 
     def wait(self) -> list[Turning]:
@@ -63,7 +65,7 @@ class Turns:
         return [what for what in ready if what in self.live]
 
     def _seconds(self) -> float | None:
-        if self._ready or self._calls:
+        if self._ready or self._calls or self.stopped:
             return 0.0
         return max(0.0, self._due[0][0] - now()) if self._due else None
 

@@ -63,8 +63,7 @@ class Entrance:
         self._gave_way = 0
 
     def __len__(self) -> int:
-        with self._lock:
-            return len(self._admission)
+        return len(self._admission)
 
     def listen(self, listener: socket.socket) -> None:
         """Accepts there, too."""
@@ -182,7 +181,7 @@ class Entrance:
         link = stranger.link
         if link is None:
             incoming = stranger.incoming
-            assert incoming is not None, "it has no TLS yet"
+            assert incoming is not None
             incoming.begin(self._context)
             if events := incoming.go_on():
                 self._waiter.watch(stranger.fd, events, stranger)
@@ -200,7 +199,6 @@ class Entrance:
         return whole
 
     def _see_off(self, stranger: Stranger, broken: bool = False) -> None:
-        """One that failed, or whose connection broke."""
         self._leave(stranger)
         self._exits.see_off(stranger, broken)
 

@@ -75,6 +75,8 @@ class Visit(Relayed):
         try:
             size = self._host.reads.read_some(self.link, buffer)
         except ConnectionEnded:
+            if self.link.gone():  # OpenSSL may tell a reset as an end
+                raise
             self._near.hung_up = True
             self._hung_up()
             return True

@@ -37,7 +37,6 @@ class Web:
         self._seated: set[Relayed] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._stopped = False
 
     def __len__(self) -> int:
         return len(self._seated)
@@ -49,7 +48,7 @@ class Web:
     def take(self, visitor: Visitor) -> None:
         """Takes over a connection behind its TLS, with what was read of it."""
         with self._lock:
-            running = not self._stopped and (self._thread is not None or self._start())
+            running = not self.turns.stopped and (self._thread is not None or self._start())
             if running:
                 self.turns.call(lambda: self._enter(visitor))
         if not running:
@@ -68,15 +67,14 @@ class Web:
     def stop(self) -> None:
         """Closes them all; the server ends."""
         with self._lock:
-            self._stopped = True
+            self.turns.stop()
             thread = self._thread
-        self.turns.wake()
         if thread is not None:
             thread.join()
         self.turns.close()
 
     def _run(self) -> None:
-        while not self._stopped:
+        while not self.turns.stopped:
             try:
                 self.turn()
             except Exception:  # of one connection; without this thread nobody would be served any more

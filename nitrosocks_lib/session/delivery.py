@@ -52,7 +52,7 @@ class Delivery:
         """Whether `due` is to be asked."""
         return bool(self._behind or self._unread)
 
-    # -- DATA ---------------------------------------------------------------------------------------------------------
+    # -- DATA ----------------------------------------------------------------------------------------------------------
 
     def deliver(self, stream: Stream, payload: memoryview, slot: bytearray, at: float) -> bool:
         """Gives DATA to the local socket; True when `slot`, which holds the payload, is kept for the backlog."""
@@ -141,7 +141,7 @@ class Delivery:
         self._caught_up(stream)
         stream.got_all = True
 
-    # -- ends ---------------------------------------------------------------------------------------------------------
+    # -- ends ----------------------------------------------------------------------------------------------------------
 
     def end(self, stream: Stream) -> None:
         """END came: it is passed on behind the backlog."""
@@ -239,7 +239,7 @@ class Delivery:
         if stream.sent_all:
             self._close(stream)  # what the kernel holds had its 60 s, too
 
-    # -- answers to OPEN ----------------------------------------------------------------------------------------------
+    # -- answers to OPEN -----------------------------------------------------------------------------------------------
 
     def answer(self, number: int, result: Reached | Unreached) -> None:
         """A dial's result: OPENED and what waits for the target, or REFUSED."""
@@ -264,7 +264,7 @@ class Delivery:
         stream.peer = Peer.OVER
         self._stop(stream)
 
-    # -- the session's end --------------------------------------------------------------------------------------------
+    # -- the session's end ---------------------------------------------------------------------------------------------
 
     def finish(self, reason: str) -> None:
         """For the owner, when no pair runs any more: resets what is not over, and leaves what is to be delivered."""
