@@ -57,7 +57,7 @@ class Server:
     def _web_of(self, key: ServerKey, settings: Settings, most: int) -> Web:
         settings.context.set_alpn_protocols(_ALPN)
         prefix, http = settings.prefix, settings.carriers != _RAW
-        carriers = Carriers(self.reception.nonces, settings.carriers, self._come)
+        self._carriers = carriers = Carriers(self.reception.nonces, settings.carriers, self._come)
         tokens = Tokens(schedule.knock_key(key.public))
 
         def find(head: Head) -> Found | None:
@@ -128,11 +128,11 @@ class Server:
         registry.wait_empty(lambda _: True, limits.RELEASE)
         self._stopped = True
         self._revoked.stop()
+        if self._web is not None:
+            self._web.stop()  # before the entrance, which gets what it gives back
         self._entrance.wake()
         if self._thread is not None:
             self._thread.join()
-        if self._web is not None:
-            self._web.stop()
         self._tarpit.stop()
 
 

@@ -79,6 +79,7 @@ class Web:
                 self.turn()
             except Exception:  # of one connection; without this thread nobody would be served any more
                 log.exception("a fault of our own; the server goes on")
+        self.turns.wait()  # does what was called for meanwhile
         for what in list(self.turns.live):
             what.close()
 

@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 
 from world import BOUND, SERVER_KEY, World
 
@@ -57,37 +58,46 @@ class Connection(http.client.HTTPSConnection):
 
 
 class HttpClient:
-    """One `http` carrier: `link` is for a session."""
+    """One `http` carrier: `link` is for a session. Its end of the pipe is closed by whichever thread ends last."""
 
     def __init__(self, port: int) -> None:
         self.id, self.port = os.urandom(wire.CARRIER_ID), port
         self.progress = Progress()
         self.link, self._far = pipe.pair(self.progress)
         self._far.setblocking(True)
-        self.threads = [threading.Thread(target=each, daemon=True) for each in (self._ups, self._downs)]
+        self._left = threading.Semaphore(1)
+        self.threads = [threading.Thread(target=self._run, args=(each,), daemon=True) for each in (self._ups, self._downs)]
         for thread in self.threads:
             thread.start()
 
-    def _ups(self) -> None:
+    def _run(self, half: Callable[[Connection], None]) -> None:
         with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(Connection(self.port)) as via:
-            body, n = b"", 0
-            while len(body) < LEAST:
-                body += self._far.recv(limits.BODY)
-            while via.post(self.id, What.UP, n, body)[0] == 200:
-                self.progress.sent += len(body)
-                self.progress.acknowledged += len(body)
-                if not body:
-                    return
-                body, n = self._far.recv(limits.BODY), n + 1
+            half(via)
+        with contextlib.suppress(OSError):
             self._far.shutdown(socket.SHUT_RDWR)
+        if not self._left.acquire(blocking=False):
+            self._far.close()
 
-    def _downs(self) -> None:
-        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(Connection(self.port)) as via:
-            m = 0
-            while (answer := via.post(self.id, What.DOWN, m))[0] == 200:
-                self._far.sendall(answer[1])
-                m += 1
-            self._far.shutdown(socket.SHUT_RDWR)
+    def close(self) -> None:
+        """Ends it, and waits for that."""
+        self.link.close()
+        for thread in self.threads:
+            thread.join(BOUND)
+
+    def _ups(self, via: Connection) -> None:
+        body, n = b"", 0
+        while len(body) < LEAST:
+            body += self._far.recv(limits.BODY)
+        while via.post(self.id, What.UP, n, body)[0] == 200 and body:
+            self.progress.sent += len(body)
+            self.progress.acknowledged += len(body)
+            body, n = self._far.recv(limits.BODY), n + 1
+
+    def _downs(self, via: Connection) -> None:
+        m = 0
+        while (answer := via.post(self.id, What.DOWN, m))[0] == 200:
+            self._far.sendall(answer[1])
+            m += 1
 
 
 def websocket(port: int, carrier: bytes | None = None) -> Link:

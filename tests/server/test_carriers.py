@@ -1,0 +1,363 @@
+"""Carriers: sessions over websocket and http, and requests with tokens that begin none."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from carried import LEAST, Carried, Connection, HttpClient, hour, path, pool, websocket
+from loopback import is_silent
+from webserver import Nginx, Seeing, nginx
+from world import BOUND, Opened, World, echo
+
+from nitrosocks_lib.facts import limits, wire
+from nitrosocks_lib.facts.errors import NetworkError
+from nitrosocks_lib.facts.wire import What
+from nitrosocks_lib.net.timers import now
+from nitrosocks_lib.protocol import greet
+from nitrosocks_lib.server.decoy import Site
+
+KINDS = ["websocket", "http"]
+
+
+@pytest.fixture(scope="module")
+def decoy() -> Iterator[Nginx]:
+    with nginx(head=20, keep=20) as running:
+        yield running
+
+
+@pytest.fixture
+def world(decoy: Nginx) -> Iterator[World]:
+    with World(decoy=Site("127.0.0.1", decoy.plain)) as made:
+        yield made
+
+
+def greeting(world: World, at: int | None = None) -> bytes:
+    said = next(greet.greet(world.credentials(), hour() if at is None else at, limits.WINDOW, os.urandom))
+    assert isinstance(said, bytes)
+    return said
+
+
+def carrier() -> bytes:
+    return os.urandom(wire.CARRIER_ID)
+
+
+# -- sessions ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_session(kind: str, world: World) -> None:
+    used, port = pool(world, kind), world.target(echo)
+    sent = os.urandom(5 << 20)
+    assert Opened(used, port).ask(sent) == sent
+    together = [Opened(used, port) for _ in range(20)]
+    answers = [each.ask(b"hello") for each in together]
+    assert answers == [b"hello"] * 20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_log_says_by_which_carrier_and_from_where(
+    kind: str, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    assert Opened(pool(world, kind), world.target(echo)).ask(b"x") == b"x"
+    (line,) = [each for each in caplog.messages if each.endswith("session begins")]
+    assert line.startswith("127.0.0.1:") and f" ({kind}): alice" in line
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_session_goes_on_when_its_carrier_is_cut(kind: str, decoy: Nginx) -> None:
+    with World(proxy=True, decoy=Site("127.0.0.1", decoy.plain)) as world:
+        opened = Opened(pool(world, kind), world.target(echo))
+        for said in (b"before", b"behind"):
+            opened.near.sendall(said)
+            assert opened.near.recv(100) == said
+            assert world.proxy is not None
+            world.proxy.cut()
+        opened.near.close()
+
+
+def test_many_carriers_at_once(world: World) -> None:
+    port = world.target(echo)
+    pools = [pool(world, "http") for _ in range(10)]
+    answers = []
+    sent = bytes(1 << 20)
+    threads = [threading.Thread(target=lambda used=used: answers.append(Opened(used, port).ask(sent))) for used in pools]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(BOUND)
+    assert answers == [sent] * 10
+
+
+# -- websocket --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_ours_in_a_websocket_is_not_answered(world: World) -> None:
+    link = websocket(world.port)
+    link.write_all(os.urandom(500), now() + BOUND)
+    while not len(world.server._tarpit):
+        pass
+    assert is_silent(link._link._sock)
+    link.close()
+
+
+def test_an_id_begins_one_websocket(world: World) -> None:
+    used = carrier()
+    dialler = Carried(world, "websocket")
+    dialler.connect = lambda server: websocket(world.port, used)
+    link = dialler.greet().link
+    visitor = Seeing(world.port).say(upgrade(used))
+    assert visitor.read(12).startswith(b"HTTP/1.1 404")
+    visitor.close()
+    link.close()
+
+
+def upgrade(used: bytes, more: bytes = b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n") -> bytes:
+    target = path(used, What.WEBSOCKET).encode()
+    key = b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    return b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n" + more + key + b"\r\n"
+
+
+@pytest.mark.parametrize("more", [b"", b"Upgrade: h2c\r\n", b"Upgrade: websocket\r\nSec-WebSocket-Version: 8\r\n"])
+def test_a_token_without_a_websocket_request_is_the_decoys(more: bytes, world: World) -> None:
+    visitor = Seeing(world.port).say(upgrade(carrier(), more))
+    assert visitor.read(12).startswith(b"HTTP/1.1 404")
+    visitor.close()
+
+
+def test_the_answer_is_as_nginx_gives_it(world: World) -> None:
+    visitor = Seeing(world.port).say(upgrade(carrier()))
+    head = visitor.read(150).decode()
+    names = [line.partition(":")[0] for line in head.split("\r\n")[1:-2]]
+    assert head.startswith("HTTP/1.1 101 Switching Protocols\r\nServer: nginx")
+    assert names == ["Server", "Date", "Connection", "Upgrade", "Sec-WebSocket-Accept"]
+    assert "Sec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n" in head
+    visitor.close()
+
+
+# -- http -------------------------------------------------------------------------------------------------------------
+
+
+class Begun:
+    """A carrier whose up 0 is answered; each request on a connection of its own, unless told otherwise."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.id = world, carrier()
+        self.first = greeting(world)
+        assert self.ask(What.UP, 0, self.first) == (200, b"")
+
+    def ask(self, what: What, n: int, body: bytes = b"") -> tuple[int, bytes]:
+        via = Connection(self.world.port)
+        try:
+            return via.post(self.id, what, n, body)
+        finally:
+            via.close()
+
+
+def test_up_0_with_a_knock_begins_a_carrier(world: World) -> None:
+    begun = Begun(world)
+    status, challenge = begun.ask(What.DOWN, 0)
+    assert status == 200 and len(challenge) >= 2498
+
+
+def test_the_same_up_is_answered_again_and_the_same_down_alike(world: World) -> None:
+    begun = Begun(world)
+    challenge = begun.ask(What.DOWN, 0)
+    assert begun.ask(What.UP, 0, begun.first) == (200, b"")
+    assert begun.ask(What.DOWN, 0) == challenge
+
+
+def test_ups_are_put_in_order(world: World) -> None:
+    """The rest of the greeting comes in pieces, the last one first."""
+    used, said = carrier(), greeting(world)
+    pieces = [said[:LEAST], said[LEAST : LEAST + 100], said[LEAST + 100 :]]
+    first, *others = [Connection(world.port) for _ in range(3)]
+    assert first.post(used, What.UP, 0, pieces[0])[0] == 200
+    waits = threading.Thread(target=others[1].post, args=(used, What.UP, 2, pieces[2]))
+    waits.start()
+    assert others[0].post(used, What.UP, 1, pieces[1])[0] == 200
+    waits.join(BOUND)
+    assert not waits.is_alive()
+    status, challenge = first.post(used, What.DOWN, 0)
+    assert status == 200 and len(challenge) >= 2498
+    for each in (first, *others):
+        each.close()
+
+
+def test_an_up_too_far_ahead_is_refused(world: World) -> None:
+    begun = Begun(world)
+    assert begun.ask(What.UP, 1 + limits.UPS, b"x")[0] == 403
+
+
+def test_a_body_too_large_is_refused(world: World) -> None:
+    begun = Begun(world)
+    visitor = Seeing(world.port)
+    head = f"POST {path(begun.id, What.UP, 1)} HTTP/1.1\r\nHost: x\r\nContent-Length: {limits.BODY + 1}\r\n\r\n"
+    assert visitor.say(head.encode()).read(12).startswith(b"HTTP/1.1 413")
+    visitor.close()
+
+
+def test_a_chunked_body_is_taken(world: World) -> None:
+    used, said = carrier(), greeting(world)
+    via = Connection(world.port)
+    via.request("POST", path(used, What.UP), iter([said[:1000], said[1000:]]), encode_chunked=True)
+    answer = via.getresponse()
+    assert (answer.status, answer.read()) == (200, b"")
+    assert via.post(used, What.DOWN, 0)[0] == 200
+    via.close()
+
+
+def test_who_expects_100_continue_gets_it(world: World) -> None:
+    used, said = carrier(), greeting(world)
+    head = f"POST {path(used, What.UP)} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(said)}\r\nExpect: 100-continue\r\n\r\n"
+    visitor = Seeing(world.port).say(head.encode())
+    assert visitor.read(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert visitor.say(said).read(40)[25:].startswith(b"HTTP/1.1 200 OK")
+    visitor.close()
+
+
+def test_an_answer_looks_like_the_decoys(world: World) -> None:
+    via = Connection(world.port)
+    via.request("GET", "/")
+    site = via.getresponse()
+    site.read()
+    via.request("POST", path(carrier(), What.UP), greeting(world))
+    ours = via.getresponse()
+    ours.read()
+    assert ours.getheader("Server") == site.getheader("Server") != "nginx"
+    assert list(ours.headers)[:2] == list(site.headers)[:2] == ["Server", "Date"]
+    assert ours.getheader("Cache-Control") == "no-store"
+    via.close()
+
+
+def test_requests_that_wait_for_up_0_are_answered_behind_it(world: World) -> None:
+    used, said = carrier(), greeting(world)
+    down, answers = Connection(world.port), []
+    waits = threading.Thread(target=lambda: answers.append(down.post(used, What.DOWN, 0)))
+    waits.start()
+    while not waiting(world, used):
+        pass
+    via = Connection(world.port)
+    assert via.post(used, What.UP, 0, said)[0] == 200
+    waits.join(BOUND)
+    assert answers[0][0] == 200 and len(answers[0][1]) >= 2498
+    via.close()
+    down.close()
+
+
+def waiting(world: World, used: bytes):
+    return world.server._carriers._waiting.get(used)
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * (LEAST - 1), os.urandom(LEAST)], ids=["none", "short", "no knock"])
+def test_without_a_knock_all_of_an_id_is_the_decoys(body: bytes, world: World) -> None:
+    used, answers = carrier(), []
+    down = Connection(world.port)
+    waits = threading.Thread(target=lambda: answers.append(down.post(used, What.DOWN, 0)[0]))
+    waits.start()
+    while not waiting(world, used):
+        pass
+    via = Connection(world.port)
+    assert via.post(used, What.UP, 0, body)[0] == 404
+    waits.join(BOUND)
+    assert answers == [404] and not waiting(world, used)
+    via.close()
+    down.close()
+
+
+def test_a_first_enc_that_is_changed_is_the_decoys(world: World) -> None:
+    said = bytearray(greeting(world))
+    said[100] ^= 1
+    via = Connection(world.port)
+    assert via.post(carrier(), What.UP, 0, bytes(said))[0] == 404
+    via.close()
+
+
+def test_a_greeting_is_replayed_in_vain(world: World) -> None:
+    begun = Begun(world)
+    via = Connection(world.port)
+    assert via.post(carrier(), What.UP, 0, begun.first)[0] == 404
+    via.close()
+
+
+def test_an_id_that_was_seen_begins_no_carrier(world: World) -> None:
+    begun = Begun(world)
+    living = world.server._carriers._living
+    world.server._web.turns.call(living[begun.id].end)
+    monkey = time.monotonic() + BOUND
+    while living[begun.id]._pipe is not None:
+        assert time.monotonic() < monkey
+    world.server._web.turns.call(lambda: world.server._carriers.over(living[begun.id]))
+    while living:
+        assert time.monotonic() < monkey
+    via = Connection(world.port)
+    assert via.post(begun.id, What.UP, 0, greeting(world))[0] == 404
+    via.close()
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_a_token_of_another_hour_is_the_decoys(hours: int, world: World) -> None:
+    via = Connection(world.port)
+    via.request("POST", path(carrier(), What.UP, at=hour() + hours), greeting(world))
+    assert via.getresponse().status == 404
+    via.close()
+
+
+def test_ids_wait_for_up_0_only_so_long(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "WAITING_TIME", 0.05)
+    via = Connection(world.port)
+    assert via.post(carrier(), What.DOWN, 0)[0] == 404
+    via.close()
+
+
+def test_the_end_of_up_ends_the_carrier(world: World) -> None:
+    client = HttpClient(world.port)
+    dialler = Carried(world, "http")
+    dialler.connect = lambda server: client.link
+    dialler.greet()
+    client.close()  # an empty up, then a 204 to the down
+    via = Connection(world.port)
+    assert via.post(client.id, What.DOWN, 1_000)[0] == 204
+    via.close()
+
+
+def test_the_end_of_the_session_ends_down(world: World) -> None:
+    used = pool(world, "http")
+    assert Opened(used, world.target(echo)).ask(b"x") == b"x"
+    (living,) = world.server._carriers._living.values()
+    used.close(5.0)
+    while living._pipe is not None:
+        pass
+
+
+def test_a_carrier_without_a_request_is_dropped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CARRIER_IDLE", 0.05)
+    monkeypatch.setattr(limits, "REPEATS", 0.05)
+    Begun(world)
+    while world.server._carriers._living:
+        pass
+
+
+def test_a_connection_that_ends_amid_a_body_leaves_nothing_behind(world: World) -> None:
+    begun = Begun(world)
+    visitor = Seeing(world.port)
+    visitor.say(f"POST {path(begun.id, What.UP, 1)} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf".encode())
+    while not world.server._carriers.held:
+        pass
+    visitor.close()
+    while world.server._carriers.held:
+        pass
+    assert begun.ask(What.UP, 1, b"whole")[0] == 200
+
+
+def test_a_link_that_breaks_is_no_fault(world: World) -> None:
+    link = websocket(world.port)
+    link.abort()
+    with pytest.raises(NetworkError):
+        link.read_exactly(1, now() + BOUND)
+    link.close()
+    assert Opened(pool(world, "websocket"), world.target(echo)).ask(b"x") == b"x"
