@@ -21,7 +21,6 @@ Options = dict[str, Any]  # what docopt makes of a command line
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _CIPHERS = {"aes-256-gcm": EncryptType.AES_256_GCM, "aes-128-gcm": EncryptType.AES_128_GCM}
 _DIGITS = 18  # more than any bound here, and fewer than int() refuses
-_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _WEB_PORTS = {"http": 80, "https": 443}
 _LOOPBACK_NAME = re.compile(r"(.*\.)?localhost(\.localdomain)?")
 _AUTO = "auto"
@@ -87,25 +86,6 @@ def listen(text: str) -> tuple[str, int]:
         raise UsageError(f"--listen {foreign(text)}: a port alone", f"write it as host:port or :{text}")
     host, port = split_host_port(text, zero=True, empty=True)
     return ("" if host == "*" else host), port
-
-
-def carriers(text: str | None) -> frozenset[Carrier]:
-    """--carrier of `serve`: those that it serves."""
-    if text in (None, "auto"):
-        return frozenset(Carrier)
-    if text not in list(Carrier):
-        raise UsageError(f"--carrier {foreign(text)}: no such carrier", "raw, websocket, http or auto")
-    return frozenset({Carrier(text)})
-
-
-def prefix(text: str | None) -> str:
-    """--path: empty, or as /some/path."""
-    if text is None or text == "/":
-        return ""
-    path = text.rstrip("/")
-    if not _PATH.fullmatch(path):
-        raise UsageError(f"--path {foreign(text)}: not a path", "as in /some/path: letters, digits and -._~")
-    return path
 
 
 def decoy(text: str | None) -> Site | None:
@@ -187,10 +167,11 @@ def carriers(text: str | None) -> tuple[Carrier, ...]:
 
 
 def prefix(text: str | None) -> str:
-    """--path: what stands in front of tokens, empty or `/some/path`."""
-    if text is not None and (not _PREFIX.fullmatch(text) or len(text) > limits.PREFIX):
-        raise UsageError(f"--path {foreign(text)}: not a path", "as in /some/path: letters, digits and - . _ ~ only")
-    return text or ""
+    """--path: what stands in front of tokens, empty or `/some/path`; a slash at its end counts for nothing."""
+    path = (text or "").rstrip("/")
+    if path and (not _PREFIX.fullmatch(path) or len(path) > limits.PREFIX):
+        raise UsageError(f"--path {foreign(path)}: not a path", "as in /some/path: letters, digits and - . _ ~ only")
+    return path
 
 
 def host_header(text: str | None) -> str:

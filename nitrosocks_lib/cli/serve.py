@@ -73,7 +73,7 @@ def _prepared(home: Path, options: Options) -> tuple[ServerKey, Clients, Setting
         specs.whole("--resume", options["--resume"], limits.RESUME, 0, limits.RESUME_MAX),
         specs.heartbeat(options["--heartbeat"]),
         specs.refresh(options["--refresh"]),
-        specs.carriers(options["--carrier"]),
+        frozenset(specs.carriers(options["--carrier"])),
         specs.prefix(options["--path"]),
         specs.decoy(options["--decoy"]),
     )
