@@ -46,13 +46,11 @@ Options:
   --heartbeat SECONDS  after how much silence the other side is asked whether it lives; else 20
   --refresh WHEN       when session keys are renewed: minutes (30m), bytes (4G), or both (30m,4G)
   --drain SECONDS      how long running streams may go on after SIGTERM; else 30
-  --carrier NAME       raw, websocket or http alone; else auto: serve all three
-  --path PREFIX        what the paths of websocket and http begin with, as /some/path; the client's is the same
   --decoy WHERE        the web server, host:port or https://host, that serves whatever is not ours
   --sessions N         how many sessions carry the streams, at most; else 4
   --redial SECONDS     move to a fresh connection at this age, before a proxy cuts the old one
   --retry              keep trying when the first session cannot be made
-  --carrier NAME       raw, websocket, http, or auto: the first of these that gets an answer; else auto
+  --carrier NAME       raw, websocket or http alone; else auto: the first that gets an answer; serve: all three
   --path PREFIX        what stands in front of the paths of websocket and http, as in /some/path; also at the server
   --host-header NAME   the name in the Host header of websocket and http; else the server's
   --tls-verify         verify the outer TLS certificate, too; the tunnel does not need it

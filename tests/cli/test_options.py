@@ -242,13 +242,14 @@ def test_prefixes(text: str) -> None:
     assert specs.prefix(text) == text
 
 
-def test_no_prefix() -> None:
-    assert specs.prefix(None) == ""
+@pytest.mark.parametrize(("text", "prefix"), [(None, ""), ("", ""), ("/", ""), ("/a/", "/a")])
+def test_a_slash_at_the_end_counts_for_nothing(text: str | None, prefix: str) -> None:
+    assert specs.prefix(text) == prefix
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "/", "a", "/a/", "//a", "/a//b", "/a?b", "/a b", "/%41", "/..", "/a/../b", "/.a", "/\u00e4", "/" + 255 * "a"],
+    ["a", "//a", "/a//b/", "/a//b", "/a?b", "/a b", "/%41", "/..", "/a/../b", "/.a", "/\u00e4", "/" + 255 * "a"],
 )
 def test_prefixes_that_are_none(text: str) -> None:
     assert "as in /some/path" in wrong(lambda: specs.prefix(text))
