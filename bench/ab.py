@@ -53,6 +53,7 @@ class Variant:
     name: str
     tree: Path
     env: dict[str, str] = field(default_factory=dict)
+    words: tuple[str, ...] = ()  # more options of its `forward`
 
     @classmethod
     def parse(cls, text: str) -> Variant:
@@ -78,7 +79,7 @@ class VariantSite(Site):
         self.measured: dict[str, list[float]] = defaultdict(list)
         self.server = self.serve()
         specs = [f"0:{ends.LOOPBACK}:{port}" for port in targets]
-        self.client = self.forward(self.profile("ab", self.server.port), *specs, words=tuple(words))
+        self.client = self.forward(self.profile("ab", self.server.port), *specs, words=(*words, *variant.words))
 
     def nitrosocks(self, *words: object, **pipes: Any) -> Process:
         """The variant's program."""

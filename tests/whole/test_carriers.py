@@ -38,7 +38,7 @@ def run(site: Site, profile: Path, *words: object) -> list[str]:
     return done.stderr.decode().splitlines()
 
 
-@pytest.mark.parametrize("carrier", ["raw", "websocket"])
+@pytest.mark.parametrize("carrier", ["raw", "websocket", "http"])
 def test_the_one_that_is_named_is_taken(carrier: str, site: Site, profile: Path) -> None:
     lines = run(site, profile, "--carrier", carrier)
     assert not any("over" in line for line in lines)
