@@ -12,7 +12,9 @@ from ..facts import limits
 from ..facts.errors import NetworkError
 from ..facts.wire import What
 from ..net.link import Link
-from ..protocol.http1 import AnswerHead, Answers, Body, End, Headers, Opaque
+from ..protocol.downs import NO_CONTENT, OK
+from ..protocol.heads import BINARY
+from ..protocol.http1 import AnswerHead, Answers, Body, End, Headers, Opaque, value
 
 _MERGED = 1400  # bytes up to which browsers write a head and its body at once
 _TURN = limits.BODY + limits.HEAD  # bytes read of one connection before others have their turn
@@ -58,6 +60,16 @@ class Answered:
     headers: Headers
     raw: bytes  # of the head
     body: bytes
+
+    def is_ours(self, what: What) -> bool:
+        """Whether our server can have given it (HP4 to HP7); else it is a failure."""
+        kind = value(self.headers, b"content-type").partition(b";")[0].strip().lower()
+        if value(self.headers, b"content-encoding") not in (b"", b"identity"):
+            return False
+        if self.status == OK:
+            right = kind == BINARY.encode() or (not kind and not self.body)
+            return right and (what is What.DOWN or not self.body)
+        return what is What.DOWN and self.status == NO_CONTENT
 
 
 class Exchange:

@@ -20,9 +20,8 @@ from ..net.link import Link
 from ..net.pipe import Progress
 from ..net.wake import Waiter, wait
 from ..protocol.cookies import Cookies
-from ..protocol.downs import NO_CONTENT, OK, Answer, DownAsker
-from ..protocol.heads import BINARY, post
-from ..protocol.http1 import value
+from ..protocol.downs import Answer, DownAsker
+from ..protocol.heads import post
 from ..protocol.repeats import Repeats
 from ..protocol.ups import UpSender, halved
 from .exchange import Answered, Request
@@ -47,6 +46,7 @@ class Way:
     most: Callable[[], int] = lambda: limits.BODY  # bytes of a body, as far as the network is known
     refused: Callable[[int], None] = lambda most: None  # 413 came: bodies have `most` bytes from now on
     cookies: Cookies = field(init=False)
+    met: bool = field(init=False, default=False)  # a carrier has begun there: what cookies it gives is known
 
     def __post_init__(self) -> None:
         self.cookies = Cookies(self.prefix)
@@ -73,7 +73,7 @@ class HttpCarrier:
         self._cookies = way.cookies.copy()
         self._ups, self._downs = UpSender(way.most()), DownAsker()
         self._first = b""  # what came of up 0
-        self._begun = False  # up 0 is answered; then balancers have given their cookies, and downs may follow
+        self._begun = False  # up 0 is answered
         self._read_all = False  # the session ended what it sends
         self._rest = memoryview(b"")  # of an answer, that the pipe did not take
         self._sent: dict[int, int] = {}  # bytes of each up under way that were counted as sent
@@ -90,13 +90,18 @@ class HttpCarrier:
         try:
             self._deliver()
             self._gather(at)
-            if self._begun and not self._is_left:
+            if self._may_park and not self._is_left:
                 self._downs.ask()
             self._submit(at)
         except (CarrierLost, OSError) as error:
             self.lose(str(error))
         else:
             self._end_or_watch()
+
+    @property
+    def _may_park(self) -> bool:
+        """Downs go beside up 0, so that its answer is there sooner; not before a balancer could give its cookies."""
+        return self._begun or (self._way.met and self._ups.least == 1)
 
     def _deliver(self) -> None:
         """Bytes of answers, into the pipe; while it is full, no further ones are asked for."""
@@ -193,7 +198,7 @@ class HttpCarrier:
             most = halved(min(self._ups.most, len(request.body)))
             self._way.refused(most)
             self.lose(f"a box on the way refuses bodies of {len(request.body)} bytes; {most} are sent from now on")
-        elif _is_ours(request.what, answer):
+        elif answer.is_ours(request.what):
             self._settle(request, answer, at)
             self.turn(at)
         else:
@@ -205,7 +210,7 @@ class HttpCarrier:
         if request.what is What.DOWN:
             self._downs.answered(request.n, Answer(answer.status, answer.body))
             return
-        self._begun = True
+        self._begun = self._way.met = True
         self._wrote(request.n, len(request.body))
         self._sent.pop(request.n, None)
         self._progress.acknowledged += len(request.body)
@@ -284,14 +289,3 @@ _GONE = select.POLLHUP | select.POLLERR
 
 def _nothing(_: int) -> None:
     return None
-
-
-def _is_ours(what: What, answer: Answered) -> bool:
-    """Whether our server can have given it (HP4 to HP7)."""
-    kind = value(answer.headers, b"content-type").partition(b";")[0].strip().lower()
-    if value(answer.headers, b"content-encoding") not in (b"", b"identity"):
-        return False
-    if answer.status == OK:
-        right = kind == BINARY.encode() or (not kind and not answer.body)
-        return right and (what is What.DOWN or not answer.body)
-    return what is What.DOWN and answer.status == NO_CONTENT

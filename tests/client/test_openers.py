@@ -6,15 +6,19 @@ import time
 
 import pytest
 from loopback import Server, unused_port
+from spoiling import BOUND, Spoil, Spoiling
 from websocket_front import WebSocketFront
 from world import SERVER_KEY, World
 
+from nitrosocks_lib.client.carriers import Carriers
 from nitrosocks_lib.client.openers import Openers, Web
 from nitrosocks_lib.crypto.schedule import knock_key
 from nitrosocks_lib.crypto.token import Tokens
-from nitrosocks_lib.facts.errors import Unreachable
+from nitrosocks_lib.facts import limits
+from nitrosocks_lib.facts.errors import NetworkError, Unreachable
 from nitrosocks_lib.facts.wire import Carrier, What
 from nitrosocks_lib.net.connect import Route
+from nitrosocks_lib.net.timers import now
 
 RAW, WEBSOCKET = Carrier.RAW, Carrier.WEBSOCKET
 HOUR = int(time.time()) // 3600
@@ -68,3 +72,28 @@ def test_without_tcp_no_carrier_does() -> None:
     for carrier in (RAW, WEBSOCKET):
         with pytest.raises(Unreachable):
             openers().open(carrier, ("127.0.0.1", port), HOUR, hurried=True)
+
+
+def test_http_asks_with_tokens_of_that_hour_and_learns_how_large_bodies_may_be() -> None:
+    with Spoiling(Spoil(most=50_000)) as server:
+        server.knock = bytes(knock_key(SERVER_KEY.public))
+        carriers = Carriers(tuple(Carrier))
+        made = Openers(SERVER_KEY.public, Route(), Web("/some/path", "cdn.example"), carriers)
+        link = made.open(Carrier.HTTP, server.address, HOUR + 1, hurried=False)
+        assert link.carrier is Carrier.HTTP
+        link.write_all(bytes(2_000), now() + BOUND)
+        server.carrier().wait(lambda: len(server.carrier().received) == 2_000)
+        link.write_all(bytes(100_000), now() + BOUND)
+        with pytest.raises(NetworkError):
+            link.read_exactly(1, now() + BOUND)
+        link.close()
+        assert limits.BODY_LEAST <= carriers.most(server.address) <= 50_000
+        link = made.open(Carrier.HTTP, server.address, HOUR + 1, hurried=False)
+        link.write_all(bytes(100_000), now() + BOUND)
+        server.carrier(1).wait(lambda: len(server.carrier(1).received) == 100_000)
+        link.close()
+        heads = [head.split(b"\n") for head in server.heads]
+        tokens = [Tokens(knock_key(SERVER_KEY.public)).read(head[0][16:59].decode(), HOUR) for head in heads]
+        assert {token and token[1] for token in tokens} == {HOUR + 1}
+        assert {head[1] for head in heads} == {b"Host: cdn.example"}
+    assert server.faults == []

@@ -44,7 +44,7 @@ ZIPPED = [*OURS, (b"content-encoding", b"gzip")]
     ],
 )
 def test_what_counts_as_an_answer_of_ours(what, status, headers, body, ours) -> None:
-    assert module._is_ours(what, Answered(status, headers, b"", body)) is ours
+    assert Answered(status, headers, b"", body).is_ours(what) is ours
 
 
 def test_a_session_hears_what_has_left_and_what_has_arrived() -> None:
