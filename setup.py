@@ -26,6 +26,7 @@ setup(
     author="The NitroSocks authors",
     python_requires=">=3.11",
     install_requires=["cryptography>=50", "pyotp", "tomli-w", "docopt-ng", "h11", "websockets>=13"],
+    extras_require={"sso": ["pyspnego"]},  # NTLM and Negotiate at a proxy; Kerberos needs pyspnego[kerberos]
     py_modules=["nitrosocks"],
     packages=find_packages(include=["nitrosocks_lib", "nitrosocks_lib.*"]),
     package_data={"nitrosocks_lib": ["py.typed"]},

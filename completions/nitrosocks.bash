@@ -37,7 +37,7 @@ _nitrosocks() {
         _nitrosocks_files < <(compgen -f -X '!*.profile' -- "$current"; compgen -d -- "$current")
         return
         ;;
-    -o | --cert | --key)
+    -o | --cert | --key | --proxy-auth)
         _nitrosocks_files < <(compgen -f -- "$current")
         return
         ;;
@@ -53,7 +53,7 @@ _nitrosocks() {
         _nitrosocks_add < <(compgen -W 'raw websocket http auto' -- "$current")
         return
         ;;
-    -L | --server | --permit | --listen | --window | --resume | --heartbeat | --refresh | --drain | --sessions | --redial | --path | --host-header | --decoy)
+    -L | --server | --permit | --listen | --window | --resume | --heartbeat | --refresh | --drain | --sessions | --redial | --proxy | --path | --host-header | --decoy)
         return
         ;;
     esac
@@ -61,8 +61,8 @@ _nitrosocks() {
     '') options='keygen serve forward connect demo -h --help -V --version' ;;
     keygen) options='--server --permit -o --force --home -v -q' ;;
     serve) options='--listen --cert --key --cipher --window --resume --heartbeat --refresh --drain --carrier --path --decoy --home -v -q' ;;
-    forward) options='-L -i -N --retry --sessions --redial --window --carrier --path --host-header --tls-verify -4 -6 --home -v -q' ;;
-    connect) options='-i --redial --window --carrier --path --host-header --tls-verify -4 -6 --home -v -q' ;;
+    forward) options='-L -i -N --retry --sessions --redial --window --carrier --path --host-header --tls-verify --proxy --proxy-auth -4 -6 --home -v -q' ;;
+    connect) options='-i --redial --window --carrier --path --host-header --tls-verify --proxy --proxy-auth -4 -6 --home -v -q' ;;
     demo) options='--keep -v' ;;
     esac
     if [[ $command == connect && $current != -* ]]; then

@@ -49,6 +49,8 @@ complete -c nitrosocks -n '__nitrosocks_command forward connect' -l carrier -x -
 complete -c nitrosocks -n '__nitrosocks_command forward connect' -l path -x -d 'in front of the paths of websocket and http'
 complete -c nitrosocks -n '__nitrosocks_command forward connect' -l host-header -x -d 'in the Host header of websocket and http'
 complete -c nitrosocks -n '__nitrosocks_command forward connect' -l tls-verify -d 'verify the outer TLS certificate'
+complete -c nitrosocks -n '__nitrosocks_command forward connect' -l proxy -x -a none -d 'go through this proxy, URL or none'
+complete -c nitrosocks -n '__nitrosocks_command forward connect' -l proxy-auth -r -F -d 'file with user:password for it'
 complete -c nitrosocks -n '__nitrosocks_command forward connect' -s 4 -d 'IPv4 only'
 complete -c nitrosocks -n '__nitrosocks_command forward connect' -s 6 -d 'IPv6 only'
 complete -c nitrosocks -n '__nitrosocks_command serve forward connect' -l window -x -d 'bytes of a stream under way at first, with K or M'

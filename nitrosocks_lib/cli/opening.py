@@ -7,16 +7,19 @@ import os
 import threading
 from pathlib import Path
 
+from ..client import sso
 from ..client.carriers import Carriers
 from ..client.dialler import Dialler
 from ..client.openers import Web
 from ..client.pool import Pool
+from ..client.proxies import Proxies, chosen, login_of
 from ..facts import limits
 from ..facts.errors import NitroSocksError
 from ..facts.words import said
 from ..files import profiles
+from ..files.keyfiles import read_secret
 from ..files.remembered import Remembered, state
-from ..net.connect import Route, authorities
+from ..net.connect import Route, authorities, client_context
 from ..net.memory import tidy
 from ..net.netwatch import NetWatch
 from ..net.process import harden, settle
@@ -36,17 +39,28 @@ def open_pool(options: Options, sessions: int, forwards: bool = False) -> Pool:
     harden()
     path = Path(options["-i"]) if options["-i"] else _default(options)
     profile = profiles.load_profile(path)
-    route = Route(options["--tls-verify"], ipv4=not options["-6"], ipv6=not options["-4"])
+    proxies = _proxies(options)
+    route = Route(options["--tls-verify"], ipv4=not options["-6"], ipv6=not options["-4"], proxy=proxies)
     offered = specs.carriers(options["--carrier"])
     web = Web(specs.prefix(options["--path"]), specs.host_header(options["--host-header"]))
     memory = state(os.environ) if len(offered) > 1 else None
     carriers = Carriers(offered, Remembered(memory) if memory is not None else None)
     dialler = Dialler(profile.credentials, profile.servers, route, specs.window(options["--window"]), carriers, web)
     redial = specs.whole("--redial", options["--redial"], 0, 1, 86_400)
-    settle(authorities() if route.verify else (), listens=forwards, replaced=memory)
+    if proxies.named:
+        log.info("the way to the server may lead through the proxy %s", proxies.named)
+    readable = authorities() if route.verify or proxies.secure else set()
+    settle(readable | (sso.readable(os.environ) if proxies.asks else set()), listens=forwards, replaced=memory)
     if forwards:
         tidy()
     return Pool(dialler, sessions, float(redial) or None)
+
+
+def _proxies(options: Options) -> Proxies:
+    """The proxy that the options or the environment name, with the login of --proxy-auth."""
+    file = options["--proxy-auth"]
+    login = login_of(read_secret(Path(file)), file) if file else None
+    return Proxies(chosen(options["--proxy"], os.environ), login, lambda: client_context(verify=True))
 
 
 def _default(options: Options) -> Path:

@@ -31,7 +31,7 @@ _PART = re.compile(r"\[([^\]]*)\]|([^:\[\]]*)")
 
 def with_files(options: Options) -> Options:
     """The options, unless one is to name a file and is empty: it is not to be taken for one that was left out."""
-    for option in ("-i", "-o", "--home", "--cert", "--key", "--keep"):
+    for option in ("-i", "-o", "--home", "--cert", "--key", "--keep", "--proxy-auth"):
         if options[option] == "":
             raise UsageError(f"{option} is empty", "name a file or a directory, or leave it out")
     return options

@@ -14,9 +14,10 @@ Usage:
              [--heartbeat SECONDS] [--refresh WHEN] [--drain SECONDS] [--carrier NAME] [--path PREFIX] [--decoy WHERE]
              [--home DIR] [-v]... [-q]
   nitrosocks forward (-L SPEC)... [-i PROFILE] [-N] [--retry] [--sessions N] [--redial SECONDS] [--window SIZE]
-             [--carrier NAME] [--path PREFIX] [--host-header NAME] [--tls-verify] [-4 | -6] [--home DIR] [-v]... [-q]
+             [--carrier NAME] [--path PREFIX] [--host-header NAME] [--tls-verify] [--proxy URL] [--proxy-auth FILE]
+             [-4 | -6] [--home DIR] [-v]... [-q]
   nitrosocks connect [-i PROFILE] HOST [PORT] [--redial SECONDS] [--window SIZE] [--carrier NAME] [--path PREFIX]
-             [--host-header NAME] [--tls-verify] [-4 | -6] [--home DIR] [-v]... [-q]
+             [--host-header NAME] [--tls-verify] [--proxy URL] [--proxy-auth FILE] [-4 | -6] [--home DIR] [-v]... [-q]
   nitrosocks demo [--keep DIR] [-v]...
   nitrosocks (-h | --help)
   nitrosocks (-V | --version)
@@ -54,6 +55,8 @@ Options:
   --path PREFIX        what stands in front of the paths of websocket and http, as in /some/path; also at the server
   --host-header NAME   the name in the Host header of websocket and http; else the server's
   --tls-verify         verify the outer TLS certificate, too; the tunnel does not need it
+  --proxy URL          go through this proxy: http, https, socks5 or socks5h; or none. Else the environment's
+  --proxy-auth FILE    where user:password for the proxy stands, on one line
   --keep DIR           leave what the box recorded in DIR
   -N                   accepted for the fingers' sake: there is no remote command anyway
   -4                   reach the server over IPv4 only

@@ -14,7 +14,7 @@ from ..crypto.token import Token, Tokens
 from ..facts import limits, wire
 from ..facts.address import join_host_port
 from ..facts.wire import Carrier, What
-from ..net.connect import Route, client_context, dial
+from ..net.connect import Context, Route, client_context, dial
 from ..net.link import Link
 from ..net.timers import now
 from ..protocol.carriers import patience
@@ -65,11 +65,15 @@ class Openers:
         return OPENERS[carrier](self, server, hour, hurried)
 
     def _raw(self, server: Server, hour: int, hurried: bool) -> Link:
-        return dial(server, self._bare, self._route.family, limits.DIAL)
+        return self._dial(server, self._bare)
+
+    def _dial(self, server: Server, context: Context) -> Link:
+        """Through the proxy on the way, if there is one."""
+        return dial(server, context, self._route.family, limits.DIAL, proxy=self._route.proxy(server))
 
     def _websocket(self, server: Server, hour: int, hurried: bool) -> Link:
         begun = now()
-        link = dial(server, self._alpn, self._route.family, limits.DIAL)
+        link = self._dial(server, self._alpn)
         try:
             token = self._tokens.make(hour, Token(os.urandom(wire.CARRIER_ID), What.WEBSOCKET, 0))
             seconds = patience((now() - begun) / 2) if hurried else limits.DIAL  # TCP and TLS took two round trips
@@ -89,7 +93,7 @@ class Openers:
             self._moving = self._moving or Http()
             if server not in self._ways:
                 self._ways[server] = Way(
-                    lambda: dial(server, self._alpn, self._route.family, limits.DIAL),
+                    lambda: self._dial(server, self._alpn),
                     self._tokens,
                     self._web.host_of(server),
                     self._web.prefix,

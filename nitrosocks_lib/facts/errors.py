@@ -6,6 +6,7 @@ NitroSocksError
 ├── NetworkError        the network: unreachable, refused, cut                69
 │   ├── ConnectionEnded the other side says that it sends no more
 │   ├── Unreachable     not even a TCP connection: no other carrier does better
+│   │   └── ProxyRefused    a proxy on the way does not let us, or not before it knows who we are
 │   └── CarrierLost     requests of an http carrier fail, or its peer breaks its rules
 ├── CannotCreate        you: a file or an address that cannot be made         73
 ├── ProtocolError       the peer broke the protocol or is not NitroSocks      76
@@ -61,6 +62,14 @@ class ConnectionEnded(NetworkError):
     def __init__(self, notified: bool) -> None:
         super().__init__("the connection ended")
         self.notified = notified
+
+
+class ProxyRefused(Unreachable):
+    """A proxy on the way answered, and does not let us pass; where `final`, not to another address of the name, too."""
+
+    def __init__(self, message: str, hint: str = "", final: bool = True) -> None:
+        super().__init__(message, hint)
+        self.final = final
 
 
 class CannotCreate(NitroSocksError):

@@ -206,6 +206,11 @@ REMEMBERED_AGE: Final = 600.0  # after that the first address of a name gets its
 BUSY_AGAIN: Final = 0.05  # a unix socket whose backlog is full is tried again after that, until DIAL_TARGET
 RESOLVERS_IDLE: Final = 10.0  # a thread without a name to look up ends after that
 
+# What a proxy on the way may answer before it opens the way.
+PROXY_HEAD: Final = 16_384  # bytes of one head
+PROXY_BODY: Final = 65_536  # what it says beside it; longer ones are not read, and a new connection is made
+PROXY_ASKED: Final = 8  # requests of one dial: Negotiate takes up to four, a stale nonce one more
+
 # Words of others in our lines (facts.words): what is longer is cut, and ends with "…".
 WORDS: Final = 400  # characters of what a peer or a file says: a host name, which has 255 at most, and a reason
 QUOTED: Final = 80  # of what is said again between quotes: a word that is none here, the issuer of a certificate

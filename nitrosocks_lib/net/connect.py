@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-import selectors
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..facts import limits
 from ..facts.address import join_host_port
 from ..facts.errors import ConfigurationError, NetworkError, Unreachable
 from ..facts.words import foreign
+from .handshakes import Dial, find_places, reason, reasons
 from .link import Link
-from .race import Connected, Place, Race, Remembered, find
+from .proxy import UNVERIFIED, Proxy, through
+from .race import Place, Remembered
 from .timers import now
 from .tls import TlsLink
-from .wake import Waiter
 
 Context = ssl.SSLContext
 Wrapped = ssl.SSLSocket
@@ -32,6 +32,7 @@ class Route:
     verify: bool = False
     ipv4: bool = True
     ipv6: bool = True
+    proxy: Callable[[tuple[str, int]], Proxy | None] = lambda _: None  # the proxy on the way to a server
 
     @property
     def family(self) -> int:
@@ -108,154 +109,44 @@ def authorities() -> set[Path]:
 
 
 def dial(
-    server: tuple[str, int], context: ssl.SSLContext, family: int, seconds: float, remembered: Remembered = REMEMBERED
+    server: tuple[str, int],
+    context: ssl.SSLContext,
+    family: int,
+    seconds: float,
+    remembered: Remembered = REMEMBERED,
+    proxy: Proxy | None = None,
 ) -> Link:
     """TCP and TLS to one server, at whichever address of its name is first to have both (RFC 8305). Blocks.
 
     TCP may take `seconds` at all addresses together, TLS as long at each that connected, side by side. The address
     that worked is tried first next time. Raises NetworkError with the reason of every address; Unreachable where none
-    has TCP.
+    has TCP. Through a proxy all of this holds for the proxy's addresses; see `proxy.through`.
     """
+    if proxy is not None:
+        return through(proxy, server, context, family, seconds, remembered)
     host, port = server
-    places = remembered.order(host, port, _find(host, port, family), now())
+    hint = "check the name of the server in the profile"
+    places = remembered.order(host, port, find_places(host, port, family, hint), now())
     try:
-        with closing(_Dial(places, host, context, seconds)) as dialling:
-            place, link = dialling.run() or (None, None)
+        with closing(Dial(places, host, context, seconds)) as dialling:
+            place, sock = dialling.run() or (None, None)
             failed = dialling.failed
     except OSError as error:  # not even a descriptor to wait with
-        raise NetworkError(f"cannot reach {join_host_port(host, port)} ({reason_of(error)})") from None
-    if place is None or link is None:
+        raise NetworkError(f"cannot reach {join_host_port(host, port)} ({reason(error)})") from None
+    if place is None or not isinstance(sock, ssl.SSLSocket):
         raise _unreached(join_host_port(host, port), {place: failed[place] for place in places})
     remembered.worked(host, port, places, place, now())
-    return link
-
-
-def _find(host: str, port: int, family: int) -> list[Place]:
-    try:
-        return find(host, port, family)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a host name"
-        told = f"cannot find {foreign(host)}: {reason}"
-        raise Unreachable(told, "check the name of the server in the profile") from None
+    return TlsLink(sock)
 
 
 def _unreached(where: str, failed: dict[Place, Exception]) -> NetworkError:
     hint = "is 'nitrosocks serve' running there?"
     if any(isinstance(error, ssl.SSLCertVerificationError) for error in failed.values()):
-        hint = "the tunnel does not need it to: leave --tls-verify away, or set SSL_CERT_FILE to its authority"
-    reasons = "; ".join(f"{address[0]!s}: {reason_of(error)}" for (_, address), error in failed.items())
+        hint = UNVERIFIED
     kind = Unreachable if all(map(_is_of_tcp, failed.values())) else NetworkError
-    return kind(f"cannot reach {where} ({reasons})", hint)
+    return kind(f"cannot reach {where} ({reasons(failed)})", hint)
 
 
 def _is_of_tcp(error: Exception) -> bool:
     """Whether it did not even connect; in the middle of TLS a box may reset a connection."""
     return isinstance(error, OSError) and not isinstance(error, ssl.SSLError | ConnectionResetError | BrokenPipeError)
-
-
-def reason_of(error: Exception) -> str:
-    """Why a connection cannot be made, in words."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate does not verify: {foreign(error.verify_message)}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {foreign(error.reason or error)}"
-    return (error.strerror if isinstance(error, OSError) else None) or foreign(error)
-
-
-class _Dial:
-    """One dial: a race for TCP, and TLS on each socket that connects. One thread's, which waits here alone."""
-
-    def __init__(self, places: list[Place], host: str, context: ssl.SSLContext, seconds: float) -> None:
-        self._waiter = Waiter()
-        self._host, self._context, self._seconds = host, context, seconds
-        self._race = Race(places, now() + seconds, self._watch, lambda sock: self._waiter.forget(sock.fileno()))
-        self._handshakes: dict[ssl.SSLSocket, tuple[Place, float]] = {}  # each with its deadline
-        self._failed: dict[Place, Exception] = {}  # those whose TCP did connect
-
-    @property
-    def failed(self) -> dict[Place, Exception]:
-        """Why each place failed; of all of them once `run` returned None."""
-        return {**self._race.failed, **self._failed}
-
-    def run(self) -> tuple[Place, Link] | None:
-        """Blocks until one place has TCP and TLS, which it returns, or none is left."""
-        while True:
-            at = now()
-            while (connected := self._race.advance(at)) is not None:
-                self._begin_tls(connected, at)
-            for sock, (place, _) in list(self._handshakes.items()):
-                if self._is_done(sock, at):
-                    return place, TlsLink(sock)
-            if self._race.over and not self._handshakes:
-                return None
-            until = [end for _, end in self._handshakes.values()]
-            if not self._race.over:
-                until.append(self._race.next_at)
-            self._waiter.select(max(0.0, min(until) - now()))
-
-    def _begin_tls(self, connected: Connected, at: float) -> None:
-        self._race.hold(at + limits.STAGGER_TLS)
-        try:
-            sock = wrap(connected.sock, self._context, self._host)
-        except OSError as error:
-            self._fail(connected.place, error)
-        else:
-            self._handshakes[sock] = connected.place, at + self._seconds
-
-    def _is_done(self, sock: ssl.SSLSocket, at: float) -> bool:
-        """Goes on with one handshake; one that is done, or failed, is none any more."""
-        place, deadline = self._handshakes[sock]
-        try:
-            if events := go_on(sock):
-                self._waiter.watch(sock.fileno(), events, sock)
-                if at < deadline:
-                    return False
-                raise NetworkError("no TLS handshake in time")
-        except (OSError, NetworkError) as error:
-            self._drop(sock)
-            self._fail(place, error)
-            return False
-        self._waiter.forget(sock.fileno())
-        del self._handshakes[sock]
-        return True
-
-    def _fail(self, place: Place, error: Exception) -> None:
-        self._failed[place] = error
-        self._race.hurry()
-
-    def _watch(self, sock: socket.socket) -> None:
-        self._waiter.watch(sock.fileno(), selectors.EVENT_WRITE, sock)
-
-    def _drop(self, sock: ssl.SSLSocket) -> None:
-        self._waiter.forget(sock.fileno())
-        del self._handshakes[sock]
-        sock.close()
-
-    def close(self) -> None:
-        """Gives up what did not win."""
-        self._race.close()
-        for sock in list(self._handshakes):
-            self._drop(sock)
-        self._waiter.close()
-
-
-def wrap(raw: socket.socket, context: ssl.SSLContext, host: str | None = None) -> ssl.SSLSocket:
-    """TLS on a connection, to `host`, or accepted without one; nothing of it is done yet. Closes it when it raises."""
-    try:
-        raw.getpeername()  # whoever is gone already fails here, and not half-way through wrap_socket
-        # What ends without close_notify is told apart from what ends with it: a relay passes that on.
-        return context.wrap_socket(raw, host is None, False, suppress_ragged_eofs=False, server_hostname=host)
-    except BaseException:
-        raw.close()
-        raise
-
-
-def go_on(sock: ssl.SSLSocket) -> int:
-    """One step of a TLS handshake; returns the event that it waits for, as in `selectors`, or 0 when it is done."""
-    try:
-        sock.do_handshake()
-    except ssl.SSLWantReadError:
-        return selectors.EVENT_READ
-    except ssl.SSLWantWriteError:
-        return selectors.EVENT_WRITE
-    return 0

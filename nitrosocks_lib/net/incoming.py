@@ -7,7 +7,8 @@ import ssl
 from typing import Final
 
 from ..facts.errors import NetworkError
-from .connect import Context, go_on, wrap
+from .connect import Context
+from .handshakes import go_on, wrap
 from .race import tune
 from .tls import TlsLink
 

@@ -6,8 +6,9 @@ import socket
 from collections.abc import Callable, Sequence
 
 from ..facts.errors import NetworkError
-from .connect import Context, Wrapped, go_on, reason_of, wrap
+from .connect import Context, Wrapped
 from .ends import End, PlainEnd
+from .handshakes import go_on, reason, wrap
 from .race import Place, Race
 from .tls import TlsLink
 
@@ -79,4 +80,4 @@ class Outgoing:
 
 
 def _failed(error: OSError) -> NetworkError:
-    return NetworkError(reason_of(error))
+    return NetworkError(reason(error))

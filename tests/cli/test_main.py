@@ -27,6 +27,7 @@ ERRORS: list[tuple[BaseException, int]] = [
     (errors.Unreachable("told"), 69),
     (errors.CarrierLost("told"), 69),
     (errors.ConnectionEnded(notified=True), 69),
+    (errors.ProxyRefused("told"), 69),
     (errors.SessionLost("told"), 69),
     (errors.Refused(Refusal.UNKNOWN_SESSION), 69),
     (errors.Refused(Refusal.FULL), 69),

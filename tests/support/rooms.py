@@ -27,7 +27,16 @@ ROOMS: dict[str, tuple[str, ...]] = {
 # Who alone may import it. fnmatch patterns on module names.
 RUNNING = ("net/*", "session/*", "client/*", "server/*")
 ONLY_HERE: dict[str, tuple[str, ...]] = {
-    "ssl": ("net/tls", "net/connect", "net/incoming", "demo/interceptor"),
+    "ssl": (
+        "net/tls",
+        "net/nested",
+        "net/handshakes",
+        "net/connect",
+        "net/proxy",
+        "net/incoming",
+        "demo/interceptor",
+    ),
+    "spnego": ("client/sso",),
     "socket": (*RUNNING, "demo/interceptor"),
     "select": (*RUNNING, "demo/interceptor"),
     "selectors": RUNNING,
