@@ -13,7 +13,7 @@ import pytest
 from faultproxy import FaultProxy
 from loopback import pem, read_exactly, unused_port
 from program import Process, Site, expect_one_line
-from proxied import Guard, Plain, Socks, Squid, connecting, head_of, squid
+from proxied import Guard, Plain, Socks, Squid, connecting, head_of, in_tls, squid
 from served import fails
 from targets import Target, dial, echo, exchange
 
@@ -176,6 +176,28 @@ def test_socks(site: Site, server: Process, profile: Path, login: Path, echoing:
         client = carries(site, profile, echoing, *words, env={"all_proxy": f"{scheme}://127.0.0.1:{proxy.port}"})
         assert client.signal().wait() == 0
     assert set(socks.asked) == {(1, "127.0.0.1", server.port)}
+
+
+@pytest.mark.parametrize("carrier", ["raw", "websocket", "http"])
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5h"])
+def test_every_carrier(site: Site, profile: Path, echoing: int, scheme: str, carrier: str) -> None:
+    """What cuts stands before the proxy."""
+    ways = {"http": connecting, "https": in_tls(connecting), "socks5h": Socks()}
+    with Plain(ways[scheme]) as proxy:
+        cutter = FaultProxy(("127.0.0.1", proxy.port))
+        try:
+            words = ("-v", "--carrier", carrier, "--proxy", f"{scheme}://localhost:{cutter.port}")
+            client = carries(site, profile, echoing, *words, env={"SSL_CERT_FILE": str(pem("localhost")[0])})
+            with dial(client.port) as sock:
+                sock.sendall(b"hello")
+                assert read_exactly(sock, 5) == b"hello"
+                assert cutter.cut() >= 1
+                sock.sendall(b"again")
+                assert read_exactly(sock, 5) == b"again"
+            assert client.signal().wait() == 0
+        finally:
+            cutter.stop()
+        proxy.errors.clear()  # amid a TLS handshake of its own it may be cut
 
 
 def test_no_proxy_and_none_go_directly(site: Site, profile: Path, echoing: int) -> None:
