@@ -26,7 +26,7 @@ _nitrosocks() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        keygen | serve | forward | connect | demo)
+        keygen | serve | forward | connect | doctor | demo)
             command=$word
             break
             ;;
@@ -53,16 +53,18 @@ _nitrosocks() {
         _nitrosocks_add < <(compgen -W 'raw websocket http auto' -- "$current")
         return
         ;;
-    -L | --server | --permit | --listen | --window | --resume | --heartbeat | --refresh | --drain | --sessions | --redial | --proxy | --path | --host-header | --decoy)
+    -L | --server | --permit | --listen | --window | --resume | --heartbeat | --refresh | --drain | --sessions | --redial | \
+        --proxy | --path | --host-header | --decoy | --open | --idle | --age | --echo)
         return
         ;;
     esac
     case $command in
-    '') options='keygen serve forward connect demo -h --help -V --version' ;;
+    '') options='keygen serve forward connect doctor demo -h --help -V --version' ;;
     keygen) options='--server --permit -o --force --home -v -q' ;;
     serve) options='--listen --cert --key --cipher --window --resume --heartbeat --refresh --drain --carrier --path --decoy --home -v -q' ;;
-    forward) options='-L -i -N --retry --sessions --redial --window --carrier --path --host-header --tls-verify --proxy --proxy-auth -4 -6 --home -v -q' ;;
-    connect) options='-i --redial --window --carrier --path --host-header --tls-verify --proxy --proxy-auth -4 -6 --home -v -q' ;;
+    forward) options='-L -i -N --retry --sessions --redial --window --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --home -v -q' ;;
+    connect) options='-i --redial --window --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --home -v -q' ;;
+    doctor) options='-i --json --open --idle --age --speed --echo --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --home -v -q' ;;
     demo) options='--keep -v' ;;
     esac
     if [[ $command == connect && $current != -* ]]; then

@@ -2,7 +2,7 @@
 
 function __nitrosocks_command --description 'Whether the line has one of these commands; without arguments: none yet'
     for word in (commandline -opc)[2..-1]
-        if contains -- $word keygen serve forward connect demo
+        if contains -- $word keygen serve forward connect doctor demo
             contains -- $word $argv
             return
         end
@@ -15,6 +15,7 @@ complete -c nitrosocks -n __nitrosocks_command -a keygen -d 'make keys, certific
 complete -c nitrosocks -n __nitrosocks_command -a serve -d 'serve the authorised clients'
 complete -c nitrosocks -n __nitrosocks_command -a forward -d 'listen here, connect at the server'
 complete -c nitrosocks -n __nitrosocks_command -a connect -d 'carry stdin and stdout to HOST:PORT'
+complete -c nitrosocks -n __nitrosocks_command -a doctor -d 'say what is good and bad on the way'
 complete -c nitrosocks -n __nitrosocks_command -a demo -d 'show the tunnel at work'
 complete -c nitrosocks -n __nitrosocks_command -s h -l help -d 'the usage text'
 complete -c nitrosocks -n __nitrosocks_command -s V -l version -d 'the version'
@@ -43,20 +44,28 @@ complete -c nitrosocks -n '__nitrosocks_command forward' -l sessions -x -d 'how 
 
 complete -c nitrosocks -n '__nitrosocks_command connect' -a '(__fish_print_hostnames)'
 
-complete -c nitrosocks -n '__nitrosocks_command forward connect' -s i -x -k -a '(__fish_complete_suffix .profile)' -d 'client profile'
+complete -c nitrosocks -n '__nitrosocks_command forward connect doctor' -s i -x -k -a '(__fish_complete_suffix .profile)' -d 'client profile'
 complete -c nitrosocks -n '__nitrosocks_command forward connect' -l redial -x -d 'age of a connection, in seconds, to replace it'
-complete -c nitrosocks -n '__nitrosocks_command forward connect' -l carrier -x -a 'raw websocket http auto' -d 'how it goes through the TLS'
-complete -c nitrosocks -n '__nitrosocks_command forward connect' -l path -x -d 'in front of the paths of websocket and http'
-complete -c nitrosocks -n '__nitrosocks_command forward connect' -l host-header -x -d 'in the Host header of websocket and http'
-complete -c nitrosocks -n '__nitrosocks_command forward connect' -l tls-verify -d 'verify the outer TLS certificate'
-complete -c nitrosocks -n '__nitrosocks_command forward connect' -l proxy -x -a none -d 'go through this proxy, URL or none'
-complete -c nitrosocks -n '__nitrosocks_command forward connect' -l proxy-auth -r -F -d 'file with user:password for it'
-complete -c nitrosocks -n '__nitrosocks_command forward connect' -s 4 -d 'IPv4 only'
-complete -c nitrosocks -n '__nitrosocks_command forward connect' -s 6 -d 'IPv6 only'
+complete -c nitrosocks -n '__nitrosocks_command forward connect doctor' -l carrier -x -a 'raw websocket http auto' -d 'how it goes through the TLS'
+complete -c nitrosocks -n '__nitrosocks_command forward connect doctor' -l path -x -d 'in front of the paths of websocket and http'
+complete -c nitrosocks -n '__nitrosocks_command forward connect doctor' -l host-header -x -d 'in the Host header of websocket and http'
+complete -c nitrosocks -n '__nitrosocks_command forward connect doctor' -l require-direct -d 'refuse to work where TLS is intercepted'
+complete -c nitrosocks -n '__nitrosocks_command forward connect doctor' -l tls-verify -d 'verify the outer TLS certificate'
+complete -c nitrosocks -n '__nitrosocks_command forward connect doctor' -l proxy -x -a none -d 'go through this proxy, URL or none'
+complete -c nitrosocks -n '__nitrosocks_command forward connect doctor' -l proxy-auth -r -F -d 'file with user:password for it'
+complete -c nitrosocks -n '__nitrosocks_command forward connect doctor' -s 4 -d 'IPv4 only'
+complete -c nitrosocks -n '__nitrosocks_command forward connect doctor' -s 6 -d 'IPv6 only'
 complete -c nitrosocks -n '__nitrosocks_command serve forward connect' -l window -x -d 'bytes of a stream under way at first, with K or M'
+
+complete -c nitrosocks -n '__nitrosocks_command doctor' -l json -d 'one JSON object'
+complete -c nitrosocks -n '__nitrosocks_command doctor' -l open -x -d 'see whether the server opens this target, host:port'
+complete -c nitrosocks -n '__nitrosocks_command doctor' -l idle -x -d 'minutes that an idle connection is to live'
+complete -c nitrosocks -n '__nitrosocks_command doctor' -l age -x -d 'minutes that a connection is to live'
+complete -c nitrosocks -n '__nitrosocks_command doctor' -l speed -d 'measure bytes a second'
+complete -c nitrosocks -n '__nitrosocks_command doctor' -l echo -x -d 'measure through a target that sends all back'
 
 complete -c nitrosocks -n '__nitrosocks_command demo' -l keep -x -a '(__fish_complete_directories)' -d 'leave the recording there'
 
-complete -c nitrosocks -n '__nitrosocks_command keygen serve forward connect' -l home -x -a '(__fish_complete_directories)' -d 'keys, certificates, profiles, clients.d'
-complete -c nitrosocks -n '__nitrosocks_command keygen serve forward connect' -s q -d 'say errors only'
-complete -c nitrosocks -n '__nitrosocks_command keygen serve forward connect demo' -s v -d 'say more'
+complete -c nitrosocks -n '__nitrosocks_command keygen serve forward connect doctor' -l home -x -a '(__fish_complete_directories)' -d 'keys, certificates, profiles, clients.d'
+complete -c nitrosocks -n '__nitrosocks_command keygen serve forward connect doctor' -s q -d 'say errors only'
+complete -c nitrosocks -n '__nitrosocks_command keygen serve forward connect doctor demo' -s v -d 'say more'

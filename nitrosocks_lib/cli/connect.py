@@ -15,14 +15,19 @@ from .options import Options
 def connect(options: Options) -> int:
     """Carries stdin and stdout; 0 when the target has ended and all of it is written."""
     target = specs.destination(options["HOST"], options["PORT"])
-    pool, stop = open_pool(options, 1), Stop(hangup_ends=True)
+    stop = Stop(hangup_ends=True)
+    pool = open_pool(options, stop, 1)
     if not first_session(pool, stop, retry=False):
         return 255
     pipe = Pipe(pool, stop)
     try:
         quiet = pipe.run(target)
     except NetworkError as error:
+        if stop.failure is not None:
+            raise stop.failure from None
         raise NetworkError(f"{join_host_port(target.host, target.port)}: {error}") from None
     finally:
         stop.see_through(lambda: pool.close(1.0 if stop.came else limits.RELEASE))
+    if stop.failure is not None:
+        raise stop.failure
     return 255 if quiet else 0

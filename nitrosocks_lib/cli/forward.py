@@ -17,8 +17,9 @@ from .output import announce, counted, note
 def forward(options: Options) -> int:
     """Forwards until SIGTERM or SIGINT; exit code 0 then."""
     forwards, began = [specs.forward(text) for text in options["-L"]], now()
-    pool = open_pool(options, specs.sessions(options["--sessions"]), forwards=True)
-    forwarder, stop = Forwarder(pool), Stop()
+    stop = Stop()
+    pool = open_pool(options, stop, specs.sessions(options["--sessions"]), forwards=True)
+    forwarder = Forwarder(pool)
     bound = [forwarder.bind(each) for each in forwards]
     if not first_session(pool, stop, options["--retry"]):
         return 0
@@ -41,4 +42,6 @@ def forward(options: Options) -> int:
             note(f"{carried}, {counted(pool.made, 'session')} made so far, up {now() - began:.0f} s")
     forwarder.stop()
     stop.see_through(lambda: pool.close(limits.RELEASE))
+    if stop.failure is not None:
+        raise stop.failure
     return 0

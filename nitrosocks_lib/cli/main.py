@@ -24,6 +24,7 @@ from ..net.lines import STDERR, LogLines
 from . import usage_errors
 from .connect import connect
 from .demo import demo
+from .doctor import doctor
 from .forward import forward
 from .keygen import keygen
 from .options import Options, with_files
@@ -49,6 +50,7 @@ _COMMANDS: dict[str, Callable[[Options], int]] = {
     "serve": serve,
     "forward": forward,
     "connect": connect,
+    "doctor": lambda options: doctor(options, exit_code),
     "demo": demo,
 }
 log = logging.getLogger("nitrosocks")

@@ -18,6 +18,7 @@ from ..facts.errors import NitroSocksError
 from ..facts.words import said
 from ..files import profiles
 from ..files.keyfiles import read_secret
+from ..files.profiles import Profile
 from ..files.remembered import Remembered, state
 from ..net.connect import Route, authorities, client_context
 from ..net.memory import tidy
@@ -31,26 +32,22 @@ from .output import note
 log = logging.getLogger(__name__)
 
 
-def open_pool(options: Options, sessions: int, forwards: bool = False) -> Pool:
+def open_pool(options: Options, stop: Stop, sessions: int, forwards: bool = False) -> Pool:
     """The pool of the profile that the options name or that lies in the home directory; dials nothing yet.
 
-    It has so many sessions at most. For `forward` it may bind ports still, and gives memory back that it used.
+    It has so many sessions at most. `stop` hears when TLS must be direct and is not. For `forward` it may bind ports
+    still, and gives memory back that it used.
     """
     harden()
-    path = Path(options["-i"]) if options["-i"] else _default(options)
-    profile = profiles.load_profile(path)
-    proxies = _proxies(options)
-    route = Route(options["--tls-verify"], ipv4=not options["-6"], ipv6=not options["-4"], proxy=proxies)
-    offered = specs.carriers(options["--carrier"])
-    web = Web(specs.prefix(options["--path"]), specs.host_header(options["--host-header"]))
+    profile = load_profile(options)
+    route, readable = way(options)
+    offered, web = specs.carriers(options["--carrier"]), web_of(options)
     memory = state(os.environ) if len(offered) > 1 else None
     carriers = Carriers(offered, Remembered(memory) if memory is not None else None)
     dialler = Dialler(profile.credentials, profile.servers, route, specs.window(options["--window"]), carriers, web)
+    dialler.on_intercepted = stop.fail
     redial = specs.whole("--redial", options["--redial"], 0, 1, 86_400)
-    if proxies.named:
-        log.info("the way to the server may lead through the proxy %s", proxies.named)
-    readable = authorities() if route.verify or proxies.secure else set()
-    settle(readable | (sso.readable(os.environ) if proxies.asks else set()), listens=forwards, replaced=memory)
+    settle(readable, listens=forwards, replaced=memory)
     if forwards:
         tidy()
     return Pool(dialler, sessions, float(redial) or None)
@@ -63,8 +60,25 @@ def _proxies(options: Options) -> Proxies:
     return Proxies(chosen(options["--proxy"], os.environ), login, lambda: client_context(verify=True))
 
 
-def _default(options: Options) -> Path:
-    return profiles.default_profile(profiles.home(options["--home"], os.environ), os.environ)
+def load_profile(options: Options) -> Profile:
+    """The profile that the options name, or that lies in the home directory; raises KeyFileError."""
+    home = profiles.home(options["--home"], os.environ)
+    return profiles.load_profile(Path(options["-i"]) if options["-i"] else profiles.default_profile(home, os.environ))
+
+
+def way(options: Options) -> tuple[Route, set[Path]]:
+    """The way to the server that the options ask for, and the files that are read on it at any time."""
+    proxies, verify = _proxies(options), options["--tls-verify"]
+    if proxies.named:
+        log.info("the way to the server may lead through the proxy %s", proxies.named)
+    readable = authorities() if verify or proxies.secure else set()
+    readable |= sso.readable(os.environ) if proxies.asks else set()
+    return Route(verify, not options["-6"], not options["-4"], proxies, options["--require-direct"]), readable
+
+
+def web_of(options: Options) -> Web:
+    """How the requests of carriers look that speak HTTP."""
+    return Web(specs.prefix(options["--path"]), specs.host_header(options["--host-header"]))
 
 
 def first_session(pool: Pool, stop: Stop, retry: bool) -> bool:
@@ -76,7 +90,7 @@ def first_session(pool: Pool, stop: Stop, retry: bool) -> bool:
             watch_network(pool)
         if stop.came or failure is None:
             return not stop.came
-        if not retry:
+        if not retry or stop.failure is not None:
             raise failure
         note(f"{failure}; trying again in {pause:.1f} s")
         if stop.wait(pause):
@@ -119,7 +133,7 @@ def _start(pool: Pool, stop: Stop) -> NitroSocksError | None:
         return _failure(error)
     while not stop.wait() and not ended:
         pass
-    return ended[0] if ended else None
+    return ended[0] if ended else stop.failure
 
 
 def _failure(error: BaseException) -> NitroSocksError:

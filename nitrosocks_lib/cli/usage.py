@@ -14,10 +14,14 @@ Usage:
              [--heartbeat SECONDS] [--refresh WHEN] [--drain SECONDS] [--carrier NAME] [--path PREFIX] [--decoy WHERE]
              [--home DIR] [-v]... [-q]
   nitrosocks forward (-L SPEC)... [-i PROFILE] [-N] [--retry] [--sessions N] [--redial SECONDS] [--window SIZE]
-             [--carrier NAME] [--path PREFIX] [--host-header NAME] [--tls-verify] [--proxy URL] [--proxy-auth FILE]
-             [-4 | -6] [--home DIR] [-v]... [-q]
+             [--carrier NAME] [--path PREFIX] [--host-header NAME] [--require-direct] [--tls-verify] [--proxy URL]
+             [--proxy-auth FILE] [-4 | -6] [--home DIR] [-v]... [-q]
   nitrosocks connect [-i PROFILE] HOST [PORT] [--redial SECONDS] [--window SIZE] [--carrier NAME] [--path PREFIX]
-             [--host-header NAME] [--tls-verify] [--proxy URL] [--proxy-auth FILE] [-4 | -6] [--home DIR] [-v]... [-q]
+             [--host-header NAME] [--require-direct] [--tls-verify] [--proxy URL] [--proxy-auth FILE] [-4 | -6]
+             [--home DIR] [-v]... [-q]
+  nitrosocks doctor [-i PROFILE] [--json] [--open HOST:PORT]... [--idle MINUTES] [--age MINUTES] [--speed]
+             [--echo HOST:PORT] [--carrier NAME] [--path PREFIX] [--host-header NAME] [--require-direct] [--tls-verify]
+             [--proxy URL] [--proxy-auth FILE] [-4 | -6] [--home DIR] [-v]... [-q]
   nitrosocks demo [--keep DIR] [-v]...
   nitrosocks (-h | --help)
   nitrosocks (-V | --version)
@@ -28,6 +32,7 @@ Commands:
   serve    serve the authorised clients
   forward  listen here, and carry each connection to a target at the server's side
   connect  carry stdin and stdout to HOST:PORT, as a ProxyCommand for ssh does
+  doctor   say what is good and bad on the way to the server, one line each, and what to do about it
   demo     show the tunnel at work behind a box that ends TLS, all on this machine
 
 Options:
@@ -54,9 +59,16 @@ Options:
   --carrier NAME       raw, websocket or http alone; else auto: the first that gets an answer; serve: all three
   --path PREFIX        what stands in front of the paths of websocket and http, as in /some/path; also at the server
   --host-header NAME   the name in the Host header of websocket and http; else the server's
+  --require-direct     refuse to work where somebody ends the TLS in between
   --tls-verify         verify the outer TLS certificate, too; the tunnel does not need it
   --proxy URL          go through this proxy: http, https, socks5 or socks5h; or none. Else the environment's
   --proxy-auth FILE    where user:password for the proxy stands, on one line
+  --json               print all findings as one JSON object
+  --open HOST:PORT     see whether the server opens this target for this client
+  --idle MINUTES       see whether a session with nothing to do lives for so long, and which silence it survives
+  --age MINUTES        see whether a connection lives for so long
+  --speed              measure bytes a second to the server
+  --echo HOST:PORT     measure through this target, which sends back what it gets; implies --speed
   --keep DIR           leave what the box recorded in DIR
   -N                   accepted for the fingers' sake: there is no remote command anyway
   -4                   reach the server over IPv4 only

@@ -7,18 +7,16 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from ..crypto import schedule
-from ..crypto.seal import Sealer, overwrite_used
-from ..facts import limits, wire
+from ..crypto.seal import overwrite_used
 from ..facts.errors import NetworkError, NitroSocksError
-from ..facts.wire import Abort, EncryptType
+from ..facts.wire import Abort
 from ..facts.words import said
 from ..net.link import Link
 from ..net.timers import now
-from ..protocol import frames
 from ..protocol.greet import Recovered
-from ..protocol.handshake import Keys, Terms
+from ..protocol.handshake import Terms
 from .dialler import Dialler
+from .farewell import abort_first
 from .ticket import Ticket
 
 log = logging.getLogger(__name__)
@@ -89,10 +87,3 @@ class Attempt:
             abort_first(self.link, self.recovered.keys, self._terms.encrypt_type, Abort.OTHER)
         self.link.close(now() + 1.0)
 
-
-def abort_first(link: Link, keys: Keys, encrypt_type: EncryptType, reason: Abort) -> None:
-    """Sends ABORT as the first frame behind RECOVERED; raises NetworkError."""
-    sealer = Sealer(schedule.frame_keys(keys.root, schedule.CLIENT_TO_SERVER, encrypt_type))
-    out = bytearray(wire.FRAME_OVERHEAD + limits.TEXT_MAX)
-    size = sealer.seal(frames.abort(reason), memoryview(out))
-    link.write_all(bytes(out[:size]), now() + limits.RELEASE)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,6 +17,7 @@ from ..facts.address import join_host_port, split_host_port
 from ..facts.errors import (
     CutShort,
     DecoyAnswer,
+    Intercepted,
     NetworkError,
     NitroSocksError,
     ProtocolError,
@@ -23,7 +26,7 @@ from ..facts.errors import (
     Unreachable,
     UsageError,
 )
-from ..facts.wire import Carrier, Refusal
+from ..facts.wire import Abort, Carrier, Refusal
 from ..facts.words import quoted
 from ..net.connect import Route
 from ..net.link import Link
@@ -34,7 +37,8 @@ from ..protocol.greet import Credentials, Greeted, Recovered
 from ..protocol.handshake import Dialogue, T, Terms
 from ..session.conversation import Conversation, Interrupted
 from .carriers import Carriers
-from .failures import of_carriers, of_servers
+from .failures import of_carriers, of_servers, refused_as_indirect
+from .farewell import abort_first
 from .openers import PLAIN, Openers, Web
 
 log = logging.getLogger(__name__)
@@ -69,7 +73,9 @@ class Dialler:
         self.window = window
         self._carriers = carriers or Carriers()
         self._openers = Openers(credentials.server_public, route, web, self._carriers)
+        self._direct = route.direct
         self._said: set[str] = set()
+        self.on_intercepted: Callable[[Intercepted], None] = lambda error: None
         self._hours_off = 0  # hours that the servers are ahead of this clock; learnt from who has verified (Q9)
         self._told: int | None = None  # the hour that a web server told, for one attempt
 
@@ -125,6 +131,8 @@ class Dialler:
         for carrier in carriers:
             try:
                 greeting = self._greet_over(carrier, server, hurried=carrier is not carriers[-1])
+            except Intercepted:
+                raise
             except (NetworkError, ProtocolError) as error:
                 failures.append((carrier, error))
                 if isinstance(error, Unreachable):
@@ -146,11 +154,11 @@ class Dialler:
         except DecoyAnswer as answer:
             told = _hour_of(answer.head)
             if told is None or told == hour:
-                raise self._unanswered(server, answer if carrier is not Carrier.RAW else None) from None
+                raise self._unanswered(server, carrier, answer) from None
         try:
             greeting = self._greet_in(carrier, server, told, hurried)
         except DecoyAnswer as answer:
-            raise self._unanswered(server, answer if carrier is not Carrier.RAW else None) from None
+            raise self._unanswered(server, carrier, answer) from None
         self._learn(told)  # sessions are resumed with it
         return greeting
 
@@ -161,7 +169,7 @@ class Dialler:
             first = now() + patience((now() - begun) / 2) if hurried else None
             talk = Conversation(link, now() + limits.DIAL, first=first)
             greeted = self._converse(talk, greet.greet(self.credentials, hour, self.window, os.urandom), server)
-            self._look_at_certificate(link, greeted.certificate_hash)
+            self._look_at_certificate(link, greeted, greeted.terms)
             self._look_at_clock(greeted.server_ms)
             return Greeting(link, greeted, _where_to_resume(greeted.terms, server), talk.round_trip)
         except BaseException:
@@ -182,7 +190,7 @@ class Dialler:
             raise
         self._carriers.resumed(server, link.carrier)
         self._learn(hour)
-        self._look_at_certificate(link, recovered.certificate_hash)
+        self._look_at_certificate(link, recovered, terms)
         return recovered
 
     def _on_decoy(self, server: tuple[str, int], carrier: Carrier, answer: DecoyAnswer, hour: int) -> None:
@@ -206,12 +214,15 @@ class Dialler:
             answer.head += _rest_of_head(talk.link)
             raise
 
-    def _unanswered(self, server: tuple[str, int], answer: DecoyAnswer | None = None) -> Unanswered:
+    def _unanswered(
+        self, server: tuple[str, int], carrier: Carrier = Carrier.RAW, answer: DecoyAnswer | None = None
+    ) -> Unanswered:
         clock = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
         key = fingerprint(self.credentials.server_public)
-        what = (
-            "did not answer the greeting" if answer is None else f"answered it as a web server: {_status(answer.head)}"
-        )
+        what = "did not answer the greeting"
+        if answer is not None:
+            head = _status(answer.head)
+            what = f"{what}, a web server did: {head}" if carrier is Carrier.RAW else f"answered it as a web server: {head}"
         return Unanswered(
             f"{join_host_port(*server)} {what}",
             f"this clock says {clock}: more than an hour off would explain it. Else the server's key is no longer "
@@ -220,11 +231,25 @@ class Dialler:
 
     # -- what people should know, once per run ----------------------------------------------------------------------
 
-    def _look_at_certificate(self, link: Link, stated: bytes) -> None:
-        """`stated` is what the server presented, or zeros where a balancer of the operator's ends TLS."""
-        if any(stated) and stated != link.certificate_hash():
-            name = issuer(link.certificate())
-            self._once(f'TLS is intercepted by "{name}"; your data stays end-to-end encrypted')
+    def _look_at_certificate(self, link: Link, made: Greeted | Recovered, terms: Terms) -> None:
+        """The server states what it presented, or zeros where a balancer of the operator's ends TLS.
+
+        Raises Intercepted, and ends the session, where TLS must be direct and is not, or that cannot be told;
+        `on_intercepted` heard it then.
+        """
+        stated = made.certificate_hash
+        if stated == link.certificate_hash():
+            return
+        intercepted = f'TLS is intercepted by "{issuer(link.certificate())}"' if any(stated) else ""
+        if self._direct:
+            error = refused_as_indirect(intercepted)
+            self.on_intercepted(error)
+            with suppress(NetworkError):
+                abort_first(link, made.keys, terms.encrypt_type, Abort.OTHER)
+                link.say_goodbye(now() + 1.0)
+            raise error
+        if intercepted:
+            self._once(f"{intercepted}; your data stays end-to-end encrypted")
 
     def _look_at_clock(self, server_ms: int) -> None:
         skew = time.time() - server_ms / 1000

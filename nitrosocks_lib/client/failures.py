@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..facts.address import join_host_port
-from ..facts.errors import NetworkError, NitroSocksError, ProtocolError, Refused
+from ..facts.errors import Intercepted, NetworkError, NitroSocksError, ProtocolError, Refused
 from ..facts.wire import Carrier
 
 Server = tuple[str, int]
@@ -28,6 +28,14 @@ def of_carriers(server: Server, failures: Sequence[tuple[Carrier, NitroSocksErro
         reasons = "; ".join(f"{carrier}: {str(error).removeprefix(f'{where} ')}" for carrier, error in failures)
         telling.args = (f"{where}: no carrier gets through ({reasons})",)
     return telling
+
+
+def refused_as_indirect(intercepted: str) -> Intercepted:
+    """Why --require-direct ends a run; nothing in `intercepted` means that the server does not tell."""
+    return Intercepted(
+        intercepted or "the server does not state its certificate, so nobody can tell whether TLS is intercepted",
+        "without --require-direct it is only told, and your data stays end-to-end encrypted all the same",
+    )
 
 
 def _telling(errors: Sequence[NitroSocksError]) -> NitroSocksError:

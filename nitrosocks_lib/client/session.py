@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ..facts import limits
 from ..facts.address import join_host_port
-from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, Refused, SessionLost
+from ..facts.errors import Intercepted, NetworkError, NitroSocksError, NotAuthorised, Refused, SessionLost
 from ..facts.wire import Abort, Refusal
 from ..facts.words import said
 from ..net.link import Link
@@ -18,8 +18,9 @@ from ..protocol.frames import Target
 from ..session.liveness import Liveness
 from ..session.state import Attached, Outcome
 from ..session.streams import Stream
-from .attempt import Attempt, abort_first
+from .attempt import Attempt
 from .dialler import Dialler, Greeting
+from .farewell import abort_first
 from .outage import Outage
 from .roam import Roam
 from .tunnel import ClientTunnel
@@ -268,7 +269,7 @@ class ClientSession:
         state = self.tunnel.state
         if isinstance(error, Refused) and error.reason is Refusal.UNKNOWN_SESSION:
             state.reason = "the server does not know the session any more: it was restarted, or the time is over"
-        elif isinstance(error, (NotAuthorised, SessionLost)):
+        elif isinstance(error, (Intercepted, NotAuthorised, SessionLost)):
             state.reason = str(error)
         else:
             return False

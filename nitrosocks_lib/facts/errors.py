@@ -14,6 +14,7 @@ NitroSocksError
 │   ├── Unanswered      the greeting got no answer
 │   ├── DecoyAnswer     a web server answered it
 │   ├── CutShort        the handshake began, and the connection ended amid it
+│   ├── Intercepted     somebody ends the TLS in between, and that was ruled out
 │   ├── Overtaken       a RESUME that a later one was quicker than
 │   ├── Violation       a frame that is not allowed; carries the ABORT code
 │   └── BadFrame        a frame that does not open; ends the connection only
@@ -98,6 +99,10 @@ class DecoyAnswer(ProtocolError):
 
 class CutShort(ProtocolError):
     """The connection ended amid the handshake: cut on the way, or by a peer that found something wrong."""
+
+
+class Intercepted(ProtocolError):
+    """Somebody ends the TLS between client and server, and the client was told to refuse that."""
 
 
 class Overtaken(ProtocolError):

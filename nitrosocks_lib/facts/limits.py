@@ -211,6 +211,13 @@ PROXY_HEAD: Final = 16_384  # bytes of one head
 PROXY_BODY: Final = 65_536  # what it says beside it; longer ones are not read, and a new connection is made
 PROXY_ASKED: Final = 8  # requests of one dial: Negotiate takes up to four, a stale nonce one more
 
+# Doctor (one program): each thing that it looks at has DIAL, or these.
+COMPANY: Final = 1.0  # other addresses of a name have that long behind the first; and so has the end of a session
+ASKED: Final = 5  # questions for the round trip, of which the shortest counts
+POURED: Final = 3.0  # seconds of bytes for --speed
+ECHO_FIRST: Final = 3.0  # what is said to echo has so long for its first bytes
+MINUTES: Final = 24 * 60  # of --idle and --age, at most
+
 # Words of others in our lines (facts.words): what is longer is cut, and ends with "…".
 WORDS: Final = 400  # characters of what a peer or a file says: a host name, which has 255 at most, and a reason
 QUOTED: Final = 80  # of what is said again between quotes: a word that is none here, the issuer of a certificate

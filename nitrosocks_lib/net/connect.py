@@ -27,12 +27,13 @@ REMEMBERED = Remembered()  # of all servers that this program dials
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How the client gets to a server: whether the outer certificate must verify, and over what."""
+    """How the client gets to a server: over what, and what the outer TLS must be."""
 
     verify: bool = False
     ipv4: bool = True
     ipv6: bool = True
     proxy: Callable[[tuple[str, int]], Proxy | None] = lambda _: None  # the proxy on the way to a server
+    direct: bool = False  # nobody may end the TLS in between
 
     @property
     def family(self) -> int:

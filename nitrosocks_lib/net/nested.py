@@ -53,6 +53,11 @@ class NestedLink(Link):
             else:
                 return self._below.write_all(self._sealed.read(), deadline)
 
+    def agreed(self) -> tuple[str, str, str]:
+        """Version, cipher and ALPN of the handshake."""
+        cipher = self._tls.cipher()
+        return self._tls.version() or "", cipher[0] if cipher else "", self._tls.selected_alpn_protocol() or ""
+
     def read_some(self, buffer: memoryview, enough: int = 1) -> int:
         """Reads until `enough` bytes are there or no more come now; 0 when there are none yet.
 

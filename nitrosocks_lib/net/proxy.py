@@ -55,13 +55,20 @@ def through(
     time; of several of the server, where it is told addresses, the next one where it does not reach one, for twice as
     long. Raises Unreachable, ProxyRefused among them, before the way is open, and NetworkError behind it.
     """
+    return _secured(proxy, lead(proxy, server, family, seconds, remembered), server, context, seconds)
+
+
+def lead(
+    proxy: Proxy, server: tuple[str, int], family: int, seconds: float, remembered: Remembered
+) -> socket.socket | Link:
+    """A connection through the proxy that leads to a server, without TLS to it; otherwise as `through`."""
     failure: Unreachable | None = None
     end = now() + 2 * seconds
     for target in _targets(proxy, server, family):
         if failure is not None and now() > end:
             break
         try:
-            way = _open(proxy, target, family, seconds, remembered)
+            return _open(proxy, target, family, seconds, remembered)
         except ProxyRefused as error:
             failure = _told(proxy, server, error)
             if error.final:
@@ -70,8 +77,6 @@ def through(
             raise _told(proxy, server, error) from None
         except OSError as error:  # not even a descriptor to wait with
             raise _told(proxy, server, NetworkError(reason(error))) from None
-        else:
-            return _secured(proxy, way, server, context, seconds)
     assert failure is not None, "there is one target at least"
     raise failure from None
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
+from ..facts.errors import NitroSocksError
 from .wake import wait
 
 
@@ -28,6 +29,7 @@ class Stop:
         self.hurry = False
         self._asked = False
         self._told = False
+        self.failure: NitroSocksError | None = None  # why the program ends by itself
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else _pipe()
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         table = {
@@ -62,14 +64,19 @@ class Stop:
         with suppress(BlockingIOError):  # full means that it is awake
             os.write(self._write, b"!")
 
+    def fail(self, error: NitroSocksError) -> None:
+        """Ends the program for this; any thread may call it."""
+        self.failure = self.failure or error
+        self.tell()
+
     def wait(self, seconds: float | None = None) -> bool:
-        """Waits for a signal, for `tell`, or until time is over; True when the program is to end."""
+        """Waits for a signal, `tell` or `fail`, or until time is over; True when the program is to end."""
         if not self.came and not self._told:
             wait({self._read: select.POLLIN}, seconds)
         with suppress(BlockingIOError):
             os.read(self._read, 4096)
         self._told = False
-        return self.came
+        return self.came or self.failure is not None
 
     def see_through(self, work: Callable[[], None]) -> None:
         """Runs `work` in a thread and returns when it is done; a second signal is seen all the while.

@@ -39,6 +39,7 @@ ERRORS: list[tuple[BaseException, int]] = [
     (errors.Unanswered("told"), 76),
     (errors.DecoyAnswer(b"HTTP/1.1 400"), 76),
     (errors.CutShort("told"), 76),
+    (errors.Intercepted("told"), 76),
     (errors.Overtaken(), 76),
     (errors.Violation("told", Abort.LIMIT), 76),
     (errors.BadFrame("told"), 76),

@@ -24,6 +24,7 @@ class Stop:
 
     def __init__(self, ends_in: int | None = None) -> None:
         self.came = False
+        self.failure: NitroSocksError | None = None
         self.pauses: list[float] = []
         self._ends_in = ends_in
         self._told = threading.Event()

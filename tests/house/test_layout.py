@@ -23,6 +23,10 @@ TESTS = {
 # Modules whose tests are in a file of another name
 TESTED_BY: dict[str, str] = {
     "cli/connect": "whole/test_connect.py",  # and test_connect_stdio.py
+    "client/farewell": "client/test_attempt.py",
+    "client/findings": "client/test_doctor.py",
+    "client/held": "client/test_asking.py",
+    "client/way": "client/test_doctor.py",
 }
 
 # Where a registry's host could be written; folders are searched to the bottom.

@@ -62,7 +62,7 @@ def test_a_command_that_does_not_exist_is_found(bad: str) -> None:
 
 
 def test_the_commands_exist() -> None:
-    assert {line[0] for line in commands(README)} == {"keygen", "serve", "forward", "connect", "demo"}
+    assert {line[0] for line in commands(README)} == {"keygen", "serve", "forward", "connect", "doctor", "demo"}
     assert {line[0] for line in commands(EXAMPLES)} == {"keygen", "serve", "forward", "connect"}
     assert wrong(commands(README) + commands(EXAMPLES)) == []
 

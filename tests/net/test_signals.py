@@ -106,3 +106,18 @@ def test_what_was_ignored_at_the_start_stays_ignored(name: str, options: str) ->
             assert waiting.wait(word="tell") == "False False False"
         told = waiting.wait(others.get(name, signal.SIGTERM))  # as above
         assert "True True False" in (told, waiting.wait())
+
+
+def test_who_fails_ends_the_program() -> None:
+    """The first failure counts; it wakes the wait as `tell` does."""
+    source = f"""
+import sys, threading
+sys.path.insert(0, {str(ROOT)!r})
+from nitrosocks_lib.facts.errors import NetworkError
+from nitrosocks_lib.net.signals import Stop
+stop = Stop()
+threading.Thread(target=lambda: (stop.fail(NetworkError("first")), stop.fail(NetworkError("second")))).start()
+print(stop.wait(), stop.wait(0), stop.came, stop.failure)
+"""
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=BOUND, check=True)
+    assert done.stdout == "True True False first\n"

@@ -33,6 +33,7 @@ ONLY_HERE: dict[str, tuple[str, ...]] = {
         "net/handshakes",
         "net/connect",
         "net/proxy",
+        "net/probe",
         "net/incoming",
         "demo/interceptor",
     ),
