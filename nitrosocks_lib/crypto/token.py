@@ -77,7 +77,7 @@ def _decoded(text: str) -> bytes | None:
     if len(text) != wire.TOKEN_TEXT or not text.isascii():
         return None
     try:
-        raw = b64decode(text + "=", altchars=b"-_", validate=True)
+        raw = b64decode(text + "=", altchars=b"-_")
     except ValueError:
         return None
     return raw if equal(urlsafe_b64encode(raw), text.encode() + b"=") else None

@@ -8,6 +8,7 @@ Bodies with a Content-Length are counted here, and pass as they are: h11 would c
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
@@ -70,7 +71,7 @@ class Opaque(NamedTuple):
 Event: TypeAlias = Head | AnswerHead | Body | End | Opaque
 
 
-class Messages:
+class Messages(ABC):
     """What comes on one side of a connection; `Requests` and `Answers` say what a head means. One thread.
 
     `feed` what was read, then take events by `next` until it is None. What follows a message stays unread until its
@@ -141,8 +142,9 @@ class Messages:
         self._got, self._looked = got[end:], 0
         return head
 
+    @abstractmethod
     def _judge(self, raw: bytes) -> Event:
-        raise NotImplementedError
+        """What a whole head says; begins its body. Raises h11's ProtocolError where that is ambiguous."""
 
     def _begin(self, length: int | None, chunks: h11.Connection | None = None) -> None:
         self._in_body, self._left, self._chunks, self._tail = True, length, chunks, b""
@@ -177,11 +179,10 @@ class Requests(Messages):
     """The requests on one connection of a server: Head, Body …, End of each in turn, or Opaque for all that is left."""
 
     def _judge(self, raw: bytes) -> Head:
-        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.HEAD + 1)
+        connection = h11.Connection(h11.SERVER)
         connection.receive_data(raw)
         request = connection.next_event()
-        if not isinstance(request, h11.Request):
-            raise h11.RemoteProtocolError("no request")
+        assert isinstance(request, h11.Request), "a whole head is one, or h11 objects"
         headers = list(request.headers)
         chunked, length = _framing(raw, headers, request.http_version)
         self._begin(length or 0, connection if chunked else None)
@@ -216,14 +217,15 @@ class Answers(Messages):
         return True
 
     def _judge(self, raw: bytes) -> AnswerHead:
-        method = self._methods[0] if self._methods else b"GET"
-        connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.HEAD + 1)
+        if not self._methods:
+            raise h11.RemoteProtocolError("nothing was asked")
+        method = self._methods[0]
+        connection = h11.Connection(h11.CLIENT)
         connection.send(h11.Request(method=method, target="/", headers=_ASKED))
         connection.send(h11.EndOfMessage())
         connection.receive_data(raw)
         answer = connection.next_event()
-        if not self._methods or not isinstance(answer, h11.Response | h11.InformationalResponse):
-            raise h11.RemoteProtocolError("no answer")
+        assert isinstance(answer, h11.Response | h11.InformationalResponse), "a whole head is one, or h11 objects"
         headers, status = list(answer.headers), answer.status_code
         head = AnswerHead(status, headers, raw, 0, _closes(headers, answer.http_version))
         if head.interim:

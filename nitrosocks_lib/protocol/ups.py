@@ -102,8 +102,8 @@ class UpReceiver:
         if n < self._missing or n in self._held:
             return False
         self._held[n] = body
-        if not body and (self._end is None or n < self._end):
-            self._end = n
+        if not body:
+            self._end = n if self._end is None else min(n, self._end)
         while self._missing in self._held:
             self._missing += 1
         return True

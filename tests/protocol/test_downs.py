@@ -218,6 +218,14 @@ def test_an_answer_that_comes_twice_is_no_news() -> None:
     assert [made.take() for _ in range(3)] == [b"a", b"b", None]
 
 
+def test_an_early_answer_that_comes_twice_is_no_news() -> None:
+    made = asked((1, Answer(200, b"b")))
+    made.answered(1, Answer(200, b"other"))
+    made.answered(0, EMPTY)
+    made.answered(0, EMPTY)
+    assert [made.take(), made.take()] == [b"b", None] and not made._early
+
+
 def test_nothing_new_is_asked_while_two_bodies_wait_to_be_taken() -> None:
     made = asked((0, Answer(200, b"a")))
     assert made.requests.due == [1, 2]

@@ -34,6 +34,11 @@ def test_every_beginning_of_a_request_with_a_token(prefix: str, host: str, write
     assert token_of(requested(head), prefix) == TOKEN
 
 
+def test_http_1_0_can_be_what_a_box_makes_of_it() -> None:
+    head = plain(f"/{TOKEN}", version="HTTP/1.0")
+    assert all(can_begin(head[:end], "") for end in range(len(head) + 1))
+
+
 def test_nothing_can_become_anything() -> None:
     assert can_begin(b"", "") and can_begin(b"P", "/api") and can_begin(b"G", "")
 

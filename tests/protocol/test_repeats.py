@@ -63,10 +63,10 @@ def test_a_failure_of_what_is_not_under_way_is_none() -> None:
     made = under_way(0)
     made.failed(0)
     made.failed(0)
-    assert made.due == [0]
+    assert made.due == [0] and made.fresh(0)
     made.over(0)
     made.failed(0)
-    assert made.due == []
+    assert made.due == [] and not made.fresh(0)
 
 
 def test_overdue() -> None:
