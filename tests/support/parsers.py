@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from dialogue import HOUR, SERVER
+from dialogue import SERVER
 from docopt import DocoptExit, docopt
+from parsers_http import ANSWERS, FRAME_HEADS, HTTP, MESSAGES, REQUESTS, TOKEN, answer, message, request, token
 from plainly import GREETING, KNOCK, RESUME, hears, knock, plainly
 from roles import Roles
 
@@ -24,15 +25,11 @@ from nitrosocks_lib.client import dialler
 from nitrosocks_lib.crypto import certificate
 from nitrosocks_lib.crypto.schedule import CLIENT_TO_SERVER, frame_keys
 from nitrosocks_lib.crypto.seal import Opener
-from nitrosocks_lib.crypto.secret import Secret
-from nitrosocks_lib.crypto.token import Token, Tokens
 from nitrosocks_lib.facts import address, wire
 from nitrosocks_lib.facts.errors import KeyFileError, NitroSocksError, ProtocolError, UsageError, Violation
-from nitrosocks_lib.facts.wire import EncryptType, Frame, Kind, What
+from nitrosocks_lib.facts.wire import EncryptType, Frame, Kind
 from nitrosocks_lib.files import profiles
-from nitrosocks_lib.net import websocket
-from nitrosocks_lib.protocol import frames, heads, paths
-from nitrosocks_lib.protocol.http1 import Answers, End, Head, Messages, Requests
+from nitrosocks_lib.protocol import frames
 from nitrosocks_lib.protocol.permit import Rules
 
 
@@ -208,81 +205,6 @@ def _certificate(data: bytes) -> None:
     certificate.leaf_der(data)
 
 
-# HTTP
-
-_TOKENS = Tokens(Secret(32))
-_TOKEN = _TOKENS.make(HOUR, Token(bytes(10), What.UP, 7)).encode()
-_CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
-_REQUESTS = (
-    heads.post("example.org", f"/{_TOKEN.decode()}", 5) + b"hello", b"POST / HTTP/1.1\r\nHost: x\r\n" + _CHUNKED,
-    heads.upgrade("example.org", f"https://x:1/api/{_TOKEN.decode()}", "key"), b"GET / HTTP/1.0\r\nExpect: x\r\n\r\n",
-)  # fmt: skip
-_ANSWERS = (
-    heads.answer(200, 5, 0) + b"hello" + heads.answer(204, 0, 0), heads.failure(413, 0), heads.switching("x", 0) + b"x",
-    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n" + _CHUNKED, b"HTTP/1.0 200 OK\r\n\r\nto the end",
-)  # fmt: skip
-_HTTP = (
-    b"\r\n", b"\n", b"\r", b"\r\n\r\n", b": ", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"0\r\n",
-    b"Connection: close\r\n", b"HTTP/1.0", b"HTTP/1.1 200 OK\r\n", b"http://", b" ", b"\t", b"\0", b"\xff", b";",
-)  # fmt: skip
-
-
-def _messages(reader: Messages, data: bytes) -> None:
-    """Every byte is in one event or unread, in order, however it comes."""
-    half, raw = len(data) // 2, b""
-    for piece in (data[:half], data[half:]):
-        reader.feed(piece)
-        while (event := reader.next()) is not None:
-            raw += b"" if isinstance(event, End) else event.raw
-            if isinstance(event, Head):
-                paths.token_of(event, "/api")
-    assert data.startswith(raw) and len(raw) + reader.unread == len(data)
-
-
-def _request(data: bytes) -> None:
-    _messages(Requests(), data)
-    for prefix in ("", "/api"):
-        assert not paths.can_begin(data, prefix) or paths.can_begin(data[: len(data) // 2], prefix)
-
-
-def _answer(data: bytes) -> None:
-    reader = Answers()
-    for method in (b"GET", b"HEAD", b"POST", b"CONNECT"):
-        reader.expect(method)
-    _messages(reader, data)
-    if reader.end():
-        assert reader.next() == End()
-
-
-# WebSocket
-
-_MESSAGES = (
-    b"\x82\x05hello\x89\x02hi\x02\x03abc\x80\x01d\x88\x02\x03\xe8", b"\x82\x7e\x00\x7e" + bytes(126),
-    b"\x82\x85\x01\x02\x03\x04hello\x8a\x80\x01\x02\x03\x04", b"\x82\xff" + bytes(7) + b"\x05keys12345",
-)  # fmt: skip
-_HEADS = (b"\x82\x00", b"\x82\x80", b"\x00\x01", b"\x80", b"\x7f", b"\xfe", b"\xff\xff", b"\x01\x01", b"\x0b", b"\xc2")
-
-
-def _websocket(data: bytes) -> None:
-    """The same bytes come out and the same is wrong, however it comes."""
-    for masked in (False, True):
-        assert _taken(websocket.Messages(masked), data, len(data)) == _taken(websocket.Messages(masked), data, 3)
-
-
-def _taken(reader: websocket.Messages, data: bytes, most: int) -> tuple[bytes, str]:
-    out = b""
-    for at in range(0, len(data), max(most, 1)):
-        if reader.fault is None:
-            piece = memoryview(bytearray(data[at : at + most]))
-            out += piece[: reader.take(piece)]
-    return out, str(reader.fault)
-
-
-def _token(data: bytes) -> None:
-    found = _TOKENS.read(text(data), HOUR)
-    assert found is None or _TOKENS.make(found[1], found[0]) == text(data)
-
-
 OURS = (NitroSocksError,)
 _HANDSHAKE = {
     "greeting": ("welcome", GREETING[0], wire.KNOCK), "challenge": ("greet", GREETING[1], 0),
@@ -304,9 +226,9 @@ PARSERS: dict[str, Parser] = {
     "client file": Parser(partial(_file, profiles.load_client), (KeyFileError,), (_CLIENT, _DEEP), _TOML + _WORDS),
     "server key": Parser(partial(_file, profiles.load_server), (KeyFileError,), (_SERVER, _DEEP), _TOML),
     "Date": Parser(dialler._hour_of, (), (_DATE, b"Date: x", b"Date: Sun Nov 22 05:12:00 2026"), _DATES),
-    "http request": Parser(_request, (), _REQUESTS, _HTTP),
-    "http answer": Parser(_answer, (), _ANSWERS, _HTTP),
-    "websocket": Parser(_websocket, (), _MESSAGES, _HEADS),
-    "token": Parser(_token, (), (_TOKEN,), (b"=", b"+", b"/", b"-", b"_", *_WORDS)),
+    "http request": Parser(request, (), REQUESTS, HTTP),
+    "http answer": Parser(answer, (), ANSWERS, HTTP),
+    "websocket": Parser(message, (), MESSAGES, FRAME_HEADS),
+    "token": Parser(token, (), (TOKEN,), (b"=", b"+", b"/", b"-", b"_", *_WORDS)),
     "certificate": Parser(_certificate, (KeyFileError,), (_DER,), (b"-----BEGIN CERTIFICATE-----", b"0\x82")),
 }  # fmt: skip
