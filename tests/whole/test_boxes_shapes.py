@@ -17,7 +17,7 @@ ALL = {
     "mitmproxy-reverse": {"upgrade": "yes", "large": "yes", "kept": "yes"},
     "nginx": {"raw": "400", "upgrade": "stripped", "large": "413", "kept": "yes"},
     "privoxy": PASSES | {"chunked": "ended", "kept": "one"},
-    "squid": PASSES | {"raw": "400", "upgrade": "stripped"},
+    "squid": {"raw": "400", "upgrade": "stripped", "streamed": "yes", "chunked": "yes", "large": "yes"},  # kept: or one
     "sslsplit-https": PASSES | {"upgrade": "stripped"},
     "sslsplit-ssl": PASSES | {"raw": "yes"},
 }
