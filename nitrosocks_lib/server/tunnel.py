@@ -157,6 +157,7 @@ class ServerTunnel(Tunnel):
         """outbound: SWITCH is sealed, and the next refresh may begin."""
         self.state.refreshing = None
         self.refreshes += 1
+        log.debug("%s: session keys refreshed", self.client.name)
 
     # -- release (protocol 5) ---------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import getpass
 import os
 import shlex
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from loopback import unused_port
@@ -15,7 +16,8 @@ from program import NITROSOCKS, Process, Site, tool
 class Ssh:
     """An sshd of our own, and how to reach it through the tunnel."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, words: Sequence[object] = ()) -> None:
+        """`words` are what `connect` is told of a server; without them, one is started."""
         self.site = site
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd does not start without it
@@ -24,13 +26,20 @@ class Ssh:
             assert made.returncode == 0, made.stderr
         self.port = unused_port()
         self.sshd = self._start()
-        profile = site.profile("alice", site.serve().port, f"127.0.0.1:{self.port}")
         self.trace = site.place / "pids"
-        connect = shlex.join([*NITROSOCKS, "connect", "-i", str(profile)])
+        self.options: list[str] = []
+        if words:
+            self._lead(words)
+        else:
+            self._lead(["-i", site.profile("alice", site.serve().port, f"127.0.0.1:{self.port}")])
+
+    def _lead(self, words: Sequence[object]) -> None:
+        """From now on it goes through `connect` with these words."""
+        connect = shlex.join([*NITROSOCKS, "connect", *map(str, words)])
         script = shlex.quote(f'echo $$ >> {shlex.quote(str(self.trace))}; exec {connect} "$0"')
         self.options = [
             f"-oProxyCommand=/bin/sh -c {script} %h:%p",
-            f"-oIdentityFile={site.place / 'user'}", "-oIdentitiesOnly=yes", "-oBatchMode=yes",
+            f"-oIdentityFile={self.site.place / 'user'}", "-oIdentitiesOnly=yes", "-oBatchMode=yes",
             "-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null", "-oLogLevel=ERROR", "-F/dev/null",
             f"-oUser={getpass.getuser()}",
         ]  # fmt: skip
