@@ -119,8 +119,8 @@ class Box:
     None, `name` and `what` as in its recipe.
     """
 
-    def __init__(self, recipe: Recipe, server_port: int) -> None:
-        """Raises Missing or Broken."""
+    def __init__(self, recipe: Recipe, server_port: int, authority: Path | None = None) -> None:
+        """`authority` is a folder with what `write_authority` makes, or one is made. Raises Missing or Broken."""
         recipe.program()
         self.recipe, self.name, self.what = recipe, recipe.name, recipe.what
         self.server_port, self.port = server_port, unused_port()
@@ -129,7 +129,7 @@ class Box:
         self._site.callback(shutil.rmtree, self.place)
         with contextlib.ExitStack() as failed:
             failed.enter_context(self._site)
-            self._prepare()
+            self._prepare(authority)
             self.start()
             failed.pop_all()
 
@@ -216,8 +216,11 @@ class Box:
             return False
         return True
 
-    def _prepare(self) -> None:
-        write_authority(self.place)
+    def _prepare(self, authority: Path | None) -> None:
+        if authority:
+            shutil.copytree(authority, self.place, dirs_exist_ok=True)
+        else:
+            write_authority(self.place)
         self.place.chmod(0o755)
         self._give_away()
         for argv in self.recipe.before:
