@@ -3,12 +3,15 @@
 What a box lets hang, or holds back, costs seconds to see: bench/boxes.py --shapes shows that, and has the whole table.
 """
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import boxes
 import pytest
 import shapes
+from program import ROOT
 
 PASSES = {"upgrade": "yes", "streamed": "yes", "chunked": "yes", "large": "yes", "kept": "yes"}
 ALL = {
@@ -65,3 +68,20 @@ def test_a_program_that_is_not_there_is_named(server: int, tmp_path: Path) -> No
     (tmp_path / "none.toml").write_text(recipe.replace('run = ["haproxy"', 'run = ["no-such-box"'))
     with pytest.raises(boxes.Missing, match="no-such-box is not installed: it is in Debian's haproxy"):
         boxes.Box(boxes.recipes(tmp_path)["none"], server)
+
+
+def test_a_box_of_ones_own_is_measured_by_the_script(tmp_path: Path) -> None:
+    """A few lines and a settings file in a folder, as docs/networks.md says."""
+    recipe = (boxes.FOLDER / "haproxy.toml").read_text()
+    (tmp_path / "own.toml").write_text(
+        recipe.replace("HAProxy, mode http", "our own").replace("haproxy.cfg", "own.cfg")
+    )
+    (tmp_path / "own.cfg").write_text((boxes.FOLDER / "haproxy.cfg").read_text())
+    words = [sys.executable, ROOT / "bench/boxes.py", "--folder", tmp_path, "--shapes"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=boxes.BOUND, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "| our own | 400 | 400 | yes | yes | yes | yes | yes | yes |\n" in done.stdout
+    assert "* our own: HAProxy version" in done.stdout
+    done = subprocess.run([*words, "none"], capture_output=True, text=True, timeout=boxes.BOUND, check=False)
+    assert done.returncode == 2
+    assert "there is no none in" in done.stderr
