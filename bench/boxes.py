@@ -73,7 +73,7 @@ def first_byte(boxed: Boxed, target: Target, carrier: str) -> tuple[Process, flo
     """`connect` with nothing remembered: itself, ended; the seconds until it answered or gave up; which of both."""
     boxed.forget()
     began = time.monotonic()
-    words = [*boxed.words(carrier), boxes.HOST, target.port]
+    words = ["-i", boxed.profile, *boxed.words(carrier), boxes.HOST, target.port]
     client = boxed.site.nitrosocks("connect", *words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     silent = threading.Timer(PATIENCE, client.popen.kill)
     silent.start()

@@ -31,9 +31,8 @@ class Boxed(ExitStack):
             self.push(failed.pop_all())
 
     def words(self, carrier: str = "") -> list[object]:
-        """What both `forward` and `connect` are told."""
-        proxy = ["--proxy", self.proxy] if self.proxy else ["--proxy", "none"]
-        return ["-v", "-i", self.profile, "--carrier", carrier or self.carrier, *proxy]
+        """What both `forward` and `connect` are told besides the profile."""
+        return ["-v", "--carrier", carrier or self.carrier, "--proxy", self.proxy or "none"]
 
     def forward(self, *ports: int) -> Process:
         """A client that is ready, with a local port for each of these targets."""

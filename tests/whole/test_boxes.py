@@ -68,7 +68,7 @@ def test_all_boxes_are_here() -> None:
 def test_connect_has_its_first_byte_soon(behind: Behind) -> None:
     """Nothing is remembered yet: all that hangs before is waited for."""
     began = time.monotonic()
-    words = [*behind.boxed.words(), "127.0.0.1", behind.target.port]
+    words = ["-i", behind.boxed.profile, *behind.boxed.words(), "127.0.0.1", behind.target.port]
     done = behind.boxed.site.run("connect", *words, give=WORDS)
     took = time.monotonic() - began
     assert (done.returncode, done.stdout) == (0, WORDS), done.stderr.decode()
@@ -90,7 +90,7 @@ def test_the_interception_is_told_of(behind: Behind) -> None:
 
 
 def test_an_ssh_session(behind: Behind) -> None:
-    ssh = Ssh(behind.boxed.site, behind.boxed.words())
+    ssh = Ssh(behind.boxed.site, ["-i", behind.boxed.profile, *behind.boxed.words()])
     done = ssh.run("sha256sum; exit 42", give=WORDS * 1000)
     assert (done.returncode, done.stdout.split()[:1]) == (42, [hashlib.sha256(WORDS * 1000).hexdigest().encode()])
     assert chosen(done.stderr.decode()) == CHOSEN[behind.name]
