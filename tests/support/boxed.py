@@ -54,6 +54,6 @@ def state(home: Path) -> Path:
 
 def chosen(said: str) -> str:
     """The carrier that a client told of last, with -v."""
-    found = re.findall(r"carrier: (raw|websocket|http)\b", said)
+    found = re.findall(r"carrier to \S+: (raw|websocket|http)$", said, re.MULTILINE)
     assert found, f"no carrier was told:\n{said}"
     return str(found[-1])
