@@ -222,7 +222,8 @@ class Dialler:
         what = "did not answer the greeting"
         if answer is not None:
             head = _status(answer.head)
-            what = f"{what}, a web server did: {head}" if carrier is Carrier.RAW else f"answered it as a web server: {head}"
+            raw = carrier is Carrier.RAW
+            what = f"{what}, a web server did: {head}" if raw else f"answered it as a web server: {head}"
         return Unanswered(
             f"{join_host_port(*server)} {what}",
             f"this clock says {clock}: more than an hour off would explain it. Else the server's key is no longer "

@@ -63,7 +63,13 @@ class Doctor:
     """`examine` yields findings as they come; it blocks, and belongs to one thread."""
 
     def __init__(
-        self, name: str, servers: tuple[Server, ...], route: Route, carriers: Sequence[Carrier], make: Make, asked: Asked
+        self,
+        name: str,
+        servers: tuple[Server, ...],
+        route: Route,
+        carriers: Sequence[Carrier],
+        make: Make,
+        asked: Asked,
     ) -> None:
         """`name` is the client's, as its profile has it."""
         self._name, self._servers, self._route = name, servers, route
