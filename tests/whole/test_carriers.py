@@ -77,7 +77,7 @@ def test_where_none_gets_through_one_line_says_why(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("--carrier", "pigeon"), ("--path", "some/path"), ("--path", "/"), ("--host-header", "a b")]
+    "words", [("--carrier", "pigeon"), ("--path", "some/path"), ("--path", "/a b"), ("--host-header", "a b")]
 )
 def test_options_that_are_wrong(words: tuple[str, str], site: Site, profile: Path) -> None:
     done = site.run("forward", "-i", profile, "-L", "0:127.0.0.1:1", *words)
