@@ -155,6 +155,17 @@ def test_a_refusal_is_told_in_its_own_words(status: str, headers: list[str], pag
     assert failure.value.final is (not status.startswith("5"))
 
 
+@pytest.mark.parametrize(
+    ("status", "hint", "final"),
+    [("300", "ask who runs", True), ("499", "ask who runs", True), ("500", "serve", False), ("504", "serve", False)],
+)
+def test_who_is_to_be_asked(status: str, hint: str, final: bool) -> None:
+    """Below 500 the proxy does not let us; from there on it could not get there."""
+    with pytest.raises(ProxyRefused, match=f"it refuses: {status}") as failure:
+        talk(asking(), [answer(f"{status} No")])
+    assert hint in failure.value.hint and failure.value.final is final
+
+
 def test_a_refusal_is_told_though_its_page_never_comes() -> None:
     asked = asking()
     next(asked)
