@@ -12,7 +12,8 @@ from ..facts import limits
 from ..facts.address import join_host_port
 from ..facts.wire import Carrier
 from ..net.network import network
-from ..protocol.carriers import Known, behind, order
+from ..net.timers import now
+from ..protocol.carriers import Known, Turn, order, patience
 
 Server = tuple[str, int]
 Key = tuple[str, str]  # server, network
@@ -43,25 +44,36 @@ class Carriers:
         self._lock = threading.Lock()
         self._known: OrderedDict[Key, Known | None] = OrderedDict()  # None: looked for
         self._unkept: OrderedDict[Key, Known] = OrderedDict()  # learnt, and not written yet
-        self._turn: OrderedDict[Key, Carrier] = OrderedDict()  # to resume over, until a new session is made
+        self._round_trips: OrderedDict[Key, float] = OrderedDict()  # seconds
+        self._turns: OrderedDict[Key, Turn] = OrderedDict()  # to resume over, until a new session is made
 
     def order(self, server: Server) -> list[Carrier]:
         """In which order a new session tries them."""
         return order(self.offered, self._look(self._key(server)), time.time())
 
     def current(self, server: Server) -> Carrier:
-        """The one for the next attempt to resume: what worked, or the next one where that failed since."""
-        key = self._key(server)
-        ordered = order(self.offered, self._look(key), time.time())
-        with self._lock:
-            return self._turn.get(key) or ordered[0]
+        """The one for the next attempt to resume: what worked, or where that failed since, each other one in turn."""
+        return self._turn(self._key(server))[0].now
 
-    def worked(self, server: Server, carrier: Carrier) -> None:
-        """A new session was made over it: this is remembered."""
+    def hurried(self, server: Server, carrier: Carrier) -> bool:
+        """Whether an attempt to resume over it is soon given up, since the next one takes another."""
+        turn, ordered = self._turn(self._key(server))
+        return turn.now is not carrier or turn.hurried(ordered)
+
+    def first(self, server: Server, carrier: Carrier) -> float | None:
+        """Until when, of `timers.now`, an attempt that begins to resume over it must have an answer to go on."""
+        with self._lock:
+            round_trip = self._round_trips.get(self._key(server), 0.0)
+        return now() + patience(round_trip) if self.hurried(server, carrier) else None
+
+    def worked(self, server: Server, carrier: Carrier, round_trip: float = 0.0) -> None:
+        """A new session was made over it, with an answer after so many seconds: this is remembered."""
         key = self._key(server)
         before = self._look(key)
         with self._lock:
-            self._turn.pop(key, None)
+            self._turns.pop(key, None)
+            self._round_trips[key] = round_trip
+            _bound(self._round_trips)
         if order(self.offered, before, time.time())[0] is not carrier:
             self._learn(key, Known(carrier, int(time.time()), before.most if before is not None else limits.BODY))
         self._keep()
@@ -71,18 +83,18 @@ class Carriers:
         where the others failed it may have been the network that did."""
         key = self._key(server)
         with self._lock:
-            self._turn[key] = carrier
-            _bound(self._turn)
+            self._turns[key] = Turn(carrier, carrier, carrier)
+            _bound(self._turns)
         self._keep()
 
     def failed(self, server: Server, carrier: Carrier) -> None:
-        """An attempt to resume over it brought no answer: the next attempt takes the next one."""
+        """An attempt to resume over it brought no answer: the next attempt takes another."""
         key = self._key(server)
-        ordered = order(self.offered, self._look(key), time.time())
+        turn, ordered = self._turn(key)
         with self._lock:
-            if self._turn.get(key, ordered[0]) is carrier:
-                self._turn[key] = behind(carrier, ordered)
-                _bound(self._turn)
+            if turn.now is carrier and self._turns.get(key, turn) == turn:
+                self._turns[key] = turn.failed(ordered)
+                _bound(self._turns)
 
     def most(self, server: Server) -> int:
         """Bytes of a body that this network takes, as far as is known (HP7)."""
@@ -97,6 +109,12 @@ class Carriers:
 
     def _key(self, server: Server) -> Key:
         return join_host_port(*server), self._here()
+
+    def _turn(self, key: Key) -> tuple[Turn, list[Carrier]]:
+        """And the order from which the others come."""
+        ordered = order(self.offered, self._look(key), time.time())
+        with self._lock:
+            return self._turns.get(key) or Turn(ordered[0], ordered[0], ordered[0]), ordered
 
     def _look(self, key: Key) -> Known | None:
         with self._lock:

@@ -86,7 +86,7 @@ class Dialler:
         """
         carrier, hour = self._carriers.current(server), self._hour_now()
         try:
-            return self._openers.open(carrier, server, hour, hurried=False)
+            return self._openers.open(carrier, server, hour, self._carriers.hurried(server, carrier))
         except Unreachable:
             raise
         except NetworkError:
@@ -141,7 +141,7 @@ class Dialler:
                     log.info("%s over %s: %s", join_host_port(*server), carrier, error)
             else:
                 for place in {server, greeting.server}:
-                    self._carriers.worked(place, carrier)
+                    self._carriers.worked(place, carrier, greeting.round_trip)
                 if len(carriers) > 1:
                     log.info("carrier to %s: %s", join_host_port(*server), carrier)
                 return greeting
@@ -178,10 +178,10 @@ class Dialler:
 
     def resume(self, link: Link, server: tuple[str, int], terms: Terms, attempt: int, received: int) -> Recovered:
         """RESUME and RECOVERED on a link that `connect` made; the link stays the caller's (protocol 3.5)."""
-        hour, self._told = self._hour_now(), None
+        hour, self._told, first = self._hour_now(), None, self._carriers.first(server, link.carrier)
         dialogue = greet.resume(self.credentials, terms, attempt, received, hour, os.urandom)
         try:
-            recovered = self._converse(Conversation(link, now() + limits.DIAL), dialogue, server)
+            recovered = self._converse(Conversation(link, now() + limits.DIAL, first=first), dialogue, server)
         except DecoyAnswer as answer:
             self._on_decoy(server, link.carrier, answer, hour)
             raise

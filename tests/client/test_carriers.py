@@ -8,6 +8,7 @@ from kept import Kept
 from nitrosocks_lib.client.carriers import Carriers
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.wire import Carrier
+from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.protocol.carriers import Known
 
 RAW, WEBSOCKET, HTTP = Carrier
@@ -66,15 +67,39 @@ def test_another_network_is_another_way(carriers: Carriers, kept: Kept, places: 
     assert carriers.current(SERVER) is HTTP
 
 
-def test_the_next_attempt_takes_the_next_one_until_one_works(carriers: Carriers) -> None:
+def test_the_next_attempt_takes_another_and_what_worked_in_between(carriers: Carriers) -> None:
     carriers.worked(SERVER, WEBSOCKET)
     turns = []
-    for _ in range(4):
+    for _ in range(6):
         turns.append(carriers.current(SERVER))
         carriers.failed(SERVER, turns[-1])
-    assert turns == [WEBSOCKET, RAW, HTTP, WEBSOCKET]
+    assert turns == [WEBSOCKET, RAW, WEBSOCKET, HTTP, WEBSOCKET, RAW]
     carriers.worked(SERVER, RAW)
     assert carriers.current(SERVER) is RAW and carriers.order(SERVER) == [RAW, WEBSOCKET, HTTP]
+
+
+def test_what_worked_is_hurried_until_all_others_have_failed(carriers: Carriers) -> None:
+    carriers.worked(SERVER, HTTP, 2.0)
+    hurried = []
+    for _ in range(7):
+        carrier = carriers.current(SERVER)
+        hurried.append((carrier, carriers.hurried(SERVER, carrier)))
+        carriers.failed(SERVER, carrier)
+    assert hurried == [
+        (HTTP, True), (RAW, True), (HTTP, True), (WEBSOCKET, True), (HTTP, False), (RAW, True), (HTTP, False),
+    ]  # fmt: skip
+    carriers.resumed(SERVER, HTTP)
+    assert carriers.hurried(SERVER, HTTP) and carriers.hurried(SERVER, RAW)
+
+
+def test_who_is_hurried_has_four_of_the_round_trips_that_the_greeting_took(carriers: Carriers) -> None:
+    for round_trip, seconds in ((0.1, 3.0), (2.0, 8.0)):
+        carriers.worked(SERVER, HTTP, round_trip)
+        before = now()
+        first = carriers.first(SERVER, RAW)
+        assert first is not None and before + seconds <= first <= now() + seconds
+    alone = Carriers((RAW,), None, lambda: HERE)
+    assert alone.first(SERVER, RAW) is None and not alone.hurried(SERVER, RAW)
 
 
 def test_what_a_session_was_resumed_over_is_for_others_to_resume_and_not_for_new_ones(
@@ -119,5 +144,5 @@ def test_what_is_kept_in_memory_is_bounded(carriers: Carriers) -> None:
     for port in range(1, 3 * limits.CARRIERS_KNOWN):
         carriers.failed(("server.example", port), RAW)
         carriers.refused(("server.example", port), 4_096)
-    sizes = [len(each) for each in (carriers._known, carriers._unkept, carriers._turn)]
+    sizes = [len(each) for each in (carriers._known, carriers._unkept, carriers._turns)]
     assert sizes == [limits.CARRIERS_KNOWN] * 3

@@ -6,7 +6,7 @@ import pytest
 
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.wire import Carrier
-from nitrosocks_lib.protocol.carriers import Known, behind, order, patience
+from nitrosocks_lib.protocol.carriers import Known, Turn, behind, order, patience
 
 RAW, WEBSOCKET, HTTP = Carrier
 NOW = 1_800_000_000
@@ -35,6 +35,20 @@ def test_behind_one_that_failed_is_the_next_and_behind_the_last_the_first() -> N
     ordered = [WEBSOCKET, RAW, HTTP]
     assert [behind(each, ordered) for each in ordered] == [RAW, HTTP, WEBSOCKET]
     assert behind(RAW, [RAW]) is RAW
+
+
+def test_what_worked_is_tried_behind_each_other_one() -> None:
+    turn, tried = Turn(HTTP, HTTP, HTTP), []
+    for _ in range(6):
+        tried.append((turn.now, turn.hurried([HTTP, RAW, WEBSOCKET])))
+        turn = turn.failed([HTTP, RAW, WEBSOCKET])
+    assert [each for each, _ in tried] == [HTTP, RAW, HTTP, WEBSOCKET, HTTP, RAW]
+    assert [hurried for _, hurried in tried] == [True, True, True, True, False, True]
+
+
+def test_one_carrier_alone_has_all_the_time() -> None:
+    turn = Turn(RAW, RAW, RAW)
+    assert turn.failed([RAW]).now is RAW and not turn.hurried([RAW])
 
 
 @pytest.mark.parametrize(("round_trip", "seconds"), [(0.0, 3.0), (0.75, 3.0), (1.0, 4.0), (2.5, 10.0), (60.0, 10.0)])
