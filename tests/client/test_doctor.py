@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import time
 from email.utils import formatdate
-from hashlib import sha256
 from types import SimpleNamespace
 
 import loopback
@@ -34,10 +34,8 @@ from nitrosocks_lib.client.findings import (
     Verdict,
 )
 from nitrosocks_lib.crypto.identity import ServerKey, fingerprint
-from nitrosocks_lib.demo.interceptor import Interceptor
 from nitrosocks_lib.facts import limits
-from nitrosocks_lib.facts.errors import Intercepted, NetworkError, NotAuthorised, Unanswered
-from nitrosocks_lib.net.connect import Route
+from nitrosocks_lib.facts.errors import NetworkError, NotAuthorised, Unanswered
 
 
 def read_on(tls: object) -> None:
@@ -67,7 +65,7 @@ def test_all_is_well() -> None:
         assert found[Name].literal and found[Name].v4 == ("127.0.0.1",)
         assert found[Tcp].address == "127.0.0.1" and found[Tcp].seconds < 5
         assert found[Tls].version.startswith("TLSv1.") and found[Tls].cipher
-        assert (found[Alpn].offered, found[Alpn].chosen) == ("http/1.1", "")
+        assert (found[Alpn].offered, found[Alpn].chosen) == ("http/1.1", "http/1.1")
         leaf = world.settings["certificate_hash"].hex()
         assert (found[Certificate].sha256, found[Certificate].verifies) == (leaf, False)
         assert found[Certificate].flaw == "self-signed certificate"
@@ -80,9 +78,12 @@ def test_all_is_well() -> None:
         assert (found[Verdict].error, found[Verdict].carrier) == (None, "raw")
 
 
-def test_alpn_is_told() -> None:
-    with World() as world, Server(loopback.echo) as server:
-        assert Examined(world, server.address[1])[Alpn].chosen == "http/1.1"
+def test_a_server_that_takes_no_alpn() -> None:
+    with World() as world, Server(decoy) as server:
+        server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.context.load_cert_chain(*pem("server"))
+        found = Examined(world, server.address[1])[Alpn]
+        assert (found.state, found.chosen) == (State.GOOD, "")
 
 
 def test_a_name_has_both_kinds_of_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,46 +213,3 @@ def test_a_clock_that_is_hours_off(monkeypatch: pytest.MonkeyPatch) -> None:
     with World() as world:
         found = Examined(world)
         assert found[Carrier].hangs and "this clock says" in found[Carrier].error.hint
-
-
-# -- an interceptor --------------------------------------------------------------------------------------------------
-
-
-def intercepted(world: World, route: Route) -> Examined:
-    box = Interceptor(("127.0.0.1", world.port), *pem("Example Inspection CA".replace(" ", "-")))
-    box.start()
-    try:
-        return Examined(world, box.port, route=route)
-    finally:
-        box.stop()
-
-
-def test_an_interceptor_is_named() -> None:
-    with World() as world:
-        found = intercepted(world, Route())
-        told = found[Interception]
-        assert (told.state, told.intercepted, told.issuer) == (State.BAD, True, "Example-Inspection-CA")
-        assert told.stated == world.settings["certificate_hash"].hex() != told.met
-        leaf = pem("Example-Inspection-CA")[0]
-        assert told.met == found[Certificate].sha256 == sha256(_der(leaf)).hexdigest()
-        assert found[Verdict].state is State.GOOD
-
-
-def _der(path) -> bytes:
-    from nitrosocks_lib.crypto.certificate import leaf_der
-
-    return leaf_der(path.read_bytes())
-
-
-def test_an_interceptor_is_refused_where_tls_must_be_direct() -> None:
-    with World() as world:
-        found = intercepted(world, Route(direct=True))
-        assert isinstance(found[Verdict].error, Intercepted) and "Example-Inspection-CA" in str(found[Verdict].error)
-
-
-@pytest.mark.parametrize(("direct", "state"), [(False, State.GOOD), (True, State.BAD)])
-def test_a_server_that_does_not_state_its_certificate(direct: bool, state: State) -> None:
-    with World(certificate_hash=bytes(32)) as world:
-        found = Examined(world, route=Route(direct=direct))
-        assert found[Interception].intercepted is None and found[Interception].stated == ""
-        assert found[Verdict].state is state

@@ -27,8 +27,8 @@ from nitrosocks_lib.demo.interceptor import Interceptor
 
 site, serving, good = program.site, served.serving, served.good
 GOOD = [
-    "clock", "name", "TCP", "TLS", "ALPN", "certificate", "carrier", "server key", "client", "interception", "clocks",
-    "round trip", "verdict",
+    "clock", "name", "TCP", "TLS", "ALPN", "certificate", "carrier", "carrier", "carrier", "server key", "client",
+    "interception", "clocks", "round trip", "verdict",
 ]  # fmt: skip
 
 
@@ -137,8 +137,9 @@ def test_a_web_server(good: Good) -> None:
 
     with loopback.Server(serve) as server:
         code, lines = examine(good, elsewhere(good, server.address[1]))
-    assert code == 76 and labels(lines, "✗") == ["carrier", "verdict"] and labels(lines, "·") == ["server key"]
-    assert "a web server did" in line_of(lines, "carrier")
+    assert code == 76 and labels(lines, "✗") == ["carrier"] * 3 + ["verdict"] and labels(lines, "·") == ["server key"]
+    assert "raw: refused" in lines[6] and "a web server did: 'HTTP/1.1 400 Bad Request'" in lines[6]
+    assert "websocket: refused" in lines[7] and "http: refused" in lines[8]
 
 
 def test_a_client_that_was_revoked(good: Good) -> None:
