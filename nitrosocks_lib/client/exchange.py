@@ -92,7 +92,7 @@ class Exchange:
         self.link = link
         self.request: Request | None = None
         self.used = False
-        self.deadline = at + limits.EXCHANGE_IDLE  # seconds of `timers.now`: when it is closed, or its request failed
+        self.deadline = at + limits.EXCHANGE_UNUSED  # seconds of `timers.now`: when it is closed, or its request failed
         self._answers = Answers()
         self._unsent: deque[memoryview] = deque()
         self._head: AnswerHead | None = None

@@ -38,6 +38,7 @@ class Exchanges:
         self._askers: set[Asker] = set()
         self._wanting: dict[Asker, int] = {}  # how many each wants; in turn
         self._dialling = 0
+        self._disposable = False  # the last one took no further request: some boxes have it so
         self._buffer = memoryview(bytearray(_READ))
         self.due = float("inf")  # when to call `expire` (seconds of `timers.now`)
 
@@ -83,10 +84,14 @@ class Exchanges:
         return None
 
     def begin(self, exchange: Exchange, request: Request, head: bytes, at: float) -> None:
-        """Puts a request on a connection that was taken. The last idle one is followed by a spare."""
+        """Puts a request on a connection that was taken.
+
+        A spare is made beside the last idle one where downs follow soon, or connections take one request each.
+        """
         exchange.begin(request, head, at)
         self._watch(exchange)
-        if not self._idle and not self._dialling and len(self._all) <= self._most:
+        soon = self._disposable or (request.what is What.UP and not request.n)
+        if soon and not self._idle and not self._dialling and len(self._all) <= self._most:
             self._start_dial()
 
     def want(self, asker: Asker, count: int, fresh: bool) -> None:
@@ -178,7 +183,8 @@ class Exchanges:
                 self._watch(exchange)
             return
         assert request is not None, "there is no answer without a request"
-        if exchange.deadline > at:
+        self._disposable = exchange.deadline <= at
+        if not self._disposable:
             self._idle.append(exchange)
             if exchange.wants != wanted:
                 self._watch(exchange)

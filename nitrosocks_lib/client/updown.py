@@ -78,6 +78,7 @@ class HttpCarrier:
         self._rest = memoryview(b"")  # of an answer, that the pipe did not take
         self._sent: dict[int, int] = {}  # bytes of each up under way that were counted as sent
         self._took: list[tuple[float, float]] = []  # (when, seconds) of ups: the longest of the last minute is first
+        self._heard, self._lively_until = 0.0, float("inf")  # inf: until the first answer with bytes
         self._interest = 0
         self._last_words = b""  # the head of what answered up 0 in our server's place
 
@@ -91,7 +92,7 @@ class HttpCarrier:
             self._deliver()
             self._gather(at)
             if self._may_park and not self._is_left:
-                self._downs.ask()
+                self._downs.ask(limits.DOWNS if at < self._lively_until else 1)
             self._submit(at)
         except (CarrierLost, OSError) as error:
             self.lose(str(error))
@@ -209,6 +210,9 @@ class HttpCarrier:
     def _settle(self, request: Request, answer: Answered, at: float) -> None:
         if request.what is What.DOWN:
             self._downs.answered(request.n, Answer(answer.status, answer.body))
+            if size := len(answer.body):
+                lively = at - self._heard < limits.LIVELY or size >= limits.LIVELY_BYTES
+                self._heard, self._lively_until = at, at + (limits.LIVELY if lively else 0.0)
             return
         self._begun = self._way.met = True
         self._wrote(request.n, len(request.body))

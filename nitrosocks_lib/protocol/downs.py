@@ -124,9 +124,12 @@ class DownAsker:
         self._ready: deque[bytes] = deque()
         self._ended = False
 
-    def ask(self) -> None:
-        """Makes new requests due: m + 2 only when the answers 0 … m are held (HP6), and two bodies at most untaken."""
-        while not self._ended and len(self._ready) < limits.DOWNS and self._asked < self._held + limits.DOWNS:
+    def ask(self, most: int = limits.DOWNS) -> None:
+        """Makes new requests due, until `most` are under way; two bodies at most are untaken.
+
+        Two are the most: m + 2 is asked only when the answers 0 … m are held (HP6).
+        """
+        while not self._ended and len(self._ready) < limits.DOWNS and self._asked < self._held + most:
             self.requests.add(self._asked)
             self._asked += 1
 

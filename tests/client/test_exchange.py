@@ -179,6 +179,10 @@ def test_an_idle_connection_that_ends_is_over(ends: Ends) -> None:
         ends.run()
 
 
+def test_an_unused_connection_is_given_up_before_a_server_gives_up_its_first_request(ends: Ends) -> None:
+    assert ends.exchange.deadline < now() + limits.HEAD_TIME
+
+
 def test_a_request_has_its_time_without_progress(ends: Ends) -> None:
     begun = now()
     ends.begin(b"key", patience=7.0)

@@ -110,11 +110,13 @@ def pool() -> Iterator[Pool]:
     with Pairs() as pairs:
         made = Pool(pairs)
         yield made
+        while made.posted:
+            made.posted.popleft()(now())
         made.exchanges.close()
         made.waiter.close()
 
 
-def test_the_last_idle_one_is_followed_by_a_spare(pool: Pool) -> None:
+def test_up_0_is_followed_by_a_spare_for_downs(pool: Pool) -> None:
     asker = pool.join()
     pool.ask(asker)
     pool.accept()
@@ -122,6 +124,20 @@ def test_the_last_idle_one_is_followed_by_a_spare(pool: Pool) -> None:
     pool.answer(pool.far[0])
     assert asker.told == ["answered 0: 200"]
     assert not pool.posted
+
+
+def test_connections_of_one_request_are_followed_by_a_spare(pool: Pool) -> None:
+    asker = pool.join()
+    pool.ask(asker, 0)
+    pool.accept()
+    pool.ask(asker, 1)
+    assert len(pool.exchanges) == 2, "up 1 makes none"
+    pool.answer(pool.far[0], OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n"))
+    pool.exchanges.want(asker, 1, fresh=False)
+    pool.accept()
+    pool.ask(asker, 2)
+    pool.accept()
+    assert len(pool.exchanges) == 3, "up 2 makes one"
 
 
 def test_the_one_that_was_used_last_is_used_next(pool: Pool) -> None:
@@ -161,10 +177,10 @@ def test_there_are_no_more_than_they_need(pool: Pool) -> None:
     for _ in range(most - 1):
         pool.accept()
     pool.exchanges.want(asker, 50, fresh=False)
-    for n in range(most):
+    for n in reversed(range(most)):  # up 0 is last
         pool.ask(asker, n)
     pool.accept()  # the spare
-    pool.ask(asker, most)
+    pool.ask(asker, 0)
     assert len(pool.exchanges) == most + 1
     assert not pool.posted
 
@@ -248,17 +264,17 @@ def test_what_is_dialled_for_nobody_is_closed(pool: Pool) -> None:
 
 def test_a_time_out_makes_idle_ones_suspect(pool: Pool) -> None:
     asker = pool.join()
-    pool.ask(asker, 3)
+    pool.ask(asker)
     pool.accept()
     pool.exchanges.expire(now() + BOUND + 1)
-    assert asker.told == ["failed 3: no answer in time"]
+    assert asker.told == ["failed 0: no answer in time"]
     assert len(pool.exchanges) == 0
     assert pool.exchanges.due == math.inf
 
 
 def test_idle_ones_are_closed_in_time(pool: Pool) -> None:
     pool.join()
-    assert pool.exchanges.due <= now() + limits.EXCHANGE_IDLE
+    assert pool.exchanges.due <= now() + limits.EXCHANGE_UNUSED
     pool.exchanges.expire(pool.exchanges.due - 1)
     assert len(pool.exchanges) == 1
     pool.exchanges.expire(pool.exchanges.due)

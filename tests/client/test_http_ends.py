@@ -149,6 +149,7 @@ def test_a_request_without_an_answer_is_repeated_in_time(monkeypatch: pytest.Mon
 
 def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "EXCHANGE_IDLE", 0.1)
+    monkeypatch.setattr(limits, "EXCHANGE_UNUSED", 0.1)
     with world() as here:
         link, carrier = here.begin()
         exchange(link, carrier, SIZE)

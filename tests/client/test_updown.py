@@ -100,3 +100,19 @@ def test_keys_go_out_one_by_one() -> None:
             assert receive(link, 1, 1) == bytes([key])
         assert carrier.sizes[1:] == [1] * 20
         link.close()
+
+
+@pytest.mark.parametrize(("seconds", "size", "most"), [(0.0, 10, 1), (BOUND, 10, 2), (0.0, limits.LIVELY_BYTES, 1)])
+def test_downs_under_way(seconds: float, size: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One where little moves, as with heartbeats; two where much does, or often."""
+    monkeypatch.setattr(limits, "LIVELY", seconds)
+    with world() as here:
+        link, carrier = here.begin()
+        for count in range(20):
+            carrier.wait(lambda: carrier.parked > 0)
+            carrier.send(bytes(size))
+            receive(link, size, count)
+            if count == 3:  # two are asked at the beginning
+                carrier.most_parked = 0
+        assert carrier.most_parked == most
+        link.close()

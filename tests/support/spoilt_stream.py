@@ -32,7 +32,7 @@ class Carrier:
         self._last = False  # `finish` was called
         self._answers: dict[int, bytes | None] = {}  # of downs; None: 204
         self.next_down = 0
-        self.empties = 0
+        self.parked = self.most_parked = 0  # downs that wait for their answer
         self.written: set[int] = set()  # downs whose answer went out whole
 
     def up(self, n: int, body: bytes) -> bool:
@@ -67,12 +67,16 @@ class Carrier:
             if m not in self._answers and m >= 2 and m - 2 not in self.written:
                 faults.append(f"down {m} came before the answer to {m - 2} was out")
             until = time.monotonic() + park
+            self.parked += 1
+            self.most_parked = max(self.parked, self.most_parked)
+            self.changed.notify_all()
             while m not in self._answers:
                 left = until - time.monotonic()
                 if self.next_down == m and (self._waiting or self._last or left <= 0):
                     self._answer(m)
                 else:
                     self.changed.wait(max(0.01, left))
+            self.parked -= 1
             return self._answers[m]
 
     def _answer(self, m: int) -> None:
@@ -80,7 +84,7 @@ class Carrier:
         del self._waiting[:BODY]
         self._answers[m] = body if body or not self._last else None
         self._answers.pop(m - 4, None)
-        self.next_down, self.empties = m + 1, self.empties + (not body)
+        self.next_down = m + 1
         self.changed.notify_all()
 
     def wait(self, until: Callable[[], bool]) -> None:
