@@ -158,14 +158,13 @@ class Carriers:
             return None
         if (carrier := self._living.get(said.id)) is not None:
             return self._of(carrier, visit, ours)
-        if not self._nonces.may_begin(carried):
-            return None
         return self._wait(visit, ours, carried)
 
     def _wait(self, visit: Asked, ours: Ours[Found], carried: Carried) -> Exchange | None:
         waiting = self._waiting.get(carried.id)
-        if waiting is None:
-            if len(self._waiting) >= limits.IDS_WAITING or len(self._living) >= limits.CARRIERS:
+        if waiting is None:  # else the entrance may have stored the id just now
+            full = len(self._waiting) >= limits.IDS_WAITING or len(self._living) >= limits.CARRIERS
+            if full or not self._nonces.may_begin(carried):
                 return None
             waiting = self._waiting[carried.id] = Waiting(self, carried)
             self.turns.join(waiting)

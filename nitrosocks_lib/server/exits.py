@@ -37,7 +37,9 @@ class Exits:
 
     def waits(self, stranger: Stranger) -> None:
         """More of it has to come."""
-        if self._web is not None and self._web.decoy is not None and stranger.silent:
+        if not stranger.silent:
+            self.forget(stranger)
+        elif self._web is not None and self._web.decoy is not None:
             self._quiet.setdefault(stranger, now() + limits.QUIET)
 
     def forget(self, stranger: Stranger) -> None:

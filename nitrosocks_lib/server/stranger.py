@@ -88,8 +88,9 @@ class Stranger(Place):
 
     @property
     def silent(self) -> bool:
-        """Whether nothing came of it behind TLS."""
-        return self.link is not None and self.hello is None and not self.read_before
+        """Whether TLS is done, and nothing came behind it: it is still this thread's."""
+        unheard = self._dialogue is None and not self.read_before and self.hello is None
+        return unheard and not self.handed and not self.carrier and self.rank is not None and self.link is not None
 
     def secured(self) -> TlsLink:
         """TLS is done."""

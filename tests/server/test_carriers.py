@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from carried import LEAST, Carried, Connection, HttpClient, hour, path, pool, websocket
+from carried import LEAST, Connection, HttpClient, greeted, hour, path, pool, websocket
 from loopback import is_silent
 from webserver import Nginx, Seeing, nginx
 from world import BOUND, Opened, World, echo
@@ -107,9 +107,7 @@ def test_what_is_not_ours_in_a_websocket_is_not_answered(world: World) -> None:
 
 def test_an_id_begins_one_websocket(world: World) -> None:
     used = carrier()
-    dialler = Carried(world, "websocket")
-    dialler.connect = lambda server: websocket(world.port, used)
-    link = dialler.greet().link
+    link = greeted(world, websocket(world.port, used))
     visitor = Seeing(world.port).say(upgrade(used))
     assert visitor.read(12).startswith(b"HTTP/1.1 404")
     visitor.close()
@@ -316,9 +314,7 @@ def test_ids_wait_for_up_0_only_so_long(world: World, monkeypatch: pytest.Monkey
 
 def test_the_end_of_up_ends_the_carrier(world: World) -> None:
     client = HttpClient(world.port)
-    dialler = Carried(world, "http")
-    dialler.connect = lambda server: client.link
-    dialler.greet()
+    greeted(world, client.link)
     client.close()  # an empty up, then a 204 to the down
     via = Connection(world.port)
     assert via.post(client.id, What.DOWN, 1_000)[0] == 204

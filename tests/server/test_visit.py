@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from carried import LEAST, Carried, Connection, HttpClient, context, path
+from carried import LEAST, Connection, HttpClient, context, greeted, path
 from loopback import dial as dial_tls
 from loopback import is_silent, read_exactly
 from webserver import REQUEST, Nginx, Seeing, nginx
@@ -98,8 +98,7 @@ def test_a_knock_after_a_silence_is_taken(world: World) -> None:
 def test_what_is_not_served_is_the_decoys(decoy: Nginx) -> None:
     with World(decoy=Site("127.0.0.1", decoy.plain), carriers=frozenset({Carrier.HTTP})) as world:
         with pytest.raises(DecoyAnswer):
-            dialler = world.dialler()
-            link = dialler.connect(("127.0.0.1", world.port))
+            link = dial(("127.0.0.1", world.port), client_context(False), socket.AF_INET, BOUND)
             Conversation(link, now() + BOUND).run(greet.greet(world.credentials(), 500_000, 1 << 20, os.urandom))
         target = path(os.urandom(wire.CARRIER_ID), What.WEBSOCKET)
         via = Connection(world.port)
@@ -129,12 +128,10 @@ def test_a_head_that_takes_too_long_is_the_decoys(decoy: Nginx, monkeypatch: pyt
 
 
 def test_a_connection_that_nobody_would_end_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "KEPT_ALIVE", 0.05)
     with World() as world:
         client = HttpClient(world.port)
-        dialler = Carried(world, "http")
-        dialler.connect = lambda server: client.link
-        dialler.greet()
+        greeted(world, client.link)
+        monkeypatch.setattr(limits, "KEPT_ALIVE", 0.05)
         via = Connection(world.port)
         assert via.post(client.id, What.UP, 0, bytes(LEAST)) == (200, b"")  # once more
         assert via.sock.recv(1) == b""

@@ -13,19 +13,21 @@ from collections.abc import Callable
 
 from world import BOUND, SERVER_KEY, World
 
+from nitrosocks_lib.client.carriers import Carriers
 from nitrosocks_lib.client.dialler import Dialler
 from nitrosocks_lib.client.pool import Pool
 from nitrosocks_lib.crypto import schedule
 from nitrosocks_lib.crypto.token import Token, Tokens
 from nitrosocks_lib.facts import limits, wire
-from nitrosocks_lib.facts.wire import What
+from nitrosocks_lib.facts.wire import Carrier, What
 from nitrosocks_lib.net import pipe
 from nitrosocks_lib.net.connect import Route, client_context, dial
 from nitrosocks_lib.net.link import Link
 from nitrosocks_lib.net.pipe import Progress
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.net.websocket import WebSocketLink
-from nitrosocks_lib.protocol import heads
+from nitrosocks_lib.protocol import greet, heads
+from nitrosocks_lib.session.conversation import Conversation
 
 TOKENS = Tokens(schedule.knock_key(SERVER_KEY.public))
 LEAST = wire.KNOCK + wire.HELLO
@@ -113,19 +115,16 @@ def websocket(port: int, carrier: bytes | None = None) -> Link:
     return WebSocketLink(link, serving=False, unread=rest)
 
 
-class Carried(Dialler):
-    """Dials by one of the two."""
-
-    def __init__(self, world: World, kind: str, port: int | None = None) -> None:
-        via = port or (world.proxy.port if world.proxy else world.port)
-        super().__init__(world.credentials(), (("127.0.0.1", via),), Route(), limits.WINDOW)
-        self.kind = kind
-
-    def connect(self, server: tuple[str, int]) -> Link:
-        return HttpClient(server[1]).link if self.kind == "http" else websocket(server[1])
+def greeted(world: World, link: Link) -> Link:
+    """A session begins there; nobody goes on with it."""
+    Conversation(link, now() + BOUND).run(greet.greet(world.credentials(), hour(), limits.WINDOW, os.urandom))
+    return link
 
 
 def pool(world: World, kind: str, sessions: int = 1) -> Pool:
-    made = Pool(Carried(world, kind), sessions, None)
+    via = world.proxy.port if world.proxy else world.port
+    offered = Carriers((Carrier(kind),))
+    dialler = Dialler(world.credentials(), (("127.0.0.1", via),), Route(), limits.WINDOW, offered)
+    made = Pool(dialler, sessions, None)
     world.callback(made.close, 5.0)
     return made
