@@ -81,8 +81,6 @@ class Upstream:
         try:
             return self._end.read_some(buffer)
         except ConnectionEnded as ended:
-            if self._end.gone():  # OpenSSL may tell a reset as an end
-                raise
             self.ended = ended
             return 0
 

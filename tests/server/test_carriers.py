@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from carried import LEAST, Connection, HttpClient, greeted, hour, path, pool, websocket
+from carried import LEAST, Begun, Connection, HttpClient, carrier, greeted, greeting, hour, path, pool, websocket
 from loopback import is_silent
 from webserver import Nginx, Seeing, nginx
 from world import BOUND, Opened, World, echo
@@ -33,16 +33,6 @@ def decoy() -> Iterator[Nginx]:
 def world(decoy: Nginx) -> Iterator[World]:
     with World(decoy=Site("127.0.0.1", decoy.plain)) as made:
         yield made
-
-
-def greeting(world: World, at: int | None = None) -> bytes:
-    said = next(greet.greet(world.credentials(), hour() if at is None else at, limits.WINDOW, os.urandom))
-    assert isinstance(said, bytes)
-    return said
-
-
-def carrier() -> bytes:
-    return os.urandom(wire.CARRIER_ID)
 
 
 # -- sessions ---------------------------------------------------------------------------------------------------------
@@ -140,82 +130,10 @@ def test_the_answer_is_as_nginx_gives_it(world: World) -> None:
 # -- http -------------------------------------------------------------------------------------------------------------
 
 
-class Begun:
-    """A carrier whose up 0 is answered; each request on a connection of its own, unless told otherwise."""
-
-    def __init__(self, world: World) -> None:
-        self.world, self.id = world, carrier()
-        self.first = greeting(world)
-        assert self.ask(What.UP, 0, self.first) == (200, b"")
-
-    def ask(self, what: What, n: int, body: bytes = b"") -> tuple[int, bytes]:
-        via = Connection(self.world.port)
-        try:
-            return via.post(self.id, what, n, body)
-        finally:
-            via.close()
-
-
 def test_up_0_with_a_knock_begins_a_carrier(world: World) -> None:
     begun = Begun(world)
     status, challenge = begun.ask(What.DOWN, 0)
     assert status == 200 and len(challenge) >= 2498
-
-
-def test_the_same_up_is_answered_again_and_the_same_down_alike(world: World) -> None:
-    begun = Begun(world)
-    challenge = begun.ask(What.DOWN, 0)
-    assert begun.ask(What.UP, 0, begun.first) == (200, b"")
-    assert begun.ask(What.DOWN, 0) == challenge
-
-
-def test_ups_are_put_in_order(world: World) -> None:
-    """The rest of the greeting comes in pieces, the last one first."""
-    used, said = carrier(), greeting(world)
-    pieces = [said[:LEAST], said[LEAST : LEAST + 100], said[LEAST + 100 :]]
-    first, *others = [Connection(world.port) for _ in range(3)]
-    assert first.post(used, What.UP, 0, pieces[0])[0] == 200
-    waits = threading.Thread(target=others[1].post, args=(used, What.UP, 2, pieces[2]))
-    waits.start()
-    assert others[0].post(used, What.UP, 1, pieces[1])[0] == 200
-    waits.join(BOUND)
-    assert not waits.is_alive()
-    status, challenge = first.post(used, What.DOWN, 0)
-    assert status == 200 and len(challenge) >= 2498
-    for each in (first, *others):
-        each.close()
-
-
-def test_an_up_too_far_ahead_is_refused(world: World) -> None:
-    begun = Begun(world)
-    assert begun.ask(What.UP, 1 + limits.UPS, b"x")[0] == 403
-
-
-def test_a_body_too_large_is_refused(world: World) -> None:
-    begun = Begun(world)
-    visitor = Seeing(world.port)
-    head = f"POST {path(begun.id, What.UP, 1)} HTTP/1.1\r\nHost: x\r\nContent-Length: {limits.BODY + 1}\r\n\r\n"
-    assert visitor.say(head.encode()).read(12).startswith(b"HTTP/1.1 413")
-    visitor.close()
-
-
-def test_a_chunked_body_is_taken(world: World) -> None:
-    used, said = carrier(), greeting(world)
-    via = Connection(world.port)
-    via.request("POST", path(used, What.UP), iter([said[:1000], said[1000:]]), encode_chunked=True)
-    answer = via.getresponse()
-    assert (answer.status, answer.read()) == (200, b"")
-    assert via.post(used, What.DOWN, 0)[0] == 200
-    via.close()
-
-
-def test_who_expects_100_continue_gets_it(world: World) -> None:
-    used, said = carrier(), greeting(world)
-    head = f"POST {path(used, What.UP)} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(said)}\r\nExpect: 100-continue\r\n\r\n"
-    visitor = Seeing(world.port).say(head.encode())
-    assert visitor.read(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
-    assert visitor.say(said).read(40)[25:].startswith(b"HTTP/1.1 200 OK")
-    visitor.close()
 
 
 def test_an_answer_looks_like_the_decoys(world: World) -> None:
@@ -310,44 +228,6 @@ def test_ids_wait_for_up_0_only_so_long(world: World, monkeypatch: pytest.Monkey
     via = Connection(world.port)
     assert via.post(carrier(), What.DOWN, 0)[0] == 404
     via.close()
-
-
-def test_the_end_of_up_ends_the_carrier(world: World) -> None:
-    client = HttpClient(world.port)
-    greeted(world, client.link)
-    client.close()  # an empty up, then a 204 to the down
-    via = Connection(world.port)
-    assert via.post(client.id, What.DOWN, 1_000)[0] == 204
-    via.close()
-
-
-def test_the_end_of_the_session_ends_down(world: World) -> None:
-    used = pool(world, "http")
-    assert Opened(used, world.target(echo)).ask(b"x") == b"x"
-    (living,) = world.server._carriers._living.values()
-    used.close(5.0)
-    while living._pipe is not None:
-        pass
-
-
-def test_a_carrier_without_a_request_is_dropped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CARRIER_IDLE", 0.05)
-    monkeypatch.setattr(limits, "REPEATS", 0.05)
-    Begun(world)
-    while world.server._carriers._living:
-        pass
-
-
-def test_a_connection_that_ends_amid_a_body_leaves_nothing_behind(world: World) -> None:
-    begun = Begun(world)
-    visitor = Seeing(world.port)
-    visitor.say(f"POST {path(begun.id, What.UP, 1)} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf".encode())
-    while not world.server._carriers.held:
-        pass
-    visitor.close()
-    while world.server._carriers.held:
-        pass
-    assert begun.ask(What.UP, 1, b"whole")[0] == 200
 
 
 def test_a_link_that_breaks_is_no_fault(world: World) -> None:

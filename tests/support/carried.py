@@ -128,3 +128,31 @@ def pool(world: World, kind: str, sessions: int = 1) -> Pool:
     made = Pool(dialler, sessions, None)
     world.callback(made.close, 5.0)
     return made
+
+
+def greeting(world: World, at: int | None = None) -> bytes:
+    """The first message of a client that the server knows."""
+    said = next(greet.greet(world.credentials(), hour() if at is None else at, limits.WINDOW, os.urandom))
+    assert isinstance(said, bytes)
+    return said
+
+
+def carrier() -> bytes:
+    """A new id."""
+    return os.urandom(wire.CARRIER_ID)
+
+
+class Begun:
+    """A carrier whose up 0 is answered; each request on a connection of its own."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.id = world, carrier()
+        self.first = greeting(world)
+        assert self.ask(What.UP, 0, self.first) == (200, b"")
+
+    def ask(self, what: What, n: int, body: bytes = b"") -> tuple[int, bytes]:
+        via = Connection(self.world.port)
+        try:
+            return via.post(self.id, what, n, body)
+        finally:
+            via.close()

@@ -1,0 +1,92 @@
+"""Decoy: where it is, and what is said when it cannot be reached; over TLS its certificate has to verify."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+
+import pytest
+from loopback import Server as TlsServer
+from loopback import pem, unused_port
+from webserver import REQUEST, Seeing
+from world import World
+
+from nitrosocks_lib.facts.errors import NetworkError
+from nitrosocks_lib.net.race import find
+from nitrosocks_lib.server.decoy import Decoy, Site
+
+ANSWER = b"HTTP/1.1 200 OK\r\nServer: roses\r\nContent-Length: 2\r\n\r\nhi"
+
+
+def test_its_name_is_looked_up() -> None:
+    decoy = Decoy(Site("localhost", 80))
+    assert not decoy._places
+    decoy.look()
+    assert decoy._places == find("localhost", 80)
+
+
+def test_what_was_found_before_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoy = Decoy(Site("127.0.0.1", 80))
+    decoy.look()
+    before = decoy._places
+    decoy.site = Site("no.such.name.invalid", 80)
+    decoy.look()
+    assert decoy._places == before != []
+
+
+def test_a_failure_is_said_once_in_a_while_and_it_is_looked_for_again(caplog: pytest.LogCaptureFixture) -> None:
+    decoy, looked = Decoy(Site("localhost", 80)), threading.Event()
+    decoy.look = looked.set
+    for _ in range(3):
+        decoy.failed(NetworkError("Connection refused"))
+    assert looked.wait(20)
+    assert caplog.messages == [
+        "the decoy localhost:80 cannot be reached: Connection refused; what is not ours is not answered"
+    ]
+
+
+def answering(tls: ssl.SSLSocket) -> None:
+    tls.recv(1 << 16)
+    tls.sendall(ANSWER)
+    tls.recv(1)
+
+
+@pytest.mark.parametrize("end", ["notify", "FIN"])
+def test_with_tls_who_ends_how_is_passed_on(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def serve(tls: ssl.SSLSocket) -> None:
+        tls.recv(1 << 16)
+        tls.sendall(ANSWER)
+        if end == "notify":
+            with contextlib.suppress(OSError):  # it waits for the other's word, too
+                tls.unwrap()
+        else:
+            socket.socket.shutdown(tls, socket.SHUT_WR)
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem("server")[0]))
+    monkeypatch.setattr("nitrosocks_lib.server.decoy.find", lambda host, port: find("127.0.0.1", port))
+    with TlsServer(serve) as server, World(decoy=Site("server", server.address[1], tls=True)) as world:
+        visitor = Seeing(world.port).say(REQUEST)
+        got = visitor.read(len(ANSWER))
+        assert got == ANSWER and visitor.see()[1] == (["notify", "FIN"] if end == "notify" else ["FIN"])
+        visitor.close()
+
+
+def test_with_tls_whose_certificate_does_not_verify_it_counts_as_down(caplog: pytest.LogCaptureFixture) -> None:
+    with TlsServer(answering) as server, World(decoy=Site("127.0.0.1", server.address[1], tls=True)) as world:
+        visitor = Seeing(world.port).say(REQUEST)
+        while not len(world.server._tarpit):
+            pass
+        assert "the certificate does not verify" in caplog.text
+        visitor.close()
+
+
+def test_it_may_be_down_when_the_server_starts() -> None:
+    with World(decoy=Site("127.0.0.1", unused_port())) as world:
+        visitor = Seeing(world.port).say(REQUEST)
+        while not len(world.server._tarpit):
+            pass
+        visitor.close()
+
+
