@@ -152,9 +152,9 @@ def whole(option: str, text: str | None, default: int, low: int, high: int) -> i
     return int(text)
 
 
-def heartbeat(text: str | None) -> int:
-    """--heartbeat, seconds."""
-    return whole("--heartbeat", text, limits.HEARTBEAT, limits.HEARTBEAT_MIN, limits.HEARTBEAT_MAX)
+def heartbeat(text: str | None) -> int | None:
+    """--heartbeat, seconds; None where it is left to the carrier."""
+    return None if text is None else whole("--heartbeat", text, limits.HEARTBEAT, limits.HEARTBEAT_MIN, limits.HEARTBEAT_MAX)
 
 
 def carriers(text: str | None) -> tuple[Carrier, ...]:

@@ -49,7 +49,7 @@ Options:
   --cipher NAME        aes-256-gcm or aes-128-gcm, inside the TLS; else aes-256-gcm
   --window SIZE        bytes of a stream under way before limits grow, with K or M; else 256K
   --resume SECONDS     how long a session waits for its client to reconnect; else 120
-  --heartbeat SECONDS  after how much silence the other side is asked whether it lives; else 20
+  --heartbeat SECONDS  after how much silence the other side is asked whether it lives; else 20, over http 50
   --refresh WHEN       when session keys are renewed: minutes (30m), bytes (4G), or both (30m,4G)
   --drain SECONDS      how long running streams may go on after SIGTERM; else 30
   --decoy WHERE        the web server, host:port or https://host, that serves whatever is not ours

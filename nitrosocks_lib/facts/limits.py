@@ -16,6 +16,7 @@ RESUME: Final = 120
 HEARTBEAT_MIN: Final = 5
 HEARTBEAT_MAX: Final = 300
 HEARTBEAT: Final = 20  # three silent periods stay below the 60 s after which common proxies cut idle connections
+HEARTBEAT_HTTP: Final = 50  # there each costs requests, and polls find a dead way sooner
 ADDRESS_MAX: Final = 255
 NONCES_PER_HOUR: Final = 1 << 20  # 16 MiB; beyond it greetings are served, and their nonces not stored
 FULL_SAID: Final = 60.0  # how often the log says so

@@ -49,11 +49,17 @@ class Settings:
     encrypt_type: EncryptType = EncryptType.AES_256_GCM
     window: int = limits.WINDOW
     resume: int = limits.RESUME
-    heartbeat: int = limits.HEARTBEAT
+    heartbeat: int | None = None  # None: what is best for the carrier
     refresh: RefreshPolicy = field(default_factory=RefreshPolicy)
     carriers: frozenset[Carrier] = frozenset(Carrier)  # that are served
     prefix: str = ""  # of the paths of requests: "" or "/some/path" (TK1)
     decoy: Site | None = None
+
+    def heartbeat_over(self, carrier: Carrier) -> int:
+        """Seconds of silence before a PING, of a session that begins on this carrier."""
+        if self.heartbeat is not None:
+            return self.heartbeat
+        return limits.HEARTBEAT_HTTP if carrier is Carrier.HTTP else limits.HEARTBEAT
 
 
 class SharedNonces(Nonces):
@@ -158,7 +164,7 @@ class Reception:
 
     def _welcome(self, arrival: Arrival) -> Entry:
         talk, settings, known = arrival.talk, self._settings, []
-        session_id, times = os.urandom(wire.SESSION_ID), (settings.resume, settings.heartbeat)
+        session_id, times = os.urandom(wire.SESSION_ID), (settings.resume, settings.heartbeat_over(talk.link.carrier))
         terms = Terms(settings.encrypt_type, session_id, Secret(), settings.window, *times)
 
         def lookup(client_id: bytes) -> Authorised | None:
