@@ -4,8 +4,8 @@
     bench/carriers.py [--rounds 5] [--seconds 2] [--idle 0] [CARRIER...]
 
 As bench/ab.py does it: a server and a client each, all at once and in turns, by default raw, websocket and http.
-CPU time is that of server and client together. `--idle` watches for so many seconds how many TLS records each client
-sends and gets while nothing is carried; needs `ss`.
+CPU time is that of server and client together. `--idle` watches for so many seconds how many TCP segments each
+client sends and gets while nothing is carried; needs `ss`. What that is in requests, bench/idle.py counts.
 """
 
 from __future__ import annotations
