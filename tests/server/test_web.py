@@ -28,7 +28,9 @@ def world(decoy: Nginx) -> Iterator[World]:
 
 
 def test_no_visit_has_a_thread(world: World) -> None:
-    Seeing(world.port).say(REQUEST).close()
+    first = Seeing(world.port).say(REQUEST)
+    first.read(12)
+    first.close()
     before = threading.active_count()
     visitors = [Seeing(world.port).say(REQUEST) for _ in range(50)]
     for visitor in visitors:
