@@ -85,6 +85,10 @@ SESSIONS_IN_ALL: Final = 4096  # or a 20th of the descriptors; as SESSIONS_PER_C
 STREAMS_IN_ALL: Final = 65_536  # or half of the descriptors: REFUSED 1. The last quarter of these is not for dials
 RESOLVERS: Final = 32  # threads that look names up; further names wait for one
 LOOKUPS: Final = 1024  # names being looked up or waiting for it: REFUSED 1
+CARRIED: Final = 256 << 20  # bytes of bodies held, of all carriers: beyond it only what is next of each is read
+REQUESTS: Final = 16  # of one carrier, not answered: three times what is under way; beyond it 403
+IDS_WAITING: Final = 256  # ids whose up 0 has not come, in all: further requests go to the decoy
+CARRIERS: Final = 8192  # with those that are over and answer repeats: further ones go to the decoy
 HELD: Final = 2 << 30  # bytes held: the largest session of the client that holds most gets ABORT 5
 HELD_LOOK: Final = 0.5  # how often that is looked at
 KEPT_COST: Final = 100  # of these for each frame kept, and
@@ -188,10 +192,6 @@ LIVELY_BYTES: Final = 16 << 10  # a heartbeat has less; so an idle carrier costs
 # Carriers at a server.
 GATHER: Final = 0.005  # seconds that an answer may wait for more bytes (HP5), and
 GATHER_FROM: Final = 16 << 10  # it does so only behind one of so many: a keystroke does not wait
-CARRIED: Final = 256 << 20  # bytes of bodies held, of all carriers: beyond it only what is next of each is read
-REQUESTS: Final = 16  # of one carrier, not answered: three times what is under way; beyond it 403
-IDS_WAITING: Final = 256  # ids whose up 0 has not come, in all: further requests go to the decoy
-CARRIERS: Final = 8192  # with those that are over and answer repeats: further ones go to the decoy
 
 # The decoy (protocol 3.6): connections that are HTTP, or that it serves since they are not ours.
 DECOY_DIAL: Final = 3.0  # seconds until it has to be connected; beyond them it is as if there were none

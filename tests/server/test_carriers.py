@@ -8,16 +8,15 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from carried import LEAST, Begun, Connection, HttpClient, carrier, greeted, greeting, hour, path, pool, websocket
+from carried import LEAST, Begun, Connection, carrier, greeted, greeting, hour, path, pool, websocket
 from loopback import is_silent
 from webserver import Nginx, Seeing, nginx
 from world import BOUND, Opened, World, echo
 
-from nitrosocks_lib.facts import limits, wire
+from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import NetworkError
 from nitrosocks_lib.facts.wire import What
 from nitrosocks_lib.net.timers import now
-from nitrosocks_lib.protocol import greet
 from nitrosocks_lib.server.decoy import Site
 
 KINDS = ["websocket", "http"]
@@ -237,3 +236,39 @@ def test_a_link_that_breaks_is_no_fault(world: World) -> None:
         link.read_exactly(1, now() + BOUND)
     link.close()
     assert Opened(pool(world, "websocket"), world.target(echo)).ask(b"x") == b"x"
+
+
+def test_ids_that_wait_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "IDS_WAITING", 1)
+    used = carrier()
+    half = Seeing(world.port).say(f"POST {path(used, What.UP)} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n".encode())
+    while not waiting(world, used):
+        pass
+    via = Connection(world.port)
+    assert via.post(carrier(), What.UP, 0, greeting(world))[0] == 404
+    via.close()
+    half.close()
+
+
+def test_requests_of_an_id_that_wait_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "WAITING", 2)
+    used = carrier()
+    parked = [Seeing(world.port) for _ in range(2)]
+    for n, each in enumerate(parked):
+        each.say(f"POST {path(used, What.DOWN, n)} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
+        while not waiting(world, used) or len(waiting(world, used).parked) <= n:
+            pass
+    via = Connection(world.port)
+    assert via.post(used, What.DOWN, 0)[0] == 404
+    assert via.post(used, What.UP, 0, greeting(world))[0] == 200
+    via.close()
+    for each in parked:
+        each.close()
+
+
+def test_carriers_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CARRIERS", 1)
+    Begun(world)
+    via = Connection(world.port)
+    assert via.post(carrier(), What.UP, 0, greeting(world))[0] == 404
+    via.close()

@@ -165,7 +165,7 @@ class Seeing:
                 self.got += piece
             self.ends.append("notify")
             return
-        if self.tls.pending() == 0 and b"\x15" == data[:1] and "notify" not in self.ends:
+        if self.tls.pending() == 0 and data[:1] == b"\x15" and "notify" not in self.ends:
             self.ends.append("notify")
 
     def answers_with_reset(self) -> bool:
