@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from carried import LEAST, Begun, Connection, HttpClient, carrier, greeted, greeting, path, pool
+from carried import LEAST, Begun, Connection, HttpClient, carrier, greeted, greeting, head, path, pool
 from webserver import Nginx, Seeing, nginx
 from world import BOUND, Opened, World, echo
 
@@ -59,8 +59,7 @@ def test_an_up_too_far_ahead_is_refused(world: World) -> None:
 def test_a_body_too_large_is_refused(world: World) -> None:
     begun = Begun(world)
     visitor = Seeing(world.port)
-    head = f"POST {path(begun.id, What.UP, 1)} HTTP/1.1\r\nHost: x\r\nContent-Length: {limits.BODY + 1}\r\n\r\n"
-    assert visitor.say(head.encode()).read(12).startswith(b"HTTP/1.1 413")
+    assert visitor.say(head(begun.id, What.UP, 1, limits.BODY + 1)).read(12).startswith(b"HTTP/1.1 413")
     visitor.close()
 
 
@@ -76,8 +75,7 @@ def test_a_chunked_body_is_taken(world: World) -> None:
 
 def test_who_expects_100_continue_gets_it(world: World) -> None:
     used, said = carrier(), greeting(world)
-    head = f"POST {path(used, What.UP)} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(said)}\r\nExpect: 100-continue\r\n\r\n"
-    visitor = Seeing(world.port).say(head.encode())
+    visitor = Seeing(world.port).say(head(used, What.UP, 0, len(said), "Expect: 100-continue\r\n"))
     assert visitor.read(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert visitor.say(said).read(40)[25:].startswith(b"HTTP/1.1 200 OK")
     visitor.close()
@@ -112,7 +110,7 @@ def test_a_carrier_without_a_request_is_dropped(world: World, monkeypatch: pytes
 def test_a_connection_that_ends_amid_a_body_leaves_nothing_behind(world: World) -> None:
     begun = Begun(world)
     visitor = Seeing(world.port)
-    visitor.say(f"POST {path(begun.id, What.UP, 1)} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf".encode())
+    visitor.say(head(begun.id, What.UP, 1, 9) + b"half")
     while not world.server._carriers.held:
         pass
     visitor.close()
@@ -146,8 +144,7 @@ def test_requests_of_one_carrier_are_bounded(world: World, monkeypatch: pytest.M
     halves = []
     for _ in range(2):
         halves.append(Seeing(world.port))
-        head = f"POST {path(begun.id, What.UP, 1)} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
-        halves[-1].say(head.encode())
+        halves[-1].say(head(begun.id, What.UP, 1, 9))
     (living,) = world.server._carriers._living.values()
     while len(living._requests) < 2:
         pass

@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from carried import LEAST, Begun, Connection, carrier, greeted, greeting, hour, path, pool, websocket
+from carried import LEAST, Begun, Connection, carrier, greeted, greeting, head, hour, path, pool, websocket
 from loopback import is_silent
 from webserver import Nginx, Seeing, nginx
 from world import BOUND, Opened, World, echo
 
+from nitrosocks_lib.client.pool import Pool
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import NetworkError
 from nitrosocks_lib.facts.wire import What
@@ -74,7 +75,11 @@ def test_many_carriers_at_once(world: World) -> None:
     pools = [pool(world, "http") for _ in range(10)]
     answers = []
     sent = bytes(1 << 20)
-    threads = [threading.Thread(target=lambda used=used: answers.append(Opened(used, port).ask(sent))) for used in pools]
+
+    def ask(used: Pool) -> None:
+        answers.append(Opened(used, port).ask(sent))
+
+    threads = [threading.Thread(target=ask, args=(used,)) for used in pools]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -241,7 +246,7 @@ def test_a_link_that_breaks_is_no_fault(world: World) -> None:
 def test_ids_that_wait_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "IDS_WAITING", 1)
     used = carrier()
-    half = Seeing(world.port).say(f"POST {path(used, What.UP)} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n".encode())
+    half = Seeing(world.port).say(head(used, What.UP, 0, 9))
     while not waiting(world, used):
         pass
     via = Connection(world.port)
@@ -255,7 +260,7 @@ def test_requests_of_an_id_that_wait_are_bounded(world: World, monkeypatch: pyte
     used = carrier()
     parked = [Seeing(world.port) for _ in range(2)]
     for n, each in enumerate(parked):
-        each.say(f"POST {path(used, What.DOWN, n)} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
+        each.say(head(used, What.DOWN, n, 0))
         while not waiting(world, used) or len(waiting(world, used).parked) <= n:
             pass
     via = Connection(world.port)

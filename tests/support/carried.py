@@ -41,6 +41,12 @@ def path(carrier: bytes, what: What, n: int = 0, at: int | None = None) -> str:
     return "/" + TOKENS.make(hour() if at is None else at, Token(carrier, what, n))
 
 
+def head(carrier: bytes, what: What, n: int, length: int, more: str = "") -> bytes:
+    """The head of a request."""
+    lines = f"POST {path(carrier, what, n)} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n{more}\r\n"
+    return lines.encode()
+
+
 def context() -> ssl.SSLContext:
     made = client_context(False)
     made.set_alpn_protocols(["http/1.1"])
@@ -68,7 +74,8 @@ class HttpClient:
         self.link, self._far = pipe.pair(self.progress)
         self._far.setblocking(True)
         self._left = threading.Semaphore(1)
-        self.threads = [threading.Thread(target=self._run, args=(each,), daemon=True) for each in (self._ups, self._downs)]
+        halves = (self._ups, self._downs)
+        self.threads = [threading.Thread(target=self._run, args=(each,), daemon=True) for each in halves]
         for thread in self.threads:
             thread.start()
 

@@ -1,4 +1,4 @@
-"""A real nginx as the decoy: plain HTTP, and TLS of its own to compare with; and a visitor who sees how TLS and TCP end."""
+"""A real nginx as the decoy, with TLS of its own to compare with; and a visitor who sees how TLS and TCP end."""
 
 from __future__ import annotations
 
