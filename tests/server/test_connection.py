@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import socket
-import ssl
 import threading
 import time
 
@@ -17,14 +16,14 @@ from world import BOUND, SERVER_KEY, Opened, World, echo
 from nitrosocks_lib.crypto.identity import ClientKey
 from nitrosocks_lib.facts import limits, wire
 from nitrosocks_lib.facts.errors import NetworkError, NotAuthorised, ProtocolError, Refused, Unanswered
-from nitrosocks_lib.facts.wire import Carrier, Refusal
-from nitrosocks_lib.net.connect import Context, client_context, dial
+from nitrosocks_lib.facts.wire import Refusal
+from nitrosocks_lib.net.connect import client_context, dial
 from nitrosocks_lib.net.link import Link
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.protocol import greet
 from nitrosocks_lib.protocol.greet import Credentials
 from nitrosocks_lib.server import connection as module
-from nitrosocks_lib.server.connection import Settings, SharedNonces
+from nitrosocks_lib.server.connection import SharedNonces
 from nitrosocks_lib.server.tarpit import Tarpit
 
 HELLO_END = wire.KNOCK + wire.HELLO  # behind the first Enc
@@ -295,13 +294,3 @@ def test_nonces_are_put_in_once_by_many_threads() -> None:
     for thread in threads:
         thread.join(BOUND)
     assert new == [True] * 200 and nonces.seen(7, b"\0") and not nonces.seen(8, b"\0")
-
-
-@pytest.mark.parametrize(
-    ("given", "carrier", "seconds"),
-    [(None, "raw", limits.HEARTBEAT), (None, "websocket", limits.HEARTBEAT), (None, "http", limits.HEARTBEAT_HTTP),
-     (7, "raw", 7), (7, "http", 7)],
-)  # fmt: skip
-def test_the_heartbeat_is_the_operators_or_the_carriers(given: int | None, carrier: str, seconds: int) -> None:
-    context, certificate_hash = Context(ssl.PROTOCOL_TLS_SERVER), bytes(32)
-    assert Settings(context, certificate_hash, heartbeat=given).heartbeat_over(Carrier(carrier)) == seconds
