@@ -11,7 +11,7 @@ from boxes import HOST, Box, Recipe
 from faultproxy import FaultProxy
 from program import Process, Site
 
-REFRESH = "4M"  # so that each larger transfer has some
+REFRESH = 4 << 20  # bytes; so each larger transfer has some
 
 
 class Boxed(ExitStack):
@@ -22,7 +22,7 @@ class Boxed(ExitStack):
         super().__init__()
         with ExitStack() as failed:
             self.site, self.carrier = site, carrier
-            self.server = site.serve("--refresh", REFRESH, "--drain", "0", "-vv")
+            self.server = site.serve("--refresh", f"{REFRESH >> 20}M", "--drain", "0", "-vv")
             failed.callback(self.server.close)
             self.box = failed.enter_context(Box(recipe, self.server.port))
             self.relay = failed.enter_context(FaultProxy((HOST, self.box.port)))

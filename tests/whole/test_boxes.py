@@ -5,13 +5,19 @@ The box's own relay is cut, and the box itself killed and started again, in the 
 
 import hashlib
 import os
+import re
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from socket import socket
+from typing import IO
 
 import boxes
 import pytest
-from boxed import Boxed, chosen
+from boxed import REFRESH, Boxed, chosen
+from fronts import PAGE
+from loopback import read_exactly
 from openssh import Ssh
 from program import Process, Site
 from targets import Target, dial, echo, exchange
@@ -27,7 +33,7 @@ CHOSEN = {
     "sslsplit-ssl": "raw",
 }
 FIRST = 10.0  # seconds until the first byte at the latest, whatever hangs on the way
-SIZE = int(os.environ.get("NITROSOCKS_BOX_BYTES", "8000000"))
+SIZE = 50_000_000
 STREAMS = 20
 WORDS = os.urandom(1000)
 
@@ -61,27 +67,62 @@ def large() -> bytes:
     return os.urandom(SIZE)
 
 
-def test_all_boxes_are_here() -> None:
-    assert set(boxes.recipes()) == set(CHOSEN)
+def test_all_boxes_are_here_and_the_page_says_the_same_of_them() -> None:
+    recipes = boxes.recipes()
+    assert set(recipes) == set(CHOSEN)
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| [^|]+ \| [^|]+ \| (raw|websocket|http) \|", PAGE, re.MULTILINE)
+    assert dict(rows) == {recipes[name].what: carrier for name, carrier in CHOSEN.items()}
 
 
-def test_connect_has_its_first_byte_soon(behind: Behind) -> None:
+def test_connect_has_its_first_byte_soon_and_then_bulk_both_ways(behind: Behind, large: bytes) -> None:
     """Nothing is remembered yet: all that hangs before is waited for."""
     began = time.monotonic()
-    words = ["-i", behind.boxed.profile, *behind.boxed.words(), "127.0.0.1", behind.target.port]
-    done = behind.boxed.site.run("connect", *words, give=WORDS)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    words = [*behind.boxed.words(), "127.0.0.1", behind.target.port]
+    client = behind.boxed.site.connect(behind.boxed.profile, *words, **pipes)
+    client.popen.stdin.write(b"!")
+    assert client.popen.stdout.read(1) == b"!", str(client.err)
     took = time.monotonic() - began
-    assert (done.returncode, done.stdout) == (0, WORDS), done.stderr.decode()
-    assert chosen(done.stderr.decode()) == CHOSEN[behind.name]
+    assert through(client.popen.stdin, client.popen.stdout, large) == hashlib.sha256(large).hexdigest()
+    assert client.wait() == 0
+    assert chosen(str(client.err)) == CHOSEN[behind.name]
     assert took < FIRST
     print(f"{behind.name}: {CHOSEN[behind.name]}, {took:.1f} s")
 
 
-def test_bulk_passes_forward_both_ways(behind: Behind, large: bytes) -> None:
+def through(give: IO[bytes], take: IO[bytes], data: bytes) -> str:
+    """The SHA-256 of what comes back of it, to the end."""
+
+    def write() -> None:
+        at = 0
+        while at < len(data):
+            at += give.write(memoryview(data)[at : at + (1 << 20)])
+        give.close()
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    digest = hashlib.sha256()
+    while piece := take.read(1 << 20):
+        digest.update(piece)
+    writer.join(boxes.BOUND)
+    return digest.hexdigest()
+
+
+def test_forward_has_its_first_byte_soon_and_then_bulk_both_ways(behind: Behind, large: bytes) -> None:
+    began = time.monotonic()
     with dial(behind.client.port) as sock:
+        sock.sendall(b"!")
+        assert read_exactly(sock, 1) == b"!"
+        assert time.monotonic() - began < FIRST
         assert hashlib.sha256(exchange(sock, large)).digest() == hashlib.sha256(large).digest()
     assert chosen(str(behind.client.err)) == CHOSEN[behind.name]
-    assert behind.boxed.refreshes() > 0
+
+
+def test_keys_are_refreshed_on_the_way(behind: Behind, large: bytes) -> None:
+    before = behind.boxed.refreshes()
+    with dial(behind.client.port) as sock:
+        assert exchange(sock, large[: 4 * REFRESH]) == large[: 4 * REFRESH]
+    assert behind.boxed.refreshes() >= before + 2
 
 
 def test_the_interception_is_told_of(behind: Behind) -> None:
@@ -137,13 +178,13 @@ def test_a_box_that_is_started_again_loses_nothing(behind: Behind, large: bytes)
 class Receiver:
     """An exchange that runs in a thread."""
 
-    def __init__(self, sock: object, data: bytes) -> None:
+    def __init__(self, sock: socket, data: bytes) -> None:
         self._digest = b""
         self._thread = threading.Thread(target=self._run, args=(sock, data), daemon=True)
         self._thread.start()
 
-    def _run(self, sock: object, data: bytes) -> None:
-        self._digest = hashlib.sha256(exchange(sock, data)).digest()  # type: ignore[arg-type]
+    def _run(self, sock: socket, data: bytes) -> None:
+        self._digest = hashlib.sha256(exchange(sock, data)).digest()
 
     def all(self) -> bytes:
         self._thread.join(2 * boxes.BOUND)
