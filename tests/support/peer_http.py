@@ -46,6 +46,12 @@ class Message(NamedTuple):
         return int(self.line[1])
 
 
+def message(line: str, headers: list[tuple[str, str]], body: bytes) -> Message:
+    """HP1: besides these headers the kind of body, no-store, and its length."""
+    kind = [("content-type", BINARY), ("cache-control", "no-store"), ("content-length", str(len(body)))]
+    return Message(line.split(" ", 2), [*headers, *kind], body)
+
+
 class Tokens:
     """TK2: the paths of who knows S."""
 
@@ -102,11 +108,11 @@ class Connection:
         while text := self._line():
             name, _, value = text.partition(":")
             headers.append((name.lower(), value.strip()))
-        message = Message(line, headers, b"")
-        if message.all("transfer-encoding"):
-            return message._replace(body=self._chunks())
-        length = int((message.all("content-length") or ["0"])[0])
-        return message._replace(body=self._exactly(length))
+        said = Message(line, headers, b"")
+        if said.all("transfer-encoding"):
+            return said._replace(body=self._chunks())
+        length = int((said.all("content-length") or ["0"])[0])
+        return said._replace(body=self._exactly(length))
 
     def _chunks(self) -> bytes:
         body = b""
@@ -115,11 +121,9 @@ class Connection:
         assert self._line() == "", "trailers"
         return body
 
-    def write(self, line: str, headers: list[tuple[str, str]], body: bytes) -> None:
-        """HP1: the kind of body, no-store, and its length, besides these headers."""
-        kind = [("Content-Type", BINARY), ("Cache-Control", "no-store"), ("Content-Length", str(len(body)))]
-        head = "".join(f"{name}: {value}\r\n" for name, value in [*headers, *kind])
-        self.sock.sendall(f"{line}\r\n{head}\r\n".encode() + body)
+    def write(self, said: Message) -> None:
+        head = "".join(f"{name}: {value}\r\n" for name, value in said.headers)
+        self.sock.sendall(f"{' '.join(said.line)}\r\n{head}\r\n".encode() + said.body)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -144,9 +148,10 @@ class ClientCarrier:
     def ask(self, what: int, n: int, body: bytes = b"", fresh: bool = False) -> Connection:
         """Puts a request on a connection, and no other while it is not answered."""
         via = self.free.pop() if self.free and not fresh else Connection(self.dial())
-        cookies = [("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))]
+        cookies = [("cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))]
+        headers = [("host", "x"), *cookies[: len(self.cookies)]]
         with contextlib.suppress(OSError):  # a connection that has ended is noticed by who reads the answer
-            via.write(f"POST {self.target(what, n)} HTTP/1.1", [("Host", "x"), *cookies[: len(self.cookies)]], body)
+            via.write(message(f"POST {self.target(what, n)} HTTP/1.1", headers, body))
         return via
 
     def finish(self, via: Connection) -> Message:
@@ -208,13 +213,16 @@ class ClientCarrier:
         del self.got[:n]
         return data
 
+    def end(self) -> None:
+        """HP4: an empty body ends this direction."""
+        self._up(b"")
+        while self.ups:
+            self.finish_up()
+
     def close(self) -> None:
-        """HP4: an empty body ends it."""
         with contextlib.suppress(*FAILURES):
             if self.n and not self.over:
-                self._up(b"")
-                while self.ups:
-                    self.finish_up()
+                self.end()
         self.drop()
 
     def drop(self) -> None:

@@ -9,7 +9,7 @@ import threading
 import time
 from queue import Queue
 
-from peer_http import DOWN, FAILURES, MOST, UP, Asked, Connection, Message, Tokens
+from peer_http import DOWN, FAILURES, MOST, UP, Asked, Connection, Message, Tokens, message
 
 FIRST = 40 + 3 + 1168 + 16  # bytes of the knock and the first Enc
 REASONS = {200: "OK", 204: "No Content", 403: "Forbidden", 404: "Not Found"}
@@ -107,7 +107,7 @@ class HttpServer:
         self.tokens, self.now, self.changed = Tokens(S), now, threading.Condition()
         self.carriers: dict[bytes, ServerCarrier] = {}
         self.new, self.log, self.connections = Queue(), [], []
-        self.spoil = self.hold = lambda asked, message: None
+        self.spoil = self.hold = lambda asked, said: None
 
     def serve(self, sock) -> None:
         """Requests of this connection, in a thread of their own."""
@@ -124,42 +124,47 @@ class HttpServer:
         for via in self.connections:
             via.close()
 
-    def judge(self, message: Message) -> Asked | None:
+    def judge(self, asked: Message) -> Asked | None:
         """TK1, also in the absolute form, and HP1."""
-        path = message.line[1].removeprefix("https://").removeprefix("http://")
+        path = asked.line[1].removeprefix("https://").removeprefix("http://")
         path = path[path.index("/") :]
-        ours = message.line[0] == "POST" and path.startswith(f"{self.prefix}/")
+        ours = asked.line[0] == "POST" and path.startswith(f"{self.prefix}/")
         return self.tokens.read(path.removeprefix(f"{self.prefix}/"), int(self.now() // 3600)) if ours else None
 
     def _run(self, via: Connection) -> None:
         with contextlib.suppress(*FAILURES), contextlib.closing(via):
             while True:
-                message = via.read()
-                asked = self.judge(message)
-                if spoilt := self.spoil(asked, message):
+                request = via.read()
+                asked = self.judge(request)
+                if spoilt := self.spoil(asked, request):
                     via.sock.sendall(spoilt)
                     continue
-                self._log(asked, message)
-                status, body = self._answer(asked, message)
-                self.hold(asked, message)
-                cookie = [("Set-Cookie", f"{self.cookie}; Path=/")] if self.cookie else []
-                via.write(f"HTTP/1.1 {status} {REASONS[status]}", cookie, body)
-                self._log(asked, Message(["HTTP/1.1", str(status), ""], cookie, body))
+                self.note(asked, request)
+                answer = self.answer(asked, request)
+                self.hold(asked, answer)
+                self.note(asked, answer)
+                via.write(answer)
 
-    def _log(self, asked: Asked | None, message: Message) -> None:
+    def note(self, asked: Asked | None, said: Message) -> None:
         with self.changed:
-            self.log.append((asked, message))
+            self.log.append((asked, said))
             self.changed.notify_all()
 
-    def _answer(self, asked: Asked | None, message: Message) -> tuple[int, bytes]:
+    def answer(self, asked: Asked | None, request: Message) -> Message:
+        """Waits until there is one."""
         with self.changed:
-            if asked is None or asked.what not in (UP, DOWN):
-                return 404, b""
-            if asked.id not in self.carriers and asked[1:] == (UP, 0) and message.body:
-                self.carriers[asked.id] = ServerCarrier(self, asked.id)
-                self.new.put(self.carriers[asked.id])
-                self.changed.notify_all()
-            if not self.changed.wait_for(lambda: asked.id in self.carriers, 10):
-                return 404, b""
-            carrier = self.carriers[asked.id]
-            return carrier.up(asked.n, message.body) if asked.what == UP else carrier.down(asked.n)
+            status, body = self._answer(asked, request)
+        cookie = [("set-cookie", f"{self.cookie}; Path=/")] if self.cookie else []
+        return message(f"HTTP/1.1 {status} {REASONS[status]}", cookie, body)
+
+    def _answer(self, asked: Asked | None, request: Message) -> tuple[int, bytes]:
+        if asked is None or asked.what not in (UP, DOWN):
+            return 404, b""
+        if asked.id not in self.carriers and asked[1:] == (UP, 0) and request.body:
+            self.carriers[asked.id] = ServerCarrier(self, asked.id)
+            self.new.put(self.carriers[asked.id])
+            self.changed.notify_all()
+        if not self.changed.wait_for(lambda: asked.id in self.carriers, 10):
+            return 404, b""
+        carrier = self.carriers[asked.id]
+        return carrier.up(asked.n, request.body) if asked.what == UP else carrier.down(asked.n)
