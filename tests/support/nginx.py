@@ -1,0 +1,111 @@
+"""A real nginx in a folder of its own: the same small site in plain HTTP, as a decoy, and with TLS of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from program import BOUND, Process, Site, tool
+
+HEAD_TIME, KEEP_TIME, LINGER_TIME = 2, 3, 1  # seconds; nginx's own are 60, 75 and 5
+TYPES = Path("/etc/nginx/mime.types")
+
+# As Debian's nginx.conf has it, but for where files are. Without absolute_redirect off the decoy would tell its own
+# port and scheme: whoever puts anything in front of nginx has to say that.
+_SETTINGS = """
+daemon off; master_process off; pid {place}/nginx.pid; error_log stderr {level};
+events {{ worker_connections 768; }}
+http {{
+  sendfile on; tcp_nopush on; types_hash_max_size 2048;
+  {types} default_type application/octet-stream;
+  ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3; ssl_prefer_server_ciphers on;
+  gzip on; access_log off;
+  client_body_temp_path {place}/body; proxy_temp_path {place}/proxy; fastcgi_temp_path {place}/fastcgi;
+  uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi;
+  client_header_timeout {head}s; client_body_timeout {head}s; keepalive_timeout {keep}s; lingering_timeout {linger}s;
+  absolute_redirect off;
+  server {{ listen 127.0.0.1:{plain}; {site} }}
+  {secure}
+}}
+"""
+_SITE = """root {place}/site; index index.html; location / {{ try_files $uri $uri/ =404; }} {more}"""
+_SECURE = """server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {certificate}; ssl_certificate_key {key}; {site} }}"""
+
+
+@dataclass(slots=True)
+class Nginx:
+    """A running nginx; `plain` and `secure` are its ports, the latter 0 where it has no TLS."""
+
+    process: Process
+    plain: int
+    secure: int
+    place: Path
+
+
+def start(
+    site: Site, certificate: Path | None = None, key: Path | None = None, *, more: str = "", times: tuple[int, ...] = ()
+) -> Nginx:
+    """nginx with a small site, ready; `more` is added to each server block, `times` are head, keep-alive, linger."""
+    program = tool("nginx")
+    place = site.place / "nginx"
+    place.mkdir()
+    _content(place / "site")
+    plain, secure = free_port(), free_port() if certificate else 0
+    inside = _SITE.format(place=place, more=more)
+    tls = _SECURE.format(port=secure, certificate=certificate, key=key, site=inside) if certificate else ""
+    head, keep, linger = times or (HEAD_TIME, KEEP_TIME, LINGER_TIME)
+    settings = place / "nginx.conf"
+    settings.write_text(
+        _SETTINGS.format(
+            place=place, plain=plain, site=inside, secure=tls, head=head, keep=keep, linger=linger,
+            types=f"include {TYPES};" if TYPES.exists() else "", level="error",
+        )
+    )  # fmt: skip
+    process = site.start(program, "-p", place, "-c", settings, "-e", "stderr")
+    _await(process, [port for port in (plain, secure) if port])
+    return Nginx(process, plain, secure, place)
+
+
+def _content(root: Path) -> None:
+    """A page, a text of some records, a folder; with times that do not change."""
+    (root / "about").mkdir(parents=True)
+    pages = {
+        "index.html": "<!doctype html>\n<title>Garden</title>\n<p>Roses, mostly.</p>\n",
+        "about/index.html": "<!doctype html>\n<title>About</title>\n<p>Since 1998.</p>\n",
+        "style.css": "body { margin: 2em }\n" * 40,
+        "notes.txt": "".join(f"{number}: a line of the notes\n" for number in range(4000)),
+        "empty.txt": "",
+    }
+    for name, text in pages.items():
+        (root / name).write_text(text)
+        os.utime(root / name, (1_700_000_000, 1_700_000_000))
+
+
+def _await(process: Process, ports: list[int]) -> None:
+    """Until it takes connections at all of them; it says nothing itself."""
+    end = time.monotonic() + BOUND
+    while not all(map(listens, ports)):
+        assert time.monotonic() < end, "nginx takes no connections"
+        with suppress(subprocess.TimeoutExpired):
+            process.popen.wait(0.02)
+            raise AssertionError(str(process.err))
+
+
+def free_port() -> int:
+    """One that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether a connection is taken there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), BOUND).close()
+    except OSError:
+        return False
+    return True
