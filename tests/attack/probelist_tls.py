@@ -90,6 +90,9 @@ def spoilt(draw: random.Random) -> Iterator[Probe]:
         wrong = bytearray(whole)
         wrong[number if number < 12 else draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
         yield Probe("spoilt TLS", f"hello {number}", (("raw", bytes(wrong)), ("pause", 0.3), FIN))
+    for name, sni in {"8 bit": b"\xff\xfe\x80", "NUL": b"a\x00b", "space": b"a b", "dots": b"...", "colon": b"a:1", "slash": b"a/b"}.items():
+        wrong = whole.replace(HOST.encode(), sni + HOST.encode()[len(sni) :])
+        yield Probe("spoilt TLS", f"SNI {name}", (("raw", wrong), ("pause", 0.3), FIN))
     yield Probe("spoilt TLS", "hello twice", (("raw", whole + whole),))
     for size in PIECES:
         yield Probe("spoilt TLS", f"hello in two at {size}", (("raw", whole[:size]), ("pause", 0.1), ("raw", whole[size:]), FIN))

@@ -15,15 +15,22 @@ from program import BOUND, Process, Site, tool
 HEAD_TIME, KEEP_TIME, LINGER_TIME = 2, 3, 1  # seconds; nginx's own are 60, 75 and 5
 TYPES = Path("/etc/nginx/mime.types")
 
-# As Debian's nginx.conf has it, but for where files are. Without absolute_redirect off the decoy would tell its own
-# port and scheme: whoever puts anything in front of nginx has to say that.
+# As Debian's nginx.conf has it, but for where files are, with TLS as certbot sets it up (options-ssl-nginx.conf).
+# Without absolute_redirect off the decoy would tell its own port and scheme: whoever puts anything in front of nginx
+# has to say that.
+_CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
+    "DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384"
+)
 _SETTINGS = """
 daemon off; master_process off; pid {place}/nginx.pid; error_log stderr {level};
 events {{ worker_connections 768; }}
 http {{
   sendfile on; tcp_nopush on; types_hash_max_size 2048;
   {types} default_type application/octet-stream;
-  ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3; ssl_prefer_server_ciphers on;
+  ssl_protocols TLSv1.2 TLSv1.3; ssl_prefer_server_ciphers off; ssl_ciphers {ciphers};
+  ssl_session_tickets off; ssl_session_timeout 1440m; ssl_session_cache shared:le_nginx_SSL:10m;
   gzip on; access_log off;
   client_body_temp_path {place}/body; proxy_temp_path {place}/proxy; fastcgi_temp_path {place}/fastcgi;
   uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi;
@@ -63,7 +70,7 @@ def start(
     settings.write_text(
         _SETTINGS.format(
             place=place, plain=plain, site=inside, secure=tls, head=head, keep=keep, linger=linger,
-            types=f"include {TYPES};" if TYPES.exists() else "", level="error",
+            types=f"include {TYPES};" if TYPES.exists() else "", level="crit", ciphers=_CIPHERS,
         )
     )  # fmt: skip
     process = site.start(program, "-p", place, "-c", settings, "-e", "stderr")

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 HOST = "www.example.org"  # the SNI, and the Host of requests
 HOLD = 9.0  # seconds until what is still open counts as held open
 ANSWER = 4.0  # seconds that an answer in the middle of a probe is waited for
-AFTER = 0.15  # seconds after a FIN in which a byte more is answered by RST where the server has let go
+AFTER = 0.4  # seconds after a FIN in which a byte more is answered by RST where the server has let go
 _ALERT, _HANDSHAKE, _DATA, _HEADER, _INNER = 21, 22, 23, 256, 257  # the last two are OpenSSL's own
 _SIGNED = (12, 15)  # server_key_exchange, certificate_verify
 _CLOSE_NOTIFY = 0
