@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, TypeVar
 
 from ..facts.address import join_host_port
 from ..facts.errors import ConfigurationError, NetworkError, Unreachable
@@ -41,19 +42,54 @@ class Route:
         return socket.AF_UNSPEC if self.ipv4 and self.ipv6 else socket.AF_INET if self.ipv4 else socket.AF_INET6
 
 
-def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+# TLS as certbot sets up nginx, the most common web server with it, so that a server of ours is not told by its TLS.
+_CIPHERS: Final = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
+    "DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384"
+)
+PROTOCOLS: Final = ("http/1.1", "http/1.0", "http/0.9")
+
+
+class ServerSocket(ssl.SSLSocket):
+    """One that a server's context wraps; `refusal` is the alert that it gets in place of a ServerHello."""
+
+    refusal: int | None = None
+
+
+class ServerContext(ssl.SSLContext):
+    """Of `server_context`. `unnamed` is the same but for names: it does not say that it knows one."""
+
+    unnamed: ssl.SSLContext
+
+
+def server_context(certificate: Path, key: Path) -> ServerContext:
     """TLS 1.2+ with the certificate that the server presents; raises ConfigurationError when the files do not do."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)  # web servers answer a bare FIN with no alert
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(certificate, key, password=_no_password)
+        context = _serving(ServerContext(ssl.PROTOCOL_TLS_SERVER), certificate, key)
+        context.unnamed = _serving(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certificate, key)
     except (OSError, _Encrypted) as error:
         files = f"{foreign(certificate)} with key {foreign(key)}"
         raise ConfigurationError(
             f"the TLS certificate {files} cannot be used: {_fault(certificate, key, error)}",
             "give a PEM chain with --cert and its unencrypted PEM key with --key",
         ) from None
+    context.sni_callback = lambda sock, name, _: getattr(sock, "refusal", None)  # None: the name is known
+    return context
+
+
+C = TypeVar("C", bound=ssl.SSLContext)
+
+
+def _serving(context: C, certificate: Path, key: Path) -> C:
+    context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)  # web servers answer a bare FIN with no alert
+    context.options |= ssl.OP_NO_TICKET  # TLS 1.3 has tickets all the same, of one size in all servers
+    context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslsocket_class = ServerSocket
+    context.set_ciphers(_CIPHERS)
+    context.set_alpn_protocols(PROTOCOLS)
+    context.load_cert_chain(certificate, key, password=_no_password)
     return context
 
 

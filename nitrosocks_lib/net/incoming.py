@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import socket
 import ssl
+from contextlib import suppress
 from typing import Final
 
+from ..facts import limits
 from ..facts.errors import NetworkError
-from .connect import Context
+from .connect import PROTOCOLS, Context, ServerSocket
 from .handshakes import go_on, wrap
+from .hello import offered
 from .race import tune
 from .tls import TlsLink
 
 _HEAD: Final = 5  # bytes before a TLS record: type, version, length
 _HANDSHAKE: Final = b"\x16\x03"
 _RECORD: Final = 16_384  # bytes of the largest one
+_NO_PROTOCOL: Final = 120  # the alert no_application_protocol
+_SPOKEN: Final = frozenset(name.encode() for name in PROTOCOLS)
 _LOOK: Final = socket.MSG_PEEK | socket.MSG_DONTWAIT
 
 
@@ -67,7 +72,16 @@ class Incoming:
         self._await(1)
         self._raw.setblocking(False)
         tune(self._raw)
-        self._tls = wrap(self._raw, context)
+        offer = offered(self._peek())
+        unnamed = None if offer.name.isascii() else getattr(context, "unnamed", None)  # Python cannot say such a name
+        self._tls = wrap(self._raw, unnamed or context)
+        if offer.protocols and isinstance(self._tls, ServerSocket) and not _SPOKEN.intersection(offer.protocols):
+            self._tls.refusal = _NO_PROTOCOL
+
+    def _peek(self) -> bytes:
+        with suppress(BlockingIOError):
+            return self._raw.recv(_HEAD + _RECORD, _LOOK)
+        return b""
 
     def go_on(self) -> int:
         """Does what can be done of TLS now; returns the event it waits for, as in `selectors`, or 0 when it is done."""
@@ -78,6 +92,18 @@ class Incoming:
         """Gives the connection away, once TLS is done."""
         assert self._tls is not None, "begun before"
         return TlsLink(self._tls)
+
+    def part(self) -> None:
+        """Ends it as web servers do, which read ahead: not with a reset for what is unread. Before it was given away.
+
+        What comes later is answered with a reset; so nothing is shut down before the last read.
+        """
+        sock, rest = self._tls or self._raw, bytearray(limits.FIRST_READ)
+        with suppress(OSError):
+            for _ in range(limits.DRAIN_BYTES // len(rest)):
+                if not socket.socket.recv_into(sock, rest, flags=socket.MSG_DONTWAIT):
+                    break
+        sock.close()
 
     def close(self) -> None:
         """Ends it, at any time before it was given away."""

@@ -26,7 +26,9 @@ class Exits:
         closed late. What the `http` carrier brought is its own to see off.
         """
         link = stranger.link
-        if link is None or stranger.hello is not None or isinstance(link, PipeLink):
+        if link is None and stranger.incoming is not None:
+            stranger.incoming.part()
+        elif link is None or stranger.hello is not None or isinstance(link, PipeLink):
             stranger.close()
         elif self._web is None or not isinstance(link, TlsLink) or not self._web.wants(stranger.read_before):
             self._tarpit.add(stranger.accepted, link)

@@ -66,7 +66,7 @@ def handshakes() -> Iterator[Probe]:
     for alpn in ("h2", "http/1.1", "h2,http/1.1", "http/1.0", "http/0.9", "http/1.0,http/1.1", "acme-tls/1", "spdy/3", "x"):
         offers[f"ALPN {alpn}"] = Options(alpn=tuple(alpn.split(",")))
         offers[f"ALPN {alpn}, TLS 1.2"] = Options(alpn=tuple(alpn.split(",")), most=TLS12)
-    for group in ("X25519", "prime256v1", "secp384r1", "secp521r1", "X448", "brainpoolP256r1"):
+    for group in ("X25519", "prime256v1", "secp384r1", "secp521r1", "X448"):
         offers[f"group {group}"] = Options(group=group)
         offers[f"group {group}, TLS 1.2"] = Options(group=group, most=TLS12)
     for cipher in ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).get_ciphers():
