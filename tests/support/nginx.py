@@ -12,7 +12,7 @@ from pathlib import Path
 
 from program import BOUND, Process, Site, tool
 
-HEAD_TIME, KEEP_TIME, LINGER_TIME = 2, 3, 1  # seconds; nginx's own are 60, 75 and 5
+HEAD_TIME, KEEP_TIME, LINGER_TIME = 2, 3, 2  # seconds; nginx's own are 60, 75 and 5
 TYPES = Path("/etc/nginx/mime.types")
 
 # As Debian's nginx.conf has it, but for where files are, with TLS as certbot sets it up (options-ssl-nginx.conf).
