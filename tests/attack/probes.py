@@ -32,14 +32,19 @@ import probelist  # noqa: E402
 import ranks  # noqa: E402
 from probelist_tls import GET, TLS  # noqa: E402
 from program import Site  # noqa: E402
-from prober import Probe, Seen, prober  # noqa: E402
+from prober import HOLD, Probe, Seen, prober  # noqa: E402
 
-from nitrosocks_lib.facts import limits  # noqa: E402
+from nitrosocks_lib.crypto import schedule  # noqa: E402
+from nitrosocks_lib.crypto.token import Token, Tokens  # noqa: E402
+from nitrosocks_lib.facts import limits, wire  # noqa: E402
+from nitrosocks_lib.facts.wire import What  # noqa: E402
 from nitrosocks_lib.files.profiles import load_profile  # noqa: E402
 from nitrosocks_lib.protocol import greet  # noqa: E402
 
 AT_ONCE = 24
 TRIES = 2
+P = 0.01
+SOON = 0.5  # seconds: an end that comes later is one of a time-out
 SEEN, UNSEEN = 8, 120
 TOLD = ("end", "said", "handshake", "reused")
 
@@ -58,32 +63,51 @@ class Difference:
 
 
 class Stage(ExitStack):
-    """`theirs` and `ours` are ports; `greetings` and `tokens` are for `probelist.every`."""
+    """`theirs` and `ours` are ports; what is seen there before are greetings and tokens for `probelist.every`."""
 
     def __init__(self, place: Path, against: str = "decoy", settings: tuple[int, ...] = ()) -> None:
         super().__init__()
         site = self.enter_context(Site(place))
         assert site.run("keygen", "--home", site.home).returncode == 0
         web = nginx.start(site, site.home / "tls.crt", site.home / "tls.key", times=settings)
-        words = ["--decoy", f"127.0.0.1:{web.plain}"] if against == "decoy" else []
-        server = site.serve(*words)
-        credentials = load_profile(site.profile("alice", server.port)).credentials
-        self.theirs, self.ours = web.secure, web.secure if against == "nginx" else server.port
-        first = [_greeting(credentials) for _ in range(SEEN + UNSEEN)]
-        self.greetings = first[:SEEN], first[SEEN:]
-        self.tokens: dict[str, str] = {}
-        for each in self.greetings[0]:
-            said = prober(server.port, Probe("", "", (TLS, ("say", each), ("pause", 0.3))), 0.0)
-            assert said.said, "it is one of ours, and is answered"
+        self.server = site.serve(*(["--decoy", f"127.0.0.1:{web.plain}"] if against == "decoy" else []))
+        self.theirs, self.ours = web.secure, web.secure if against == "nginx" else self.server.port
+        self._who = load_profile(site.profile("alice", self.server.port)).credentials
+        self._tokens = Tokens(schedule.knock_key(self._who.server_public))
 
-    def probes(self, seed: int = 1) -> list[Probe]:
-        return probelist.every(seed, self.greetings, self.tokens)
+    def probes(self, seed: int = 1, over: bool = False) -> list[Probe]:
+        """All of them; those of a carrier `http` that is `over` differ for as long as repeats are answered."""
+        seen = [self._greeting() for _ in range(SEEN)]
+        for each in seen:
+            assert self._asked(each), "it is one of ours, and is answered"
+        tokens = {"websocket": self._websocket()} | (self._http() if over else {})
+        self.ready = time.monotonic() + (limits.REPEATS + 1 if over else 0)
+        return probelist.every(seed, (seen, [self._greeting() for _ in range(UNSEEN)]), tokens)
 
+    def _greeting(self) -> bytes:
+        said = next(greet.greet(self._who, int(time.time()) // 3600, limits.WINDOW, os.urandom))
+        assert isinstance(said, bytes)
+        return said
 
-def _greeting(credentials: greet.Credentials) -> bytes:
-    said = next(greet.greet(credentials, int(time.time()) // 3600, limits.WINDOW, os.urandom))
-    assert isinstance(said, bytes)
-    return said
+    def _token(self, carrier: bytes, what: What, n: int = 0) -> str:
+        return self._tokens.make(int(time.time()) // 3600, Token(carrier, what, n))
+
+    def _asked(self, said: bytes) -> bytes:
+        return prober(self.server.port, Probe("", "", (TLS, ("say", said), ("answer", 1))), 0.0).said
+
+    def _websocket(self) -> str:
+        token = self._token(os.urandom(wire.CARRIER_ID), What.WEBSOCKET)
+        head = probelist.PLAIN_HEAD + probelist.UPGRADE[:-2]
+        assert self._asked(probelist.request("GET", f"/{token}", head)).startswith(b"HTTP/1.1 101")
+        return token
+
+    def _http(self) -> dict[str, str]:
+        carrier = os.urandom(wire.CARRIER_ID)
+        ups = [self._token(carrier, What.UP, n) for n in range(2)]
+        for token, body in zip(ups, (self._greeting(), b""), strict=True):
+            head = probelist.PLAIN_HEAD + probelist.OCTETS + f"Content-Length: {len(body)}\r\n".encode()
+            assert self._asked(probelist.request("POST", f"/{token}", head, body)).startswith(b"HTTP/1.1 200")
+        return {"up 0": ups[0], "up 1": ups[1], "down": self._token(carrier, What.DOWN)}
 
 
 def compare(stage: Stage, probes: list[Probe]) -> Iterator[list[Difference]]:
@@ -129,33 +153,40 @@ def table(probes: list[Probe], found: list[Difference]) -> str:
 # -- times --------------------------------------------------------------------------------------------------------------
 
 
-def times(stage: Stage, probe: Probe, pairs: int) -> tuple[list[Seen], list[Seen]]:
-    """The same probe at both in turn, one at a time; who is first changes."""
-    theirs: list[Seen] = []
-    ours: list[Seen] = []
-    for number in range(pairs):
-        sides = [(theirs, stage.theirs), (ours, stage.ours)]
-        for into, port in sides if number % 2 else reversed(sides):
-            into.append(prober(port, probe))
-    return theirs, ours
+def pairs_of(stage: Stage, probe: Probe, pairs: int, first: bool, at_once: int = 1) -> tuple[list[Seen], list[Seen]]:
+    """The same probe at both, in turn, one after another; who is first changes. What waits for long is made at once."""
+
+    def pair(number: int) -> list[Seen]:
+        ports = [stage.theirs, stage.ours]
+        seen = {port: prober(port, probe, HOLD, first) for port in (ports if number % 2 else reversed(ports))}
+        return [seen[port] for port in ports]
+
+    with ThreadPoolExecutor(at_once) as threads:
+        both = list(threads.map(pair, range(pairs)))
+    return [one for one, _ in both], [other for _, other in both]
 
 
-def timed(stage: Stage, probe: Probe, pairs: int) -> tuple[str, bool]:
-    """A line of the table, and whether they could not be told apart."""
-    theirs, ours = times(stage, probe, pairs)
-    cells, alike = [f"{probe.kind}: {probe.name}"], True
-    for when in ("first", "ended"):
-        one, other = ([getattr(each, when) * 1000 for each in side] for side in (theirs, ours))
+def timed(stage: Stage, probe: Probe, pairs: int) -> Iterator[tuple[str, bool]]:
+    """Lines of the table, and whether they could not be told apart: of the first byte, and of an end at once or late."""
+    sample = prober(stage.theirs, probe)
+    late = sample.ended > SOON
+    whens = [("first byte", True, 1)] if sample.said else []
+    whens += [("end", False, AT_ONCE if late else 1)] if not (late and sample.said) else []
+    for name, first, at_once in whens:
+        sides = pairs_of(stage, probe, pairs, first, at_once)
+        one, other = ([(each.first if first else each.ended) * 1000 for each in side] for side in sides)
         p = ranks.p_value(one, other)
-        cells += [f"{statistics.median(one):.2f}", f"{statistics.median(other):.2f}", f"{p:.2g}"]
-        alike &= p >= 0.01
-    return f"| {' | '.join(cells)} |", alike
+        spread = statistics.quantiles(one, n=4)
+        cells = [f"{probe.kind}: {probe.name}", name, f"{statistics.median(one):.2f}", f"{spread[2] - spread[0]:.2f}"]
+        yield f"| {' | '.join([*cells, f'{statistics.median(other):.2f}', f'{p:.2g}'])} |", p >= P
 
 
 def _of_times(stage: Stage) -> list[Probe]:
     wanted = {("random bytes", "300"), ("requests", "GET /"), ("requests", "GET /nothing"), ("replays", "0 whole"),
               ("other protocols", "HTTP/2 preface"), ("tokens", "nobody's 0 down"), ("mutations", "0"),
-              ("half-close", "nothing, FIN"), ("handshakes", "common, and FIN"), ("without TLS", "GET")}  # fmt: skip
+              ("half-close", "nothing, FIN"), ("handshakes", "common, and FIN"), ("without TLS", "GET"),
+              ("tokens", "websocket websocket"), ("silence", "TLS"), ("silence", "behind 15 of a GET"),
+              ("spoilt TLS", "bad MAC behind 1.3")}  # fmt: skip
     return [each for each in stage.probes() if (each.kind, each.name.split(" at ")[0]) in wanted]
 
 
@@ -190,10 +221,12 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place, Stage(Path(place), options.against) as stage:
         if options.times:
-            print("| probe | first byte: nginx, ms | ours | p | end: nginx, ms | ours | p |\n|---|---|---|---|---|---|---|")
-            told = [timed(stage, each, options.pairs) for each in _of_times(stage)]
-            print("\n".join(line for line, _ in told))
-            return 0 if all(alike for _, alike in told) else 1
+            print("| probe | what | nginx, ms | spread | ours, ms | p |\n|---|---|---|---|---|---|", flush=True)
+            alike = True
+            for line, same in (told for each in _of_times(stage) for told in timed(stage, each, options.pairs)):
+                print(line, flush=True)
+                alike &= same
+            return 0 if alike else 1
         probes = [each for each in stage.probes(options.seed) if not options.kind or each.kind in options.kind]
         if options.few:
             probes = probes[:: max(1, len(probes) // options.few)]

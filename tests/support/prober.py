@@ -60,9 +60,9 @@ class Seen:
         return " ".join(event for event in self.events if not event.startswith("bytes"))
 
 
-def prober(port: int, probe: Probe, hold: float = HOLD) -> Seen:
+def prober(port: int, probe: Probe, hold: float = HOLD, first: bool = False) -> Seen:
     """Does one probe at a server on loopback; blocks until the server has ended it, or `hold` seconds after the last
-    step."""
+    step, or with `first` only until something came behind that."""
     run = _Run(port)
     try:
         for verb, value in probe.steps:
@@ -70,7 +70,7 @@ def prober(port: int, probe: Probe, hold: float = HOLD) -> Seen:
                 break
             getattr(run, f"do_{verb}")(value)
         run.last, run.seen.first = time.perf_counter(), run.seen.ended
-        run.watch(time.monotonic() + hold, lambda: False)
+        run.watch(time.monotonic() + hold, lambda: first and run.seen.first > 0)
         return run.result()
     finally:
         run.sock.close()
@@ -193,7 +193,6 @@ class _Run:
         except OSError:
             self._end("RST")
             return
-        self.seen.first = self.seen.first or time.perf_counter()
         if not data:
             self._end("FIN")
             self._look_behind()
@@ -242,6 +241,7 @@ class _Run:
 
     def _bytes(self, data: bytes) -> None:
         self.seen.said += data
+        self.seen.first = self.seen.first or time.perf_counter()
         if not (self.seen.events and self.seen.events[-1] == "bytes"):
             self._event("bytes")
 
