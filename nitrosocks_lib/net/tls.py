@@ -203,8 +203,10 @@ class TlsLink(Link):
         return True
 
     def part(self) -> None:
-        """Ends the connection without a word of TLS, and without a reset for what is unread; the owner's last call."""
-        self.finish(False)
+        """Ends the connection without a word of TLS, and without a reset for what is unread; the owner's last call.
+
+        What comes later is answered with a reset, as by web servers; so nothing is shut down before the last read.
+        """
         with suppress(NetworkError):
             for _ in range(limits.DRAIN_BYTES // limits.FIRST_READ):
                 if not self.swallow():

@@ -45,7 +45,8 @@ class Relayed(Place):
     """The web thread's, as long as it has it. What is the decoy's, `Visit` says."""
 
     __slots__ = (
-        "_exchange", "_first", "_got", "_host", "_judge", "_near", "_since", "_upstream", "link", "over", "peer",
+        "_asks", "_exchange", "_first", "_got", "_host", "_judge", "_near", "_since", "_upstream", "link", "over",
+        "peer",
     )  # fmt: skip
 
     def __init__(self, visitor: Visitor, host: Host) -> None:
@@ -58,6 +59,7 @@ class Relayed(Place):
         self._exchange: Exchange | None = None
         self._upstream: Upstream | None = None
         self._got: bytes | None = visitor.got  # None behind the first turn
+        self._asks = False  # something came of the visitor behind the decoy's last byte
         self._first = not visitor.got  # nothing came yet
         self._since = visitor.accepted  # when the head that is held back began
 
@@ -117,6 +119,7 @@ class Relayed(Place):
 
     def _decoy_said(self, data: bytes) -> None:
         self._near.send(data)
+        self._asks = False
         self._judge.follow(data)
         if self._judge.server and self._host.decoy is not None:
             self._host.decoy.server = self._judge.server
@@ -127,7 +130,7 @@ class Relayed(Place):
         was silent for too long amid a request."""
         decoy = self._host.decoy
         assert decoy is not None, "it was reached"
-        late = (self._judge.amid or self._judge.holds) and now() >= self._near.moved + limits.TIMED_OUT
+        late = (self._asks or self._judge.amid) and now() >= self._near.moved + limits.TIMED_OUT
         self._near.end(ended.notified if decoy.site.tls else not (self._near.hung_up or late))
 
     def _decoy_broke(self, error: NetworkError) -> None:

@@ -88,6 +88,7 @@ class Visit(Relayed):
 
     def _came(self, data: bytes) -> None:
         self._near.moved = at = now()
+        self._asks = True
         if self._first and at < self.accepted + limits.HANDSHAKE and self._host.door.knocks(data):
             self._host.door.back(self.release(data))
             return

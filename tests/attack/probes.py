@@ -96,9 +96,14 @@ class Stage(ExitStack):
         return prober(self.server.port, Probe("", "", (TLS, ("say", said), ("answer", 1))), 0.0).said
 
     def _websocket(self) -> str:
+        """Of one whose knock came: only that makes it a token that is used up (TK4)."""
         token = self._token(os.urandom(wire.CARRIER_ID), What.WEBSOCKET)
-        head = probelist.PLAIN_HEAD + probelist.UPGRADE[:-2]
-        assert self._asked(probelist.request("GET", f"/{token}", head)).startswith(b"HTTP/1.1 101")
+        head = probelist.request("GET", f"/{token}", probelist.PLAIN_HEAD + probelist.UPGRADE[:-2])
+        body = self._greeting()
+        message = b"\x82\xfe" + len(body).to_bytes(2) + bytes(4) + body  # its mask is 0
+        steps = (TLS, ("say", head), ("answer", 1), ("say", message), ("pause", 0.5))
+        said = prober(self.server.port, Probe("", "", steps), 0.0).said
+        assert said.startswith(b"HTTP/1.1 101") and b"\r\n\r\n\x82" in said, "it is one of ours, and is answered"
         return token
 
     def _http(self) -> dict[str, str]:
