@@ -195,6 +195,7 @@ GATHER_FROM: Final = 16 << 10  # it does so only behind one of so many: a keystr
 
 # The decoy (protocol 3.6): connections that are HTTP, or that it serves since they are not ours.
 DECOY_DIAL: Final = 3.0  # seconds until it has to be connected; beyond them it is as if there were none
+PATIENCE: Final = 60.0  # with a decoy: until TLS is done, as nginx waits by default
 QUIET: Final = 0.005  # who said nothing so long behind TLS is shown to the decoy, whose time for it begins then
 RELAYED: Final = 64 * 1024  # bytes that wait in each direction: beyond them no more is read
 HELD_OPEN: Final = 60.0  # an end of the decoy's is passed on, and the rest of the connection kept so long

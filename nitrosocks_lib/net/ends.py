@@ -45,6 +45,16 @@ class End(Protocol):
         """The last call."""
 
 
+class CallerEnd(End, Protocol):
+    """The end of whoever came, which may be anybody."""
+
+    def break_off(self) -> None:
+        """As Link.break_off."""
+
+    def part(self) -> None:
+        """Ends the connection, and not with a reset for what is unread; what comes later is answered with one."""
+
+
 class PlainEnd:
     """TCP without TLS."""
 
@@ -96,6 +106,19 @@ class PlainEnd:
     def reset(self) -> None:
         """As End."""
         reset(self._sock)
+
+    def break_off(self) -> None:
+        """As CallerEnd."""
+        with suppress(OSError):  # it has ended already
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def part(self) -> None:
+        """As CallerEnd."""
+        with suppress(NetworkError):
+            for _ in range(limits.DRAIN_BYTES // limits.FIRST_READ):
+                if not self.swallow():
+                    break
+        self.close()
 
     def close(self, deadline: float = 0.0) -> None:
         """As End."""

@@ -10,6 +10,7 @@ from typing import Final
 from ..facts import limits
 from ..facts.errors import NetworkError
 from .connect import PROTOCOLS, Context, ServerSocket
+from .ends import PlainEnd
 from .handshakes import go_on, wrap
 from .hello import offered
 from .race import tune
@@ -64,6 +65,17 @@ class Incoming:
         if size != self._awaited:
             self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
             self._awaited = size
+
+    def is_plain(self) -> bool:
+        """Whether something else than TLS has begun, as web servers tell by the first byte; not before `has_hello`."""
+        first = self._peek()[:1]
+        return bool(first) and first < b"\x80" and first != _HANDSHAKE[:1]
+
+    def plain(self) -> PlainEnd:
+        """Gives the connection away as it is, of which nothing was read."""
+        self._await(1)
+        tune(self._raw)
+        return PlainEnd(self._raw)
 
     def begin(self, context: Context) -> None:
         """Begins TLS, of which nothing is done yet; may be called again. Raises OSError."""

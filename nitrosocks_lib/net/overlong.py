@@ -10,13 +10,23 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from ..facts import limits
 from .link import Link
 from .timers import TIMERS
 
 T = TypeVar("T")
+
+
+class Readable(Protocol):
+    """What is read; a Link is it."""
+
+    def read_some(self, buffer: memoryview, enough: int = 1) -> int:
+        """As Link.read_some."""
+
+    def break_off(self) -> None:
+        """As Link.break_off."""
 
 
 class Overlong:
@@ -26,11 +36,11 @@ class Overlong:
         self._clock = time.CLOCK_MONOTONIC
         self._thread = 0  # whose clock it is
         self._lock = threading.Lock()  # around the two below: what is broken off is not the next one
-        self._link: Link | None = None  # the one whose turn it is just now
+        self._link: Readable | None = None  # the one whose turn it is just now
         self._armed = False  # a look is due
         self._since = 0.0  # on that clock, when this began
 
-    def read_some(self, link: Link, buffer: memoryview) -> int:
+    def read_some(self, link: Readable, buffer: memoryview) -> int:
         """As Link.read_some, but breaks a connection off when this takes too long; NetworkError then, too."""
         return self._watched(link, lambda: link.read_some(buffer))
 
@@ -39,7 +49,7 @@ class Overlong:
         self._watched(link, lambda: link.say_goodbye(deadline))
         link.close()
 
-    def _watched(self, link: Link, call: Callable[[], T]) -> T:
+    def _watched(self, link: Readable, call: Callable[[], T]) -> T:
         self._begin(link)
         try:
             return call()
@@ -47,7 +57,7 @@ class Overlong:
             with self._lock:
                 self._link = None
 
-    def _begin(self, link: Link) -> None:
+    def _begin(self, link: Readable) -> None:
         if self._thread != threading.get_ident():
             self._take_clock()
         self._since = time.clock_gettime(self._clock)

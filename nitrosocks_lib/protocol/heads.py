@@ -108,10 +108,20 @@ def answer(status: int, length: int, unix: float, server: str = "nginx", close: 
 
 def failure(status: int, unix: float, server: str = "nginx") -> bytes:
     """A whole answer of a web server's own, with its page: 403 or 413, say. The connection closes behind it."""
-    title = f"{status} {_REASONS[status]}"
+    return _page(f"{status} {_REASONS[status]}", unix, server)
+
+
+def not_secured(unix: float, server: str, method: bytes) -> bytes:
+    """As nginx answers a request that came to a port of TLS without it. The connection closes behind it."""
+    whole = _page("400 Bad Request", unix, server, "The plain HTTP request was sent to HTTPS port")
+    return whole if method != b"HEAD" else whole[: whole.index(b"<")]
+
+
+def _page(title: str, unix: float, server: str, why: str = "") -> bytes:
+    more = f"<center>{why}</center>\r\n" if why else ""
     page = (
-        f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
-        f"<hr><center>{server}</center>\r\n</body>\r\n</html>\r\n"
+        f"<html>\r\n<head><title>{f'400 {why}' if why else title}</title></head>\r\n<body>\r\n"
+        f"<center><h1>{title}</h1></center>\r\n{more}<hr><center>{server}</center>\r\n</body>\r\n</html>\r\n"
     ).encode("latin-1")
     lines = [("Server", server), ("Date", date(unix)), ("Content-Type", "text/html")]
     lines += [("Content-Length", str(len(page))), ("Connection", "close")]

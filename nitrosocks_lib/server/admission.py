@@ -69,11 +69,12 @@ def network(address: str) -> bytes:
 class Place:
     """What one connection holds; `source` is its network, and from NAMED on its client."""
 
-    __slots__ = ("_index", "_number", "accepted", "rank", "source")
+    __slots__ = ("_index", "_number", "accepted", "began", "rank", "source")
 
     def __init__(self, source: bytes, accepted: float) -> None:
         """`accepted` in seconds, on whatever clock `overdue` is asked by."""
         self.source, self.accepted = source, accepted
+        self.began = accepted  # when its handshake did: later only where those before TLS have a time of their own
         self.rank: Rank | None = None  # None: it has none (any more)
         self._number = self._index = 0
 
@@ -125,11 +126,14 @@ class Admission:
     What a call returns has lost its place, and its connection is for the caller to end.
     """
 
-    def __init__(self, most: Mapping[Rank, int], random: Random) -> None:
+    def __init__(self, most: Mapping[Rank, int], random: Random, patience: float = 0.0) -> None:
+        """`patience`: seconds since accept until TLS has to be done, where that is not a part of a handshake's."""
+        self._patience = patience
         self._held = {rank: Held(most[rank]) for rank in Rank}
         self._random = random
         self._entered = 0
         self._ages: OrderedDict[Place, None] = OrderedDict()  # those without a thread, in the order of acceptance
+        self._early = OrderedDict[Place, None]() if patience else self._ages  # those of them whose TLS is not done
 
     def __len__(self) -> int:
         return sum(len(held.places) for held in self._held.values())
@@ -146,7 +150,7 @@ class Admission:
         """A new connection, or one that comes back from elsewhere; returns the one that gives way to it."""
         self._entered += 1
         place._number = self._entered
-        self._ages[place] = None
+        (self._early if rank < Rank.UNPROVEN else self._ages)[place] = None
         return self._put(place, rank)
 
     def advance(self, place: Place, rank: Rank, source: bytes | None = None) -> Place | None:
@@ -160,6 +164,9 @@ class Admission:
         place.source = place.source if source is None else source
         if rank >= Rank.HEARD:
             self._ages.pop(place, None)
+        elif rank >= Rank.UNPROVEN and self._early is not self._ages and place in self._early:
+            del self._early[place]
+            self._ages[place] = None
         return self._put(place, rank)
 
     def leave(self, place: Place) -> bool:
@@ -169,6 +176,7 @@ class Admission:
         self._held[place.rank].remove(place)
         place.rank = None
         self._ages.pop(place, None)
+        self._early.pop(place, None)
         return True
 
     def scarce(self) -> Place | None:
@@ -179,19 +187,24 @@ class Admission:
         return None
 
     def overdue(self, now: float) -> Place | None:
-        """The one without a thread that was accepted first, once its time is over; it keeps its place."""
-        place = next(iter(self._ages), None)
+        """The one without a thread whose time is over first, once it is; it keeps its place."""
+        place = self._next()
         return place if place is not None and self.until(place) <= now else None
 
     def next_at(self) -> float | None:
         """When `overdue` has the next one; None: never."""
-        place = next(iter(self._ages), None)
+        place = self._next()
         return None if place is None else self.until(place)
 
-    @staticmethod
-    def until(place: Place) -> float:
-        """When the time of a handshake is over."""
-        return place.accepted + limits.HANDSHAKE
+    def _next(self) -> Place | None:
+        first = [next(iter(each)) for each in (self._early, self._ages) if each]
+        return min(first, key=self.until, default=None)
+
+    def until(self, place: Place) -> float:
+        """When the time of a handshake is over, or of what comes before it."""
+        if self._patience and place.rank is not None and place.rank < Rank.UNPROVEN:
+            return place.accepted + self._patience
+        return place.began + limits.HANDSHAKE
 
     def _put(self, place: Place, rank: Rank) -> Place | None:
         held = self._held[rank]

@@ -188,7 +188,7 @@ class Carriers:
             return
         visitor = visit.upgrade(switching(accepted(key.decode("latin-1")), self.unix(), self.server()))
         if visitor is not None:
-            link = WebSocketLink(visitor.link, serving=True, unread=visitor.got)
+            link = WebSocketLink(visitor.tls, serving=True, unread=visitor.got)
             self._come(Stranger.over(link, visitor.peer, visitor.source, now()).by(Kind.WEBSOCKET, carried))
 
     # -- http ---------------------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ class Carriers:
         """Has the entrance look at the body of an up 0; False where no pipe can be made."""
         progress, visit = Progress(), first.visit
         try:
-            link, pipe = pair(progress, visit.link.remote())
+            link, pipe = pair(progress, visit.tls.remote())
         except OSError:
             return False
         carrier = Carrier(self, waiting.carried.id, pipe, progress)

@@ -52,7 +52,7 @@ class Entrance:
         self._receive = receive
         self._exits = Exits(tarpit, web)
         self.raw = True  # whether it is served
-        self._admission = Admission(most, random.randrange)
+        self._admission = Admission(most, random.randrange, limits.PATIENCE if self._exits.decoyed else 0.0)
         self._lock = threading.Lock()  # arrivals come further, and leave, in their threads
         self._waiter = Waiter()
         self._reads = Overlong()
@@ -140,10 +140,10 @@ class Entrance:
         """Something came, perhaps; whose turn it is to go on is seen when all that came was looked at."""
         try:
             if stranger.rank is Rank.SILENT:
-                assert stranger.incoming is not None, "it has no TLS yet"
-                if not stranger.incoming.has_hello():
-                    self._waiter.watch(stranger.fd, _READ, stranger)
-                    return
+                if not stranger.has_begun():
+                    return self._waiter.watch(stranger.fd, _READ, stranger)
+                if stranger.plain and self._exits.decoyed:
+                    return self._see_off(stranger)
                 self._advance(stranger, Rank.TLS)
         except (NetworkError, OSError) as error:
             log.debug("%s: no TLS: %s", stranger, error)
@@ -186,7 +186,7 @@ class Entrance:
             if events := incoming.go_on():
                 self._waiter.watch(stranger.fd, events, stranger)
                 return False
-            link = stranger.secured()
+            link = stranger.secured(self._exits.decoyed)
             self._advance(stranger, Rank.UNPROVEN)
         whole = stranger.read(link, self._key, self._nonces, self._reads)
         if stranger.hello is not None and stranger.rank is Rank.UNPROVEN:

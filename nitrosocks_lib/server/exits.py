@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..facts import limits
+from ..net.ends import PlainEnd
 from ..net.pipe import PipeLink
 from ..net.timers import now
 from ..net.tls import TlsLink
@@ -19,6 +20,11 @@ class Exits:
         self._tarpit, self._web = tarpit, web
         self._quiet: dict[Stranger, float] = {}  # behind TLS they said nothing; when the decoy has to hear of them
 
+    @property
+    def decoyed(self) -> bool:
+        """Whether there is a decoy: what is not ours is to have the times of a web server then."""
+        return self._web is not None and self._web.decoy is not None
+
     def see_off(self, stranger: Stranger, broken: bool) -> None:
         """One that failed, or whose connection broke; it has no place any more.
 
@@ -27,7 +33,10 @@ class Exits:
         """
         link = stranger.link
         if link is None and stranger.incoming is not None:
-            stranger.incoming.part()
+            if stranger.plain and self._web is not None and self.decoyed:
+                self._web.take(_visitor(stranger, stranger.incoming.plain()))
+            else:
+                stranger.incoming.part()
         elif link is None or stranger.hello is not None or isinstance(link, PipeLink):
             stranger.close()
         elif self._web is None or not isinstance(link, TlsLink) or not self._web.wants(stranger.read_before):
@@ -35,13 +44,13 @@ class Exits:
         elif broken and not stranger.read_before:
             link.part()  # as web servers do
         else:
-            self._web.take(Visitor(link, stranger.peer, stranger.source, stranger.accepted, stranger.read_before))
+            self._web.take(_visitor(stranger, link))
 
     def waits(self, stranger: Stranger) -> None:
         """More of it has to come."""
         if not stranger.silent:
             self.forget(stranger)
-        elif self._web is not None and self._web.decoy is not None:
+        elif self.decoyed:
             self._quiet.setdefault(stranger, now() + limits.QUIET)
 
     def forget(self, stranger: Stranger) -> None:
@@ -61,3 +70,7 @@ class Exits:
             del self._quiet[stranger]
             due += [stranger] if stranger.silent else []
         return due
+
+
+def _visitor(stranger: Stranger, link: TlsLink | PlainEnd) -> Visitor:
+    return Visitor(link, stranger.peer, stranger.source, stranger.began, stranger.read_before)

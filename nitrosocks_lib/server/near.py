@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from ..facts import limits
 from ..facts.errors import ConnectionEnded
+from ..net.ends import CallerEnd
 from ..net.timers import now
-from ..net.tls import TlsLink
 from .upstream import Upstream
 
 
 class Near:
     """The web thread's. It moves bytes as far as that goes without waiting; NetworkError where the visitor broke it."""
 
-    def __init__(self, link: TlsLink) -> None:
+    def __init__(self, link: CallerEnd) -> None:
         self.link = link
         self.hung_up = False  # the visitor sends no more
         self.finished = False  # what it gets has ended; what it sends is thrown away

@@ -10,6 +10,7 @@ from ..facts.address import join_host_port
 from ..facts.errors import ConnectionEnded, NetworkError
 from ..net.overlong import Overlong
 from ..net.timers import now
+from ..net.tls import TlsLink
 from ..net.turns import Turns
 from ..protocol.judge import Judge
 from .admission import Place
@@ -65,6 +66,12 @@ class Relayed(Place):
 
     def __str__(self) -> str:
         return join_host_port(*self.peer)
+
+    @property
+    def tls(self) -> TlsLink:
+        """As in Visitor."""
+        assert isinstance(self.link, TlsLink), "what is plain is the decoy's"
+        return self.link
 
     def go_on(self) -> None:
         """Its turn."""
@@ -130,7 +137,8 @@ class Relayed(Place):
         was silent for too long amid a request."""
         decoy = self._host.decoy
         assert decoy is not None, "it was reached"
-        late = (self._asks or self._judge.amid) and now() >= self._near.moved + limits.TIMED_OUT
+        waits = self._judge.amid or self._judge.holds or (self._judge.opaque and self._asks)
+        late = waits and now() >= self._near.moved + limits.TIMED_OUT
         self._near.end(ended.notified if decoy.site.tls else not (self._near.hung_up or late))
 
     def _decoy_broke(self, error: NetworkError) -> None:

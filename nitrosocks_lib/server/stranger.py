@@ -41,7 +41,7 @@ class Stranger(Place):
 
     __slots__ = (
         "_dialogue", "_got", "_patient", "_verdict", "_wanted", "carried", "carrier", "handed", "hello", "incoming",
-        "link", "peer", "read_before", "refused",
+        "link", "peer", "plain", "read_before", "refused",
     )  # fmt: skip
 
     def __init__(self, way: socket.socket | Link, peer: tuple[str, int], accepted: float | None = None) -> None:
@@ -57,6 +57,7 @@ class Stranger(Place):
         self.carried: Carried | None = None  # by a carrier with this id
         self.read_before = b""  # all that was read, until the first Enc opened
         self.refused = False  # whatever it says
+        self.plain = False  # it began something else than TLS
         self._dialogue: Dialogue[Hello] | None = None
         self._got, self._wanted = b"", wire.KNOCK
         self._patient = False
@@ -92,8 +93,17 @@ class Stranger(Place):
         unheard = self._dialogue is None and not self.read_before and self.hello is None
         return unheard and not self.handed and not self.carrier and self.rank is not None and self.link is not None
 
-    def secured(self) -> TlsLink:
-        """TLS is done."""
+    def has_begun(self) -> bool:
+        """As Incoming.has_hello; says whether it is `plain` then."""
+        assert self.incoming is not None, "it has no TLS yet"
+        begun = self.incoming.has_hello()
+        self.plain = begun and self.incoming.is_plain()
+        return begun
+
+    def secured(self, anew: bool) -> TlsLink:
+        """TLS is done; `anew`: the time of the handshake begins now."""
+        if anew:
+            self.began = now()
         assert self.incoming is not None, "it was accepted"
         self.link = link = self.incoming.link()
         self.incoming = None
@@ -158,7 +168,7 @@ class Stranger(Place):
     def hand_over(self, came: Callable[[Rank, bytes], None], leave: Callable[[], None]) -> Arrival:
         """What its thread needs; nothing of it stays here."""
         assert self.link is not None and self.hello is not None, "its first message was read"
-        talk = Conversation(self.link, self.accepted + limits.HANDSHAKE, self._got)
+        talk = Conversation(self.link, self.began + limits.HANDSHAKE, self._got)
         arrival = Arrival(talk, self.hello, str(self), came, leave)
         self.handed, self.hello, self._dialogue, self._got = True, None, None, b""
         return arrival

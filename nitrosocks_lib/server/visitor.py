@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ..crypto.token import Token
+from ..net.ends import PlainEnd
 from ..net.tls import TlsLink
 from ..protocol.http1 import Head
 from ..protocol.judge import Ours, Piece
@@ -17,11 +18,17 @@ Found = tuple[Token, int]  # what a token says, and the hour that it was made wi
 class Visitor(NamedTuple):
     """A connection on its way between two threads; `got` was read of it. Its time runs from `accepted`."""
 
-    link: TlsLink
+    link: TlsLink | PlainEnd
     peer: tuple[str, int]
     source: bytes
     accepted: float
     got: bytes = b""
+
+    @property
+    def tls(self) -> TlsLink:
+        """Its link, where it may be one of ours."""
+        assert isinstance(self.link, TlsLink), "what is plain is the decoy's"
+        return self.link
 
 
 class Exchange(Protocol):
@@ -45,10 +52,14 @@ class Exchange(Protocol):
 class Asked(Protocol):
     """The connection of a request of ours, as who answers it has it; the web thread's. `Visit` is it."""
 
-    link: TlsLink
+    link: TlsLink | PlainEnd
     peer: tuple[str, int]
     source: bytes
     accepted: float
+
+    @property
+    def tls(self) -> TlsLink:
+        """As in Visitor."""
 
     def send(self, data: bytes) -> None:
         """Goes to the visitor, and is not all of the answer."""

@@ -10,10 +10,13 @@ import random
 import threading
 
 from ..facts import limits
+from ..net.ends import PlainEnd
 from ..net.overlong import Overlong
+from ..net.tls import TlsLink
 from ..net.turns import Turns
 from .admission import Held
 from .decoy import Decoy
+from .plain import PlainVisit
 from .relayed import Relayed
 from .tarpit import Tarpit
 from .visit import Visit
@@ -52,7 +55,7 @@ class Web:
             if running:
                 self.turns.call(lambda: self._enter(visitor))
         if not running:
-            self._tarpit.add(visitor.accepted, visitor.link)
+            self._wait_late(visitor.accepted, visitor.link)
 
     def _start(self) -> bool:
         """False where there is no thread to be had; the next one to come tries again."""
@@ -94,7 +97,7 @@ class Web:
                     what.close()
 
     def _enter(self, visitor: Visitor) -> None:
-        visit = Visit(visitor, self)
+        visit = (PlainVisit if isinstance(visitor.link, PlainEnd) else Visit)(visitor, self)
         self.turns.join(visit)
         self.seat(visit)
         self.turns.again(visit)
@@ -125,4 +128,10 @@ class Web:
 
     def keep_waiting(self, visit: Relayed) -> None:
         """What is not ours, and has no decoy: read, and closed late."""
-        self._tarpit.add(visit.accepted, visit.link)
+        self._wait_late(visit.accepted, visit.link)
+
+    def _wait_late(self, accepted: float, link: TlsLink | PlainEnd) -> None:
+        if isinstance(link, PlainEnd):
+            link.part()
+        else:
+            self._tarpit.add(accepted, link)

@@ -26,6 +26,7 @@ def silent() -> Iterator[Probe]:
         yield Probe("silence", f"behind {size} of a hello", (("raw", hello()[:size]),))
         yield Probe("silence", f"behind {size} of a hello, FIN", (("raw", hello()[:size]), FIN))
     yield Probe("silence", "FIN at once", (FIN,))
+    yield Probe("silence", "behind an empty record", (("raw", b"\x16\x03\x01\x00\x00"),))
     for size in (1, 4, 15, 30, len(GET) - 1):
         yield Probe("silence", f"behind {size} of a GET", (TLS, ("say", GET[:size])))
     post = GET.replace(b"GET", b"POST")[:-2]
@@ -41,7 +42,7 @@ def without_tls(draw: random.Random) -> Iterator[Probe]:
         "SSH": b"SSH-2.0-x\r\n", "long": b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\n\r\n", "SSLv2": b"\x80\x2e\x01\x00\x02" + draw.randbytes(43),
         "alert": bytes.fromhex("15030100020100"), "fatal alert": bytes.fromhex("15030100020228"), "data": b"\x17\x03\x03\x00\x20" + bytes(32),
         "ChangeCipherSpec": bytes.fromhex("140303000101"), "heartbeat": bytes.fromhex("1803030003010010"),
-        "handshake of rubbish": b"\x16\x03\x01\x00\x40" + draw.randbytes(64), "empty record": b"\x16\x03\x01\x00\x00",
+        "handshake of rubbish": b"\x16\x03\x01\x00\x40" + draw.randbytes(64), 
         "version 9": b"\x16\x09\x09\x00\x05" + bytes(5), "too long": b"\x16\x03\x01\xff\xff" + draw.randbytes(2000),
         "zeros": bytes(100), "SMB": b"\x00\x00\x00\x2f\xffSMBr" + bytes(40), "RDP": bytes.fromhex("030000130ee000000000000100080003000000"),
     }  # fmt: skip

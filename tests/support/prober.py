@@ -21,6 +21,7 @@ ANSWER = 4.0  # seconds that an answer in the middle of a probe is waited for
 AFTER = 0.4  # seconds after a FIN in which a byte more is answered by RST where the server has let go
 _ALERT, _HANDSHAKE, _DATA, _HEADER, _INNER = 21, 22, 23, 256, 257  # the last two are OpenSSL's own
 _SIGNED = (12, 15)  # server_key_exchange, certificate_verify
+_SIGNED_SIZES = (98, 120)  # at most, of their records
 _CLOSE_NOTIFY = 0
 _OPEN = re.compile(rb"\r\nContent-Length: (\d+)\r\n", re.I)
 _VARIES = (  # in answers: when, and a number that counts
@@ -290,11 +291,11 @@ def _answers(said: bytes) -> int:
 
 
 def _records(said: bytes) -> bytes:
-    """TLS that nobody decrypts: the heads of its records, and alerts whole. A CertificateVerify varies by some bytes."""
+    """TLS that nobody decrypts: the heads of its records, and alerts whole. What is signed varies by some bytes."""
     told = b""
     while said:
         size = int.from_bytes(said[3:5])
-        near = size if not 90 <= size <= 100 else 96
+        near = next((most for most in _SIGNED_SIZES if most - 8 < size <= most), size)
         told += said[:3] + (said[3 : 5 + size] if said[0] == _ALERT else near.to_bytes(2))
         said = said[5 + size :]
     return told
