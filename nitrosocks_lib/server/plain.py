@@ -51,5 +51,6 @@ def _can_begin(rest: bytes) -> bool:
 
 def _misplaced(head: Head) -> Found | None:
     """Any request, but for those that nginx refuses before it looks for TLS."""
-    refused = head.method == b"CONNECT" or not value(head.headers, b"host") and b" HTTP/1.1\r\n" in head.raw
-    return None if refused else _NOBODY
+    line = head.raw.partition(b"\n")[0]
+    nameless = line.endswith(b"1.1\r") and not value(head.headers, b"host")
+    return None if nameless or head.method == b"CONNECT" or not _LINE.fullmatch(line) else _NOBODY

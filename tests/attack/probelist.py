@@ -8,8 +8,8 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 
 import probelist_tls as below
-from prober import HOST, Options, Probe, Step, hello
 from probelist_tls import FIN, GET, NOTIFY, TLS
+from prober import HOST, Options, Probe, Step, hello
 
 METHODS = "GET HEAD POST PUT DELETE OPTIONS TRACE CONNECT PATCH PROPFIND MKCOL COPY MOVE LOCK UNLOCK SEARCH PRI".split()
 PLAIN_HEAD = f"Host: {HOST}\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\n".encode()
@@ -33,7 +33,8 @@ def every(seed: int, greetings: tuple[list[bytes], list[bytes]], tokens: dict[st
     probes = [
         *_random(draw), *_first_bytes(draw), *_requests(draw), *_spoilt_heads(draw), *_framing(), *_pipelines(),
         *_foreign(draw), *_replays(draw, greetings[0]), *_mutations(draw, greetings[1]), *_tokens(draw, tokens),
-        *_dripped(draw), *_half_closed(draw), *below.silent(), *below.without_tls(draw), *below.handshakes(), *below.spoilt(draw),
+        *_dripped(draw), *_half_closed(draw), *below.silent(), *below.without_tls(draw),
+        *below.handshakes(), *below.spoilt(draw),
     ]  # fmt: skip
     assert len({(each.kind, each.name) for each in probes}) == len(probes), "each is there once"
     return probes
@@ -66,7 +67,8 @@ def _requests(draw: random.Random) -> Iterator[Probe]:
         yield said("requests", f"{method} and close", request(method, "/", PLAIN_HEAD + b"Connection: close\r\n"))
         yield said("requests", f"{method} 1.0", request(method, "/", version="HTTP/1.0"))
     for name, more in (
-        ("range", b"Range: bytes=5-20\r\n"), ("ranges", b"Range: bytes=0-1,5-9\r\n"), ("bad range", b"Range: bytes=9-1\r\n"),
+        ("range", b"Range: bytes=5-20\r\n"), ("ranges", b"Range: bytes=0-1,5-9\r\n"),
+        ("bad range", b"Range: bytes=9-1\r\n"),
         ("gzip", b"Accept-Encoding: gzip\r\n"), ("etag", b'If-None-Match: "655435c0-3c"\r\n'),
         ("date", b"If-Modified-Since: Tue, 14 Nov 2023 22:13:20 GMT\r\n"), ("cookie", b"Cookie: a=b\r\n"),
         ("h2c", b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"),
@@ -83,17 +85,22 @@ def _spoilt_heads(draw: random.Random) -> Iterator[Probe]:
     heads = {
         "no Host": b"", "two Hosts": PLAIN_HEAD * 2, "empty Host": b"Host:\r\n", "bad Host": b"Host: a b\r\n",
         "no colon": b"Host a\r\n", "space before colon": b"Host : a\r\n", "folded": b"Host: a\r\n b: c\r\n",
-        "NUL": b"Host: a\x00b\r\n", "bare LF": b"Host: a\nB: c\n", "bare CR": b"Host: a\rB: c\r\n", "8 bit": b"Host: \xff\r\n",
+        "NUL": b"Host: a\x00b\r\n", "bare LF": b"Host: a\nB: c\n", "bare CR": b"Host: a\rB: c\r\n",
+        "8 bit": b"Host: \xff\r\n",
         "empty name": b": a\r\n", "underscore": b"Host: a\r\nA_b: c\r\n", "no end": b"Host: a\r\nX",
         "long": b"Host: a\r\nX: " + b"a" * 9000 + b"\r\n", "many": b"Host: a\r\n" + b"X: y\r\n" * 300,
         "huge": b"Host: a\r\n" + (b"X: " + b"a" * 7000 + b"\r\n") * 6,
     }  # fmt: skip
     for name, head in heads.items():
         yield said("spoilt heads", name, request("GET", "/", head))
-    lines = [b"GET /\r\n", b"GET  / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1 \r\n\r\n", b"GET\t/ HTTP/1.1\r\n\r\n", b"\r\n\r\n" + GET,
-             b"get / HTTP/1.1\r\n\r\n", b"GET /%zz HTTP/1.1\r\n" + PLAIN_HEAD + b"\r\n", b"GET /../.. HTTP/1.1\r\n\r\n", b"GET",
-             b"G", b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n", b"GET /" + b"a" * 40000, b"GET / HTTP/1.1\n\n", b"-_ / HTTP/1.1\r\n\r\n",
-             b"GET /\x00 HTTP/1.1\r\n\r\n", b"GET /\xc3\xa4 HTTP/1.1\r\n" + PLAIN_HEAD + b"\r\n", b"GET a HTTP/1.1\r\n\r\n", b"\n" * 50 + GET]  # fmt: skip
+    lines = [
+        b"GET /\r\n", b"GET  / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1 \r\n\r\n", b"GET\t/ HTTP/1.1\r\n\r\n",
+        b"\r\n\r\n" + GET,
+        b"get / HTTP/1.1\r\n\r\n", b"GET /%zz HTTP/1.1\r\n" + PLAIN_HEAD + b"\r\n", b"GET /../.. HTTP/1.1\r\n\r\n",
+        b"GET", b"G", b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n", b"GET /" + b"a" * 40000, b"GET / HTTP/1.1\n\n",
+        b"-_ / HTTP/1.1\r\n\r\n", b"GET /\x00 HTTP/1.1\r\n\r\n", b"GET /\xc3\xa4 HTTP/1.1\r\n" + PLAIN_HEAD + b"\r\n",
+        b"GET a HTTP/1.1\r\n\r\n", b"\n" * 50 + GET,
+    ]  # fmt: skip
     for number, line in enumerate(lines):
         yield said("spoilt heads", f"line {number} {line[:20]!r}", line)
     for number in range(40):
@@ -148,14 +155,19 @@ def _foreign(draw: random.Random) -> Iterator[Probe]:
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
     things = {
         "HTTP/2 preface": preface, "preface and SETTINGS": preface + bytes.fromhex("000000040000000000"),
-        "preface, cut": preface[:16], "TLS in TLS": hello(), "TLS 1.2 in TLS": hello(Options(most=ssl.TLSVersion.TLSv1_2)),
+        "preface, cut": preface[:16], "TLS in TLS": hello(),
+        "TLS 1.2 in TLS": hello(Options(most=ssl.TLSVersion.TLSv1_2)),
         "TLS in TLS, cut": hello()[:100], "TLS record head": b"\x16\x03\x01", "SSH": b"SSH-2.0-OpenSSH_9.2\r\n",
-        "SOCKS5": b"\x05\x01\x00", "SOCKS4": b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00", "SMTP": b"EHLO a\r\n", "IMAP": b"a LOGIN a b\r\n",
-        "PROXY": b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n" + GET, "PROXY v2": b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes(12) + GET,
+        "SOCKS5": b"\x05\x01\x00", "SOCKS4": b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00", "SMTP": b"EHLO a\r\n",
+        "IMAP": b"a LOGIN a b\r\n",
+        "PROXY": b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n" + GET,
+        "PROXY v2": b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes(12) + GET,
         "DNS": b"\x00\x1d" + bytes.fromhex("12340100000100000000000003777777076578616d706c65036f72670000010001"),
-        "RDP": bytes.fromhex("030000130ee000000000000100080003000000"), "MQTT": b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00",
+        "RDP": bytes.fromhex("030000130ee000000000000100080003000000"),
+        "MQTT": b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00",
         "OpenVPN": b"\x00\x0e\x38" + draw.randbytes(13), "WebSocket frame": b"\x82\x85" + draw.randbytes(9),
-        "SIP": b"OPTIONS sip:a SIP/2.0\r\n\r\n", "RTSP": b"OPTIONS * RTSP/1.0\r\n\r\n", "zeros": bytes(600), "ones": b"\xff" * 600,
+        "SIP": b"OPTIONS sip:a SIP/2.0\r\n\r\n", "RTSP": b"OPTIONS * RTSP/1.0\r\n\r\n", "zeros": bytes(600),
+        "ones": b"\xff" * 600,
         "record of 16 KiB": draw.randbytes(16384), "four records": draw.randbytes(65536), "letters": b"A" * 5000,
         "CRLFs": b"\r\n" * 200, "one CR": b"\r", "one LF": b"\n", "one space": b" ",
     }  # fmt: skip
@@ -197,7 +209,8 @@ def _tokens(draw: random.Random, seen: dict[str, str]) -> Iterator[Probe]:
         upgrade = request("GET", f"/{token}", PLAIN_HEAD + UPGRADE[:-2])
         yield said("tokens", f"{name} up", request("POST", f"/{token}", long, body))
         yield said("tokens", f"{name} up, the body behind", request("POST", f"/{token}", long), body)
-        yield said("tokens", f"{name} down", request("POST", f"/{token}", PLAIN_HEAD + OCTETS + b"Content-Length: 0\r\n"))
+        yield said("tokens", f"{name} down", request("POST",
+        f"/{token}", PLAIN_HEAD + OCTETS + b"Content-Length: 0\r\n"))
         yield said("tokens", f"{name} websocket", upgrade)
         yield said("tokens", f"{name} websocket and more", upgrade + draw.randbytes(90))
         yield said("tokens", f"{name} GET", request("GET", f"/{token}"))
@@ -205,10 +218,12 @@ def _tokens(draw: random.Random, seen: dict[str, str]) -> Iterator[Probe]:
 
 def _dripped(draw: random.Random) -> Iterator[Probe]:
     """One byte at a time, each in a record of its own."""
-    whole = {"GET": GET, "last GET": LAST, "spoilt": GET.replace(b"Host:", b"Ho\x00st:"), "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"}
+    whole = {"GET": GET, "last GET": LAST, "spoilt": GET.replace(b"Host:", b"Ho\x00st:"),
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"}
     whole |= {"POST": request("POST", "/", PLAIN_HEAD + b"Content-Length: 5\r\n", b"hello"), "two": GET + LAST}
     whole |= {f"random {n}": draw.randbytes(draw.randrange(2, 100)) for n in range(20)}
-    whole |= {f"letter and random {n}": b"GET /"[: 1 + n % 5] + draw.randbytes(draw.randrange(2, 60)) for n in range(10)}
+    letters = (b"GET /"[: 1 + n % 5] + draw.randbytes(draw.randrange(2, 60)) for n in range(10))
+    whole |= {f"letter and random {n}": each for n, each in enumerate(letters)}
     for name, data in whole.items():
         yield said("one byte at a time", name, *(data[n : n + 1] for n in range(len(data))))
         steps = tuple(step for n in range(4) for step in (("say", data[n : n + 1]), ("pause", 0.05)) if data[n : n + 1])
@@ -217,8 +232,10 @@ def _dripped(draw: random.Random) -> Iterator[Probe]:
 
 def _half_closed(draw: random.Random) -> Iterator[Probe]:
     for name, data in {
-        "nothing": b"", "GET": GET, "last GET": LAST, "half a GET": GET[:20], "1.0": request("GET", "/", version="HTTP/1.0"),
-        "large": request("GET", "/notes.txt"), "junk": draw.randbytes(90), "junk of 10": b"\x90" + draw.randbytes(9), "letter": b"G",
+        "nothing": b"", "GET": GET, "last GET": LAST, "half a GET": GET[:20], "1.0": request("GET",
+        "/", version="HTTP/1.0"),
+        "large": request("GET", "/notes.txt"), "junk": draw.randbytes(90), "junk of 10": b"\x90" + draw.randbytes(9),
+        "letter": b"G",
         "body missing": request("POST", "/", PLAIN_HEAD + b"Content-Length: 5\r\n"), "0.9": b"GET /\r\n",
     }.items():  # fmt: skip
         say: tuple[Step, ...] = (("say", data),) if data else ()

@@ -100,3 +100,81 @@ def test_who_hangs_up_early_is_no_fault() -> None:
         for _ in range(2):
             with pytest.raises((OSError, NetworkError)):
                 accept(listener.accept()[0], server_context(*pem("server")))
+
+
+# What it answers
+
+
+def shaken(pair, name: str, *protocols: str) -> tuple[ssl.SSLObject, ssl.MemoryBIO]:
+    """A client over memory, whose hello was sent, and where what the server says is put."""
+    context, came, out = client_context(False), ssl.MemoryBIO(), ssl.MemoryBIO()
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    client = context.wrap_bio(came, out, server_hostname=name)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    pair[0].sendall(out.read())
+    assert is_readable(pair[1], BOUND)
+    return client, came
+
+
+@pytest.mark.parametrize("protocols", [(), ("http/1.1",), ("h2", "http/1.1"), ("http/1.0", "h2")])
+def test_protocols_of_the_web_are_answered(protocols: tuple[str, ...], pair) -> None:
+    client, came = shaken(pair, "www.example.org", *protocols)
+    pair[1].begin(server_context(*pem("server")))
+    assert pair[1].go_on() == select.POLLIN
+    came.write(pair[0].recv(65536))
+    client.do_handshake()
+    assert client.selected_alpn_protocol() == next((each for each in protocols if each != "h2"), None)
+
+
+@pytest.mark.parametrize("protocols", [("h2",), ("acme-tls/1",), ("x", "spdy/3")])
+def test_others_alone_are_refused_as_nginx_does_it(protocols: tuple[str, ...], pair) -> None:
+    client, came = shaken(pair, "www.example.org", *protocols)
+    pair[1].begin(server_context(*pem("server")))
+    with pytest.raises(OSError):
+        pair[1].go_on()
+    came.write(pair[0].recv(65536))
+    with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
+        client.do_handshake()
+
+
+def test_a_name_that_python_cannot_say_is_no_fault(pair, capfd: pytest.CaptureFixture[str]) -> None:
+    near, incoming = pair
+    out = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client_context(False).wrap_bio(ssl.MemoryBIO(), out, server_hostname="www.example.org").do_handshake()
+    near.sendall(out.read().replace(b"www", b"\xff\xfe\x80"))
+    assert is_readable(incoming, BOUND)
+    incoming.begin(server_context(*pem("server")))
+    assert incoming.go_on() == select.POLLIN
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", b"\x00", b"\x15\x03\x01", b"~"])
+def test_what_is_plain_is_told_and_given_away_unread(said: bytes, pair) -> None:
+    near, incoming = pair
+    near.sendall(said)
+    assert is_readable(incoming, BOUND) and incoming.has_hello() and incoming.is_plain()
+    end = incoming.plain()
+    buffer = memoryview(bytearray(100))
+    assert bytes(buffer[: end.read_some(buffer)]) == said
+    end.close()
+
+
+@pytest.mark.parametrize("said", [b"\x80", b"\xff\xff", b"\x16\x02\x01\x00\x50"])
+def test_what_openssl_is_to_judge_is_not_plain(said: bytes, pair) -> None:
+    pair[0].sendall(said)
+    assert is_readable(pair[1], BOUND) and pair[1].has_hello() and not pair[1].is_plain()
+
+
+def test_one_that_parts_sends_no_reset_for_what_is_unread(pair) -> None:
+    near, incoming = pair
+    near.sendall(bytes(5000))
+    assert is_readable(incoming, BOUND)
+    incoming.part()
+    assert near.recv(1) == b""
+    near.sendall(b"late")
+    with pytest.raises(ConnectionError):
+        while True:
+            near.sendall(b"later")

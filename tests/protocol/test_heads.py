@@ -118,3 +118,12 @@ def test_a_date(unix: float, text: str) -> None:
 def test_a_server_is_as_it_is_told() -> None:
     for data in (heads.answer(200, 0, 0, "Apache"), heads.failure(403, 0, "Apache"), heads.switching("a", 0, "Apache")):
         assert b"\r\nServer: Apache\r\n" in data
+
+
+def test_a_page_for_those_without_tls() -> None:
+    """The length is nginx's own, with its longest name."""
+    whole = heads.not_secured(0.0, "nginx/1.22.1", b"GET")
+    head, page = whole.split(b"\r\n\r\n", 1)
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\nServer: nginx/1.22.1\r\nDate: ")
+    assert b"\r\nContent-Length: 255\r\nConnection: close" in head and len(page) == 255
+    assert heads.not_secured(0.0, "nginx/1.22.1", b"HEAD") == head + b"\r\n\r\n"

@@ -148,6 +148,23 @@ def test_overdue_are_those_without_a_thread_in_their_order() -> None:
     assert held.next_at() is None
 
 
+def test_with_patience_those_before_tls_have_their_own_time() -> None:
+    held = Admission(FEW, random.Random(1).randrange, 60.0)
+    silent, slow, quick = (entered(held, at=float(n)) for n in range(3))
+    assert held.next_at() == 60.0
+    held.advance(quick, Rank.TLS)
+    held.advance(quick, Rank.UNPROVEN)
+    assert held.next_at() == 2.0 + limits.HANDSHAKE and held.overdue(2.0 + limits.HANDSHAKE) is quick
+    held.leave(quick)
+    slow.began = 59.0  # its TLS took so long
+    held.advance(slow, Rank.UNPROVEN)
+    assert held.overdue(60.0) is silent
+    held.leave(silent)
+    assert held.next_at() == 59.0 + limits.HANDSHAKE
+    held.advance(slow, Rank.HEARD)
+    assert held.next_at() is None
+
+
 @given(st.lists(st.tuples(st.sampled_from(["enter", *Rank, "leave", "scarce"]), st.integers(0, 40), st.integers(0, 3))))
 def test_whatever_happens_counts_are_right(steps) -> None:
     held, made = admission(), [Place(b"", 0.0)]

@@ -34,7 +34,7 @@ Step = tuple[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """`steps` are ("raw", bytes): as they are, under any TLS; ("tls", options): a handshake; ("say", bytes): in TLS, one
+    """`steps` are ("raw", bytes): as they are, under any TLS; ("tls", options): a handshake; ("say", bytes): in TLS, a
     call; ("answer", n): wait for an answer; ("notify", 0): close_notify; ("fin", 0); ("pause", seconds).
     """
 
@@ -62,8 +62,7 @@ class Seen:
 
 
 def prober(port: int, probe: Probe, hold: float = HOLD, first: bool = False) -> Seen:
-    """Does one probe at a server on loopback; blocks until the server has ended it, or `hold` seconds after the last
-    step, or with `first` only until something came behind that."""
+    """Does one probe; blocks until the server ended it, or `hold` seconds, or with `first` until the first byte."""
     run = _Run(port)
     try:
         for verb, value in probe.steps:
@@ -133,7 +132,7 @@ class _Run:
         self._ready = self._told = False
         self._size = 0  # of the record that comes
 
-    # -- steps ----------------------------------------------------------------------------------------------------------
+    # -- steps ---------------------------------------------------------------------------------------------------------
 
     def do_raw(self, data: bytes) -> None:
         end = time.monotonic() + HOLD
@@ -177,7 +176,7 @@ class _Run:
         end = time.monotonic() + seconds
         self.watch(end, lambda: False)
 
-    # -- what comes -----------------------------------------------------------------------------------------------------
+    # -- what comes ----------------------------------------------------------------------------------------------------
 
     def watch(self, end: float, enough: Callable[[], bool]) -> None:
         """Takes what comes until it is enough, the server ended, or the time is over."""
