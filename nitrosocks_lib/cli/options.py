@@ -154,7 +154,8 @@ def whole(option: str, text: str | None, default: int, low: int, high: int) -> i
 
 def heartbeat(text: str | None) -> int | None:
     """--heartbeat, seconds; None where it is left to the carrier."""
-    return None if text is None else whole("--heartbeat", text, limits.HEARTBEAT, limits.HEARTBEAT_MIN, limits.HEARTBEAT_MAX)
+    seconds = whole("--heartbeat", text, 0, limits.HEARTBEAT_MIN, limits.HEARTBEAT_MAX)
+    return seconds or None
 
 
 def carriers(text: str | None) -> tuple[Carrier, ...]:

@@ -186,7 +186,7 @@ COOKIES: Final = 50  # cookies of one server: what browsers keep at least (RFC 6
 EXCHANGES: Final = 4  # connections to a server for ups; each carrier that parks downs has two more, and one is spare
 EXCHANGE_IDLE: Final = 50.0  # a connection without a request is closed: below the 60 s of common proxies
 EXCHANGE_UNUSED: Final = 8.0  # one that never had any: a server waits for its first for HEAD_TIME, and answers no later
-LIVELY: Final = 5.0  # seconds in which two answers with bytes, or one of LIVELY_BYTES, have two downs under way: else one
+LIVELY: Final = 5.0  # seconds in which two answers with bytes, or one of LIVELY_BYTES, have two downs: else one
 LIVELY_BYTES: Final = 16 << 10  # a heartbeat has less; so an idle carrier costs half of the requests
 
 # Carriers at a server.
