@@ -125,7 +125,7 @@ def resumed(box: Box, client: Process, app: socket.socket, head: bytes) -> float
 
 def greeted(site: Site, box: Box, profile: Path, head: bytes) -> None:
     """The first greetings of two commands are answered with this head; neither is ready without a session."""
-    words = ("forward", "-i", profile, "-L", "0:127.0.0.1:7")
+    words = ("forward", "-i", profile, "--carrier", "raw", "-L", "0:127.0.0.1:7")  # else another one takes over
     box.heads += [head, head]  # a Date that may be believed is tried at once
     ended = site.nitrosocks(*words)
     code = ended.wait()
@@ -144,7 +144,7 @@ def attack(dates: dict[str, bytes], place: Path) -> None:
         box = Box(site.serve("-v").port)
         site.callback(box.close)
         profile = site.profile("date", box.port)
-        client = site.forward(profile, f"0:127.0.0.1:{target.port}", words=("-v", "--sessions", 1))
+        client = site.forward(profile, f"0:127.0.0.1:{target.port}", words=("-v", "--carrier", "raw", "--sessions", 1))
         with socket.create_connection(("127.0.0.1", client.port), PATIENCE) as app:
             say(app, b"hello")
             for name, head in dates.items():
