@@ -36,7 +36,8 @@ RUNS: dict[str, Run] = {
     "http, recorded now": lambda: fresh()["runs"][1],
 }
 each_run = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
-each_http = pytest.mark.parametrize("run", [RUNS[name] for name in RUNS if "http" in name], ids=["kept", "recorded now"])
+HTTP = {name: run for name, run in RUNS.items() if "http" in name}
+each_http = pytest.mark.parametrize("run", HTTP.values(), ids=HTTP)
 
 
 # Handshakes and frames, whatever carried them

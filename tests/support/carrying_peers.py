@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
+import random
 import ssl
 import threading
+from collections.abc import Iterator
 from typing import Any
 
+import peer
 import peer_judge
+import pytest
 from hosts import Host
 from loopback import dial
 from peer_http import Asked, ClientCarrier, Message
 from peer_http_server import HttpServer
 from program import Site
-from visits import BOUND, Visit, Visitor
+from visits import BOUND, Served, Visit, Visitor, exactly, pour
 
 PARKED = 30.0  # seconds: a down without bytes is answered before that (HP6)
 
@@ -53,14 +58,38 @@ class HttpVisitor(Visitor):
         self.sock.drop()
 
 
+def bulk(visitor: HttpVisitor, size: int) -> None:
+    """So many bytes each way through a stream of its own; check sums are equal."""
+    number, target = visitor.opens(visitor.visit.tap())
+    up, down = random.randbytes(size), random.randbytes(size)
+    sums = [hashlib.sha256(), hashlib.sha256()]
+    step = 50_000
+    for begin in range(0, size, step):
+        target.sendall(down[begin : begin + step])
+        pour(visitor, number, up[begin : begin + step])
+        sums[0].update(exactly(target, len(up[begin : begin + step])))
+        sums[1].update(visitor.gather(number, len(down[begin : begin + step])))
+    assert [each.digest() for each in sums] == [hashlib.sha256(each).digest() for each in (up, down)]
+    visitor.ends(number, target)
+
+
+@pytest.fixture
+def visit(served: Served) -> Iterator[HttpVisit]:
+    with HttpVisit(served) as made:
+        yield made
+
+
+@pytest.fixture
+def visitor(visit: HttpVisit) -> HttpVisitor:
+    return visit.visitor()
+
+
 class HttpHost(Host):
     """A place where peers serve a client of the product by `http`."""
 
     def __init__(self, site: Site, **options: Any) -> None:
         super().__init__(site, **options)
-        from peer import Server  # only for its public key
-
-        self.http = HttpServer(Server(None, self.seed, {}).S)
+        self.http = HttpServer(peer.Server(None, self.seed, {}).S)
         self.http.bound = BOUND
         self.callback(self.http.stop)
         threading.Thread(target=self._take, daemon=True).start()
@@ -68,7 +97,8 @@ class HttpHost(Host):
     def _take(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                self._take_one()
+                with contextlib.suppress(TimeoutError):
+                    self._take_one()
 
     def _take_one(self) -> None:
         raw = self._listener.accept()[0]
@@ -83,10 +113,7 @@ class HttpHost(Host):
     def forward(self, *words: object) -> peer_judge.Server:
         return super().forward("--carrier", "http", *words)
 
-    def asked_for(self, carrier: Any, what: int) -> list[tuple[int, Message]]:
-        """The requests of one kind that came of a carrier: number and message, in order."""
-        return [(asked.n, said) for asked, said in self.requests() if asked.id == carrier.id and asked.what == what]
-
     def requests(self) -> list[tuple[Asked, Message]]:
+        """What was asked and is ours, in order."""
         with self.http.changed:
             return [(asked, said) for asked, said in self.http.log if asked and said.line[0] == "POST"]

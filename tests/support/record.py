@@ -22,11 +22,11 @@ KEPT = Path(__file__).parents[1] / "vectors" / "carriers.json"
 SEED, CLIENT_SEED, TOKEN, CERTIFICATE = bytes([1]) * 32, bytes([17]) * 32, bytes([33]) * 32, bytes(range(32))
 ADDRESS, WINDOW = "node3.example.org:8443", 65_536
 UPS, DOWNS = (random.Random(seed).randbytes(9000) for seed in (1, 2))  # half before a reconnection, half behind it
-ABOUT = """Recorded runs of NitroSocks/1 over the carriers raw and http, in the form of runs[] of ns1.json. One session: a
-stream, a refresh, a frame that is lost with its carrier, RESUME over a new one, the release. connections = for each
-carrier: stream = all bytes of a side, frames = what the other side read behind the handshake, in order; of http also
-requests and answers (status) in order, as the client and as the server saw them: an answer stands where it was begun at
-the server and where it was whole at the client, failed = the connection ended instead. what: 1 up, 2 down."""
+ABOUT = """Recorded runs of NitroSocks/1 over the carriers raw and http, in the form of runs[] of ns1.json. One session:
+a stream, a refresh, a frame that is lost with its carrier, RESUME over a new one, the release, the end of the carrier.
+connections = of each carrier: stream = all bytes of a side, frames = what the other side read behind the handshake, in
+order. Of http also requests and answers (status), in order, as each side saw them: an answer stands where the server
+began to write it, and where the client had all of it; failed = the connection ended instead. what: 1 up, 2 down."""
 
 
 class Client(Kept, peer_judge.Client): ...
