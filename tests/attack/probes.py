@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import statistics
 import sys
 import tempfile
@@ -50,6 +51,7 @@ KNOWN = {
 }
 TRIES = 2
 P = 0.01
+JITTERS, DRAWS = (0.0, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0), 21
 SOON = 0.5  # seconds: an end that comes later is one of a time-out
 SEEN, UNSEEN = 8, 120
 TOLD = ("end", "said", "handshake", "reused")
@@ -169,7 +171,7 @@ def pairs_of(stage: Stage, probe: Probe, pairs: int, first: bool, at_once: int =
 
     def pair(number: int) -> list[Seen]:
         ports = [stage.theirs, stage.ours]
-        seen = {port: prober(port, probe, HOLD, first) for port in (ports if number % 2 else reversed(ports))}
+        seen = {port: prober(port, probe, HOLD, first, False) for port in (ports if number % 2 else reversed(ports))}
         return [seen[port] for port in ports]
 
     with ThreadPoolExecutor(at_once) as threads:
@@ -189,12 +191,27 @@ def timed(stage: Stage, probe: Probe, pairs: int) -> Iterator[tuple[str, bool]]:
         p = ranks.p_value(one, other)
         spread = statistics.quantiles(one, n=4)
         cells = [f"{probe.kind}: {probe.name}", name, f"{statistics.median(one):.2f}", f"{spread[2] - spread[0]:.2f}"]
-        yield f"| {' | '.join([*cells, f'{statistics.median(other):.2f}', f'{p:.2g}'])} |", p >= P
+        cells += [f"{statistics.median(other):.2f}", f"{p:.2g}", hidden_by(one, other)]
+        yield f"| {' | '.join(cells)} |", p >= P
+
+
+def hidden_by(one: list[float], other: list[float]) -> str:
+    """The smallest jitter of a line, ms, with which most of some draws do not tell the two apart: computed, each time
+    has a normal deviation added."""
+    draw = random.Random(1)
+    for jitter in JITTERS:
+        told = 0
+        for _ in range(DRAWS):
+            sides = ([each + draw.gauss(0, jitter) for each in side] for side in (one, other))
+            told += ranks.p_value(*sides) < P
+        if told <= DRAWS // 2:
+            return f"{jitter:g}"
+    return "more"
 
 
 def all_timed(stage: Stage, pairs: int) -> bool:
     """Prints a line for each; whether none could be told apart."""
-    print("| probe | what | nginx, ms | spread | ours, ms | p |\n|---|---|---|---|---|---|", flush=True)
+    print("| probe | what | nginx, ms | spread | ours, ms | p | jitter |\n|---|---|---|---|---|---|---|", flush=True)
     alike = True
     for line, same in (told for each in _of_times(stage) for told in timed(stage, each, pairs)):
         print(line, flush=True)

@@ -61,9 +61,9 @@ class Seen:
         return " ".join(event for event in self.events if not event.startswith("bytes"))
 
 
-def prober(port: int, probe: Probe, hold: float = HOLD, first: bool = False) -> Seen:
+def prober(port: int, probe: Probe, hold: float = HOLD, first: bool = False, behind: bool = True) -> Seen:
     """Does one probe; blocks until the server ended it, or `hold` seconds, or with `first` until the first byte."""
-    run = _Run(port)
+    run = _Run(port, behind)
     try:
         for verb, value in probe.steps:
             if run.over:
@@ -120,7 +120,8 @@ def hello(options: Options | None = None) -> bytes:
 class _Run:
     """One connection under way; one thread's."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, behind: bool) -> None:
+        self._behind = behind
         self.sock = socket.create_connection(("127.0.0.1", port), HOLD)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setblocking(False)
@@ -141,7 +142,7 @@ class _Run:
                 data = data[self.sock.send(data) :]
             except BlockingIOError:
                 if time.monotonic() > end:
-                    self._event("takes no more")
+                    self.seen.events.append("takes no more")
                     return
                 self._take(0.05)
             except OSError:
@@ -195,7 +196,8 @@ class _Run:
             return
         if not data:
             self._end("FIN")
-            self._look_behind()
+            if self._behind:
+                self._look_behind()
         elif self._tls is None:
             self._bytes(data)
         else:
@@ -209,14 +211,15 @@ class _Run:
             if not self._ready:
                 self._tls.do_handshake()
                 self._ready = True
-                self._event(f"TLS {self._tls.version()} {self._tls.cipher()[0]} {self._tls.selected_alpn_protocol()}")
+                tls = self._tls
+                self.seen.events.append(f"TLS {tls.version()} {tls.cipher()[0]} {tls.selected_alpn_protocol()}")
             while data := self._tls.read(1 << 16):
                 self._bytes(data)
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:  # alerts were told already
             if not self._told:
-                self._event(f"TLS broken: {error.reason}")
+                self.seen.events.append(f"TLS broken: {error.reason}")
         self._flush()
 
     def _flush(self) -> None:
@@ -228,7 +231,7 @@ class _Run:
             return
         if content == _ALERT and len(data) == 2:
             self._told = True
-            self._event("close_notify" if data[1] == _CLOSE_NOTIFY else f"alert {data[1]}")
+            self.seen.events.append("close_notify" if data[1] == _CLOSE_NOTIFY else f"alert {data[1]}")
         elif content == _HANDSHAKE:
             varies = kind in _SIGNED  # signatures of ECDSA are of 70 to 72 bytes
             self.seen.handshake.append(kind.name.lower() + (f" {len(data)}" if not varies else ""))
@@ -243,16 +246,13 @@ class _Run:
         self.seen.said += data
         self.seen.first = self.seen.first or time.perf_counter()
         if not (self.seen.events and self.seen.events[-1] == "bytes"):
-            self._event("bytes")
-
-    def _event(self, name: str) -> None:
-        self.seen.events.append(name)
+            self.seen.events.append("bytes")
 
     def _end(self, how: str) -> None:
         self.seen.ended = time.perf_counter()
         self.seen.first = self.seen.first or self.seen.ended
         self.over = True
-        self._event(how)
+        self.seen.events.append(how)
 
     def _look_behind(self) -> None:
         """Whether the server has let go, or still reads."""
@@ -260,11 +260,11 @@ class _Run:
             self.sock.send(b"\x00")
             poll = select.poll()
             poll.register(self.sock, 0)  # errors alone
-            self._event("gone" if poll.poll(AFTER * 1000) else "reads on")
+            self.seen.events.append("gone" if poll.poll(AFTER * 1000) else "reads on")
 
     def result(self) -> Seen:
         if not self.over:
-            self._event("held open")
+            self.seen.events.append("held open")
             self.seen.ended = time.perf_counter()
         self.seen.first = (self.seen.first or self.seen.ended) - self.last
         self.seen.ended -= self.last
