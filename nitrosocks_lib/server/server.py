@@ -35,7 +35,6 @@ from .web import Web
 
 log = logging.getLogger(__name__)
 _RAW: Final = frozenset({Carrier.RAW})
-_ALPN: Final = ["http/1.1", "http/1.0", "http/0.9"]  # as nginx answers without HTTP/2; who offers none gets none
 
 
 class Server:
@@ -55,7 +54,6 @@ class Server:
         self._thread: threading.Thread | None = None
 
     def _web_of(self, key: ServerKey, settings: Settings, most: int) -> Web:
-        settings.context.set_alpn_protocols(_ALPN)
         prefix, http = settings.prefix, settings.carriers != _RAW
         self._carriers = carriers = Carriers(self.reception.nonces, settings.carriers, self._come)
         tokens = Tokens(schedule.knock_key(key.public))
