@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import random
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -91,8 +92,16 @@ class HttpHost(Host):
         super().__init__(site, **options)
         self.http = HttpServer(peer.Server(None, self.seed, {}).S)
         self.http.bound = BOUND
-        self.callback(self.http.stop)
-        threading.Thread(target=self._take, daemon=True).start()
+        self._taker = threading.Thread(target=self._take, daemon=True)
+        self._taker.start()
+        self.callback(self._stop)
+
+    def _stop(self) -> None:
+        """No connection is left, also none that is just being accepted."""
+        self.http.stop()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # which wakes who accepts
+        self._taker.join(BOUND)
 
     def _take(self) -> None:
         with contextlib.suppress(OSError):
@@ -103,8 +112,7 @@ class HttpHost(Host):
     def _take_one(self) -> None:
         raw = self._listener.accept()[0]
         with contextlib.suppress(ssl.SSLError, ConnectionError):
-            sock = self._context.wrap_socket(raw, server_side=True, suppress_ragged_eofs=False)
-            self.http.serve(sock)
+            self.http.serve(self._context.wrap_socket(raw, server_side=True, suppress_ragged_eofs=False))
 
     def arrival(self) -> peer_judge.Server:
         """The next carrier; nothing is said on it yet."""

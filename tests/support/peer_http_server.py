@@ -101,7 +101,7 @@ class HttpServer:
     as if it had not come. `hold` returns when an answer may go.
     """
 
-    prefix, bound, parked, cookie = "", 60.0, 20.0, ""
+    prefix, bound, parked, cookie, stopped = "", 60.0, 20.0, "", False
 
     def __init__(self, S: bytes, now=time.time):
         self.tokens, self.now, self.changed = Tokens(S), now, threading.Condition()
@@ -111,14 +111,22 @@ class HttpServer:
 
     def serve(self, sock) -> None:
         """Requests of this connection, in a thread of their own."""
-        self.connections.append(Connection(sock))
-        threading.Thread(target=self._run, args=(self.connections[-1],), daemon=True).start()
+        via = Connection(sock)
+        with self.changed:
+            self.connections.append(via)
+            stopped = self.stopped
+        if stopped:
+            via.close()
+        else:
+            threading.Thread(target=self._run, args=(via,), daemon=True).start()
 
     def accept(self) -> ServerCarrier:
         """The next carrier. Whether its knock is valid is for the caller to find."""
         return self.new.get(timeout=self.bound)
 
     def stop(self) -> None:
+        with self.changed:
+            self.stopped = True
         for carrier in self.carriers.values():
             carrier.drop()
         for via in self.connections:
