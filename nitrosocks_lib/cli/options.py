@@ -23,6 +23,7 @@ _CIPHERS = {"aes-256-gcm": EncryptType.AES_256_GCM, "aes-128-gcm": EncryptType.A
 _DIGITS = 18  # more than any bound here, and fewer than int() refuses
 _WEB_PORTS = {"http": 80, "https": 443}
 _LOOPBACK_NAME = re.compile(r"(.*\.)?localhost(\.localdomain)?")
+_WEB_SERVER = "name a web server that runs, as in --decoy 127.0.0.1:8080, or https://www.example.org"
 _AUTO = "auto"
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")  # no segment that servers resolve, or clean away
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
@@ -99,12 +100,14 @@ def decoy(text: str | None) -> Site | None:
     where = rest.removesuffix("/") if found else text
     if "/" in where or where.startswith("."):
         what = "a path" if found else "a directory or path"
-        hint = "name a web server that runs, as in --decoy 127.0.0.1:8080, or https://www.example.org"
-        raise UsageError(f"{given}: {what} is not served", hint)
+        raise UsageError(f"{given}: {what} is not served", _WEB_SERVER)
     bare = where.endswith("]") or ":" not in where
     if found and bare:
         where += f":{_WEB_PORTS[scheme.lower()]}"
-    return Site(*split_host_port(where), tls=scheme.lower() == "https" and bool(found))
+    try:
+        return Site(*split_host_port(where), tls=scheme.lower() == "https" and bool(found))
+    except UsageError as error:
+        raise UsageError(f"--decoy: {error}", _WEB_SERVER) from None
 
 
 def futile(rules: Iterable[str]) -> Iterator[tuple[str, str]]:

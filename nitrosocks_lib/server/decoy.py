@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from ..facts import limits
 from ..facts.address import join_host_port
 from ..facts.errors import NetworkError
+from ..facts.words import said
 from ..net.connect import client_context
 from ..net.ends import End
 from ..net.outgoing import Outgoing
+from ..net.own import Address, is_own
 from ..net.race import Place, find
 from ..net.timers import Seldom, now
 from ..net.wake import Waiter, wait
@@ -37,11 +40,12 @@ class Site:
 
 
 class Decoy:
-    """The web thread's, but for `look`."""
+    """The web thread's, but for `look`, and for `warn` and `leads_to` before that thread begins."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
         self.server = "nginx"  # how it names itself, as soon as it did
+        self._flaw = ""  # what was wrong when it was looked at
         self._places: list[Place] = []
         self._looks = threading.Lock()
         self._seldom = Seldom()
@@ -56,8 +60,24 @@ class Decoy:
         """
         with suppress(OSError, ValueError):
             self._places = find(self.site.host, self.site.port) or self._places
-        with suppress(OSError, ValueError, NetworkError):
-            self.server = self._ask() or self.server
+        try:
+            self.server, self._flaw = self._ask() or self.server, ""
+        except (OSError, ValueError, NetworkError) as error:
+            self._flaw = said(error)
+
+    def warn(self) -> None:
+        """Says what is wrong with it, if anything was when it was looked at: better at the start than to a visitor."""
+        if self._flaw:
+            log.warning("the decoy %s does not serve now: %s", self.site, self._flaw)
+
+    def leads_to(self, addresses: Iterable[tuple[str, int]]) -> bool:
+        """Whether it is at one of these, at which we listen ourselves: requests would go in a circle."""
+        listening = [(_address(host), port) for host, port in addresses]
+        for there, port in ((_address(str(place[0])), place[1]) for _, place in self._places):
+            ours = [here for here, at in listening if at == port and here.version == there.version]
+            if there in ours or (any(here.is_unspecified for here in ours) and is_own(there)):
+                return True
+        return False
 
     def _ask(self) -> str:
         waiter, until, end = Waiter(), now() + limits.DECOY_DIAL, None
@@ -65,7 +85,10 @@ class Decoy:
         try:
             while (end := outgoing.advance(now())) is None:
                 waiter.select(max(0.0, outgoing.next_at - now()))
-            return _named(end, _ASKS % self.site.host.encode("idna"), until)
+            head = _asked(end, _ASKS % self.site.host.encode("idna"), until)
+            if head.status == 400 and not self.site.tls:
+                raise NetworkError(f"it answers 400 to HEAD /; if it speaks TLS, name it as https://{self.site}")
+            return value(head.headers, b"server").decode("latin-1")
         finally:
             if end is None:
                 outgoing.close()
@@ -93,8 +116,12 @@ class Decoy:
             self._looks.release()
 
 
-def _named(end: End, asks: bytes, until: float) -> str:
-    """The Server header of the answer; nothing where none comes in time. Raises NetworkError."""
+def _address(text: str) -> Address:
+    return ip_address(text.partition("%")[0])  # without its zone
+
+
+def _asked(end: End, asks: bytes, until: float) -> AnswerHead:
+    """The head of its answer. Raises NetworkError."""
     answers, buffer = Answers(), memoryview(bytearray(limits.FIRST_READ))
     answers.expect(b"HEAD")
     end.write_some(memoryview(asks))  # the first bytes of a connection: they fit
@@ -102,8 +129,10 @@ def _named(end: End, asks: bytes, until: float) -> str:
         if size := end.read_some(buffer):
             answers.feed(bytes(buffer[:size]))
             event = answers.next()
+            if isinstance(event, AnswerHead):
+                return event
             if event is not None:
-                return value(event.headers, b"server").decode("latin-1") if isinstance(event, AnswerHead) else ""
+                raise NetworkError("it does not answer in HTTP/1.1")
         elif end.dry:
             wait({end.fd: end.read_wants}, left)
-    return ""
+    raise NetworkError("no answer in time")

@@ -12,6 +12,7 @@ from ..crypto import schedule
 from ..crypto.identity import ServerKey
 from ..crypto.token import Tokens
 from ..facts import limits
+from ..facts.errors import ConfigurationError
 from ..facts.wire import Abort, Carrier
 from ..net.listener import PAUSE, bind_all
 from ..net.sockets import descriptors
@@ -87,10 +88,20 @@ class Server:
         return str(bound[0]), int(bound[1])
 
     def start(self) -> None:
-        """Begins to accept, and to look for clients that are revoked."""
+        """Begins to accept, and to look for clients that are revoked. Raises ConfigurationError."""
+        self._look_at_decoy()
         self._revoked.start()
         self._thread = threading.Thread(target=self._accept, name="accept", daemon=True)
         self._thread.start()
+
+    def _look_at_decoy(self) -> None:
+        decoy = self._web.decoy if self._web is not None else None
+        if decoy is None:
+            return
+        if decoy.leads_to(each.getsockname()[:2] for each in self._listeners):
+            hint = "name the web server that is to be seen there, at an address of its own"
+            raise ConfigurationError(f"--decoy {decoy.site} is this server itself", hint)
+        decoy.warn()
 
     def _accept(self) -> None:
         while not self._stopped:

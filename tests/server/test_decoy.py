@@ -10,6 +10,7 @@ import threading
 import pytest
 from loopback import Server as TlsServer
 from loopback import pem, unused_port
+from proxied import Plain
 from webserver import REQUEST, Seeing
 from world import World
 
@@ -45,6 +46,59 @@ def test_a_failure_is_said_once_in_a_while_and_it_is_looked_for_again(caplog: py
     assert caplog.messages == [
         "the decoy localhost:80 cannot be reached: Connection refused; what is not ours is not answered"
     ]
+
+
+def looked(port: int, tls: bool = False, host: str = "127.0.0.1") -> Decoy:
+    decoy = Decoy(Site(host, port, tls))
+    decoy.look()
+    decoy.warn()
+    return decoy
+
+
+def test_one_that_is_down_is_told_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    port = unused_port()
+    looked(port)
+    assert caplog.messages == [f"the decoy 127.0.0.1:{port} does not serve now: Connection refused"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (ANSWER, ""),
+        (b"HTTP/1.1 404 Not Found\r\n\r\n", ""),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "it answers 400 to HEAD /; if it speaks TLS, name it as https://127"),
+        (b"220 mail\r\n\r\n", "it does not answer in HTTP/1.1"),
+    ],
+)
+def test_what_it_answers_is_judged_at_the_start(answer: bytes, told: str, caplog: pytest.LogCaptureFixture) -> None:
+    with Plain(lambda sock: (sock.recv(1 << 16), sock.sendall(answer), sock.recv(1))) as web:
+        looked(web.port)
+    assert told in caplog.text and bool(caplog.messages) == bool(told)
+
+
+def test_one_without_tls_that_is_named_with_https(caplog: pytest.LogCaptureFixture) -> None:
+    with Plain(lambda sock: (sock.recv(1 << 16), sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))) as web:
+        looked(web.port, tls=True)
+    assert "does not serve now: TLS failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("host", "listening", "leads"),
+    [
+        ("127.0.0.1", [("127.0.0.1", 8443)], True),
+        ("127.0.0.1", [("0.0.0.0", 8443)], True),
+        ("127.0.0.1", [("::1", 1), ("0.0.0.0", 8443)], True),
+        ("127.0.0.1", [("127.0.0.1", 8444)], False),
+        ("127.0.0.1", [("127.0.0.2", 8443)], False),
+        ("127.0.0.1", [("::", 8443)], False),
+        ("192.0.2.1", [("0.0.0.0", 8443)], False),
+        ("127.0.0.1", [], False),
+    ],
+)
+def test_whether_it_is_this_server_itself(host: str, listening: list[tuple[str, int]], leads: bool) -> None:
+    decoy = Decoy(Site(host, 8443))
+    decoy._places = find(host, 8443)
+    assert decoy.leads_to(listening) == leads
 
 
 def answering(tls: ssl.SSLSocket) -> None:

@@ -11,10 +11,11 @@ from loopback import dial_tcp
 from pools import WatchedPool, begun
 from world import BOUND, Opened, World, echo, read_all
 
-from nitrosocks_lib.facts.errors import CannotCreate, NitroSocksError, Refused
+from nitrosocks_lib.facts.errors import CannotCreate, ConfigurationError, NitroSocksError, Refused
 from nitrosocks_lib.facts.wire import Abort, Refusal
 from nitrosocks_lib.net.connect import client_context, dial
 from nitrosocks_lib.net.timers import now
+from nitrosocks_lib.server.decoy import Site
 from nitrosocks_lib.session.tunnel import abort_text
 
 # -- where it listens -------------------------------------------------------------------------------------------------
@@ -23,6 +24,17 @@ from nitrosocks_lib.session.tunnel import abort_text
 def test_a_port_in_use() -> None:
     with World() as world, pytest.raises(CannotCreate, match=f"cannot listen on 127.0.0.1:{world.port}: Address"):
         world.server.listen("127.0.0.1", world.port)
+
+
+def test_a_decoy_that_is_this_server_itself() -> None:
+    with World() as world:
+        world.server.stop()
+        world.settings["decoy"] = Site("127.0.0.1", world.port)
+        with pytest.raises(ConfigurationError, match="is this server itself") as failure:
+            world.start(world.port)
+        assert "an address of its own" in failure.value.hint
+        for listener in world.server._listeners:
+            listener.close()
 
 
 def test_a_fault_at_one_connection_locks_nobody_out(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
