@@ -13,6 +13,7 @@ from ..facts import limits
 from ..facts.wire import Reply
 from ..facts.words import foreign
 
+_FORGIVEN: Final = 7200.0  # seconds that a clock may be off, at most
 _PREFIXES: Final = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
@@ -160,8 +161,11 @@ def _interception(found: f.Interception) -> tuple[str, str]:
         return "the server does not state its certificate: TLS ends before it", hint
     if not found.intercepted:
         return "TLS is not intercepted: the server states the certificate that was met", ""
-    return f'TLS is intercepted by "{found.issuer}"; your data stays end-to-end encrypted', (
-        hint or "nothing need be done; --require-direct refuses to go through it"
+    seen = f'TLS is intercepted by "{found.issuer}"'
+    if hint:
+        return seen, hint
+    return f"{seen}; your data stays end-to-end encrypted", (
+        "nothing need be done; --require-direct refuses to go through it"
     )
 
 
@@ -172,6 +176,8 @@ def _round_trip(found: f.RoundTrip) -> tuple[str, str]:
 def _difference(found: f.Difference) -> tuple[str, str]:
     way = "ahead of" if found.seconds > 0 else "behind"
     seen = f"this clock is {_time(abs(found.seconds))} {way} the server's"
+    if abs(found.seconds) > _FORGIVEN:
+        return seen, "set it: only a web server's Date let you in, and not every server has one"
     return seen, "set it: two hours and more keep you out" if _bad(found) else ""
 
 
@@ -232,7 +238,7 @@ def _time(seconds: float) -> str:
 
 
 def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.3g} h"
+    return f"{seconds / 3600:.3g} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
 
 
 def _rate(rate: float) -> str:

@@ -108,15 +108,18 @@ class Lines:
     def __init__(self, utf8: bool, several: bool) -> None:
         """`several`: each server has a heading."""
         self._utf8, self._several, self._server = utf8, several, ""
+        self._before = ("", "")  # the remedy told last, and its label
 
     def __call__(self, finding: Finding) -> None:
-        """Prints it."""
+        """Prints it, without the remedy where that was told last, of the same."""
         if self._several and finding.server != self._server:
             self._server = finding.server
             self._print(f"{finding.server}:")
         label, seen, remedy = words(finding)
+        new = (label, remedy) != self._before
         mark = (_MARKS if self._utf8 else _PLAIN)[finding.state]
-        self._print(f"{mark} {label:{_WIDTH}}{seen}" + f"; {remedy}" * bool(remedy))
+        self._print(f"{mark} {label:{_WIDTH}}{seen}" + f"; {remedy}" * (bool(remedy) and new))
+        self._before = (label, remedy) if remedy else self._before
 
     def _print(self, line: str) -> None:
         tell((line if self._utf8 else line.encode("ascii", "backslashreplace").decode()) + "\n")

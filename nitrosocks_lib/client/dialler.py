@@ -205,7 +205,7 @@ class Dialler:
         except Interrupted as error:
             if error.parts == 0:
                 self._hours_off = 0  # what was learnt is true no more
-                raise self._unanswered(server) from None
+                raise self._unanswered(server, talk.link.carrier) from None
             raise CutShort(
                 f"{join_host_port(*server)} ended the handshake before it was done ({error})",
                 "bytes were changed on the way, or the server's clock is off; its log says which check failed",
@@ -219,15 +219,15 @@ class Dialler:
     ) -> Unanswered:
         clock = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
         key = fingerprint(self.credentials.server_public)
-        what = "did not answer the greeting"
+        raw, what = carrier is Carrier.RAW, "did not answer the greeting"
         if answer is not None:
             head = _status(answer.head)
-            raw = carrier is Carrier.RAW
-            what = f"{what}, a web server did: {head}" if raw else f"answered it as a web server: {head}"
+            what = f"{what}, a web server did: {head}" if raw else f"answered as a web server: {head}"
+        path = "" if raw and answer is None else "--path is not that of 'serve', "
         return Unanswered(
             f"{join_host_port(*server)} {what}",
-            f"this clock says {clock}: more than an hour off would explain it. Else the server's key is no longer "
-            f"{key} (ask the operator what 'nitrosocks keygen' prints there), or no NitroSocks server listens there",
+            f"this clock says {clock}: more than an hour off would explain it. Else {path}the server's key is no "
+            f"longer {key} (ask the operator what 'nitrosocks keygen' prints there), or no NitroSocks server is there",
         )
 
     # -- what people should know, once per run ----------------------------------------------------------------------

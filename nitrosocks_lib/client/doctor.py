@@ -16,7 +16,7 @@ from ..crypto.certificate import issuer
 from ..crypto.identity import fingerprint
 from ..facts import limits
 from ..facts.address import join_host_port
-from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, ProtocolError, Refused
+from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, ProtocolError, Refused, Unanswered
 from ..facts.wire import Carrier
 from ..facts.words import said
 from ..net.connect import Route
@@ -89,7 +89,7 @@ class Doctor:
         carrier = ""
         if error is None:
             trials = self._try_carriers(server)
-            yield from (_of_carrier(where, trial) for trial in trials)
+            yield from (_of_carrier(where, trial, trials) for trial in trials)
             best = _best(trials)
             yield from self._about_server(where, best)
             error = best.error if best.answered else _of_all(server, trials)
@@ -201,13 +201,22 @@ def _of_all(server: Server, trials: list[Trial]) -> NitroSocksError:
     return of_carriers(server, failures)
 
 
-def _of_carrier(where: str, trial: Trial) -> Finding:
+def _of_carrier(where: str, trial: Trial, trials: list[Trial]) -> Finding:
     state = State.GOOD if trial.answered else State.BAD
-    error = None if trial.answered else trial.error
+    error = None if trial.answered else copy(trial.error)
+    through = {each.carrier for each in trials if each.answered}
+    if error is not None and through and (isinstance(error, Unanswered) or not error.hint):
+        error.hint = _beside(trial.carrier, through)
     hangs = error is not None and trial.seconds >= limits.DIAL
     return findings.Carrier(
         server=where, state=state, error=error, carrier=trial.carrier, seconds=trial.seconds, hangs=hangs
     )
+
+
+def _beside(carrier: Carrier, through: set[Carrier]) -> str:
+    """Why one may fail where others get through: clock and key are right then, and so is --path if it is theirs."""
+    path = "--path is not that of 'serve', " if carrier is not Carrier.RAW and through == {Carrier.RAW} else ""
+    return f"what is in between does not let it pass, {path}or 'serve --carrier' leaves it out; another gets through"
 
 
 def _round_trip(where: str, bare: Bare) -> Finding:

@@ -34,7 +34,7 @@ def refused_as_indirect(intercepted: str) -> Intercepted:
     """Why --require-direct ends a run; nothing in `intercepted` means that the server does not tell."""
     return Intercepted(
         intercepted or "the server does not state its certificate, so nobody can tell whether TLS is intercepted",
-        "without --require-direct it is only told, and your data stays end-to-end encrypted all the same",
+        "leave --require-direct away to go through it: your data stays end-to-end encrypted",
     )
 
 

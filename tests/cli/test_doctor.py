@@ -81,6 +81,15 @@ def test_lines_with_ticks(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[4:] == ["b:1:", "✗ verdict      b:1 cannot be used: lost"]
 
 
+def test_a_remedy_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    show, key = command.Lines(utf8=True, several=False), NetworkError("odd", "ask")
+    for name, error in (("raw", key), ("websocket", NetworkError("hangs")), ("http", key), ("http", LOST)):
+        show(f.Carrier(carrier=name, seconds=1, state=State.BAD, error=error))
+    show(f.Client(name="alice", state=State.BAD, error=key))
+    ends = [line.rpartition(": ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert ends == ["odd; ask", "hangs", "odd", "lost", "odd; ask"]
+
+
 def test_lines_in_ascii(capsys: pytest.CaptureFixture[str]) -> None:
     show = command.Lines(utf8=False, several=False)
     for row in ROWS:

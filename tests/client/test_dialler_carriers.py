@@ -122,7 +122,7 @@ def test_all_fail_and_each_says_why() -> None:
     with World() as world, Server(page) as server, pytest.raises(Unanswered) as raised:
         dialler(world, server.address).greet()
     where = f"127.0.0.1:{server.address[1]}"
-    reasons = "raw: did not answer the greeting; websocket: answered it as a web server: 'HTTP/1.1 404 Not Found'"
+    reasons = "raw: did not answer the greeting; websocket: answered as a web server: 'HTTP/1.1 404 Not Found'"
     assert str(raised.value) == f"{where}: no carrier gets through ({reasons})"
     assert "this clock says" in raised.value.hint
 

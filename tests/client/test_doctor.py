@@ -175,6 +175,7 @@ def test_a_web_server() -> None:
         found = Examined(world, server.address[1])
         assert found[Tls].state is found[Certificate].state is State.GOOD
         assert found[Carrier].state is State.BAD and "a web server did" in str(found[Carrier].error)
+        assert "--path is not that of 'serve'" in found[Carrier].error.hint
         assert found[Key].state is State.NOTED and not found.all(Client)
         assert isinstance(found[Verdict].error, Unanswered)
 

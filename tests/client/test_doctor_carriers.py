@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from pathlib import Path
 
@@ -100,6 +101,9 @@ def test_a_server_that_serves_one_carrier_only() -> None:
         found = Examined(world, carriers=list(wire.Carrier))
         states = [state for _, state, _ in carriers(found)]
         assert states == [State.GOOD, State.BAD, State.BAD]
+        hints = {each.error.hint for each in found.all(Carrier)[1:] if each.error is not None}
+        (hint,) = hints
+        assert re.search("--path .*'serve --carrier'", hint) and not re.search("clock|key", hint)
         assert (found[Verdict].state, found[Verdict].carrier) == (State.GOOD, "raw")
 
 
@@ -126,4 +130,7 @@ def test_a_web_server_in_front_that_takes_upgrades_only() -> None:
             patch.setattr(limits, "DIAL", 2.0)
             found = Examined(world, front.address[1], carriers=list(wire.Carrier)[:2])
         assert [state for _, state, _ in carriers(found)] == [State.BAD, State.GOOD]
+        error = found.all(Carrier)[0].error
+        assert error is not None and "what is in between does not let it pass" in error.hint
+        assert not re.search("clock|key|--path", error.hint), "another carrier has shown that they are right"
         assert found[Verdict].carrier == "websocket" and found[Interception].intercepted is True

@@ -73,7 +73,7 @@ def test_where_none_gets_through_one_line_says_why(site: Site) -> None:
     where = f"127.0.0.1:{server.address[1]}"
     line = expect_one_line(done.stderr)
     assert done.returncode == 76 and f"{where}: no carrier gets through (raw: did not answer the greeting; " in line
-    assert "websocket: answered it as a web server: 'HTTP/1.1 403 Forbidden'" in line
+    assert "websocket: answered as a web server: 'HTTP/1.1 403 Forbidden'" in line
 
 
 @pytest.mark.parametrize(
