@@ -14,7 +14,7 @@ from ..client.openers import Web
 from ..client.pool import Pool
 from ..client.proxies import Proxies, chosen, login_of
 from ..facts import limits
-from ..facts.errors import NitroSocksError
+from ..facts.errors import NitroSocksError, UsageError
 from ..facts.words import said
 from ..files import profiles
 from ..files.keyfiles import read_secret
@@ -30,6 +30,7 @@ from .options import Options
 from .output import note
 
 log = logging.getLogger(__name__)
+_LOGIN = "write user:password into a file of mode 0600, and give its name"
 
 
 def open_pool(options: Options, stop: Stop, sessions: int, forwards: bool = False) -> Pool:
@@ -56,6 +57,8 @@ def open_pool(options: Options, stop: Stop, sessions: int, forwards: bool = Fals
 def _proxies(options: Options) -> Proxies:
     """The proxy that the options or the environment name, with the login of --proxy-auth."""
     file = options["--proxy-auth"]
+    if file and ":" in file and not Path(file).exists():  # a password, it seems: not to be repeated
+        raise UsageError("--proxy-auth names a file, and there is none of this name", _LOGIN)
     login = login_of(read_secret(Path(file)), file) if file else None
     return Proxies(chosen(options["--proxy"], os.environ), login, lambda: client_context(verify=True))
 

@@ -24,7 +24,7 @@ OURS: Final = "NITROSOCKS_PROXY"  # as the option, but where no ps shows it
 _ENVIRONMENT: Final = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")  # the first that is given, as in curl
 _EXCEPT: Final = ("no_proxy", "NO_PROXY")
 _PORTS: Final = {"http": None, "https": 443, "socks5": 1080, "socks5h": 1080}  # None: it has to be named
-_FORM: Final = "as in http://proxy.example:3128; schemes are http, https, socks5, socks5h"
+_FORM: Final = "as in http://proxy.example:3128; schemes are http, https, socks5, socks5h; none goes without a proxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,10 @@ def chosen(option: str | None, environ: Mapping[str, str]) -> Named | None:
 
 
 def _parsed(url: str, origin: str, exceptions: str = "") -> Named | None:
-    if url == "none":
+    if url.lower() == "none":
         return None
     if not url:
-        raise UsageError(f"{origin} is empty", f"name a proxy, {_FORM}; or none")
+        raise UsageError(f"{origin} is empty", f"name a proxy, {_FORM}")
     scheme, given, rest = url.partition("://")
     if not given:
         scheme, rest = "http", url

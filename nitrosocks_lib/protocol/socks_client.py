@@ -21,6 +21,7 @@ _REPLIES: Final = (
     "the host is unreachable", "the server refused the connection", "the time to live is over",
     "it does not take CONNECT", "it does not take such an address",
 )  # fmt: skip
+_NO_SOCKS: Final = "is it an HTTP proxy? Then write http://"
 _OURS: Final = 2  # of these: the rules, which are the same for all addresses of a name
 
 Talk = Generator[bytes, bytes, None]
@@ -31,9 +32,12 @@ def connect(host: str, port: int, login: Login | None) -> Talk:
     reader = _Reader()
     methods = bytes([_NO_AUTH] if login is None else [_NO_AUTH, _PASSWORD])
     reader.send(bytes([_VERSION, len(methods)]) + methods)
-    version, method = yield from reader.take(2)
+    try:
+        version, method = yield from reader.take(2)
+    except NetworkError as error:
+        raise NetworkError(str(error), error.hint or _NO_SOCKS) from None
     if version != _VERSION:
-        raise NetworkError("what it answers is not SOCKS 5", "is it an HTTP proxy? Then write http://")
+        raise NetworkError("what it answers is not SOCKS 5", _NO_SOCKS)
     if method == _PASSWORD and login is not None:
         yield from _log_in(reader, login)
     elif method != _NO_AUTH:

@@ -97,6 +97,13 @@ def test_an_http_proxy_instead_of_socks(scheme: str) -> None:
         fails(f"{scheme}://localhost:{proxy.port}", Unreachable, "is not SOCKS 5", "http://", server=("127.0.0.1", 1))
 
 
+@pytest.mark.parametrize(("serve", "said"), [(hangs, "no answer in time"), (lambda sock: None, "")])
+def test_one_that_says_nothing_to_socks(serve: Callable[[socket.socket], None], said: str) -> None:
+    with Plain(serve) as proxy:
+        url = f"socks5h://localhost:{proxy.port}"
+        fails(url, Unreachable, said, "is it an HTTP proxy?", seconds=SHORT if said else BOUND)
+
+
 def test_a_proxy_whose_name_is_not_found() -> None:
     fails("http://proxy.invalid:1", Unreachable, "cannot find proxy.invalid: ", "check --proxy")
 

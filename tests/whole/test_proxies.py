@@ -256,6 +256,7 @@ def test_a_proxy_that_is_not_there(site: Site, profile: Path) -> None:
 
 def test_urls_that_are_none(site: Site, profile: Path) -> None:
     told(site, profile, 64, "'socks4' is no scheme", "--proxy", "socks4://127.0.0.1:1")
+    told(site, profile, 64, "none goes without a proxy", "--proxy", "direct")
     told(site, profile, 64, "has no port", env={"https_proxy": "http://alice:hunter2@proxy.example"})
     line = told(site, profile, 64, "can read a password", "--proxy", "http://alice:hunter2@proxy.example:1")
     assert "--proxy-auth" in line and "NITROSOCKS_PROXY" in line
@@ -274,6 +275,8 @@ def test_files_that_have_no_login(site: Site, profile: Path, login: Path) -> Non
         path.chmod(mode)
         fails(site, code, said, "forward", "-L", "0:127.0.0.1:1", "-i", profile, *words, path)
     fails(site, 65, "no such file", "forward", "-L", "0:127.0.0.1:1", "-i", profile, *words, site.place / "none")
+    line = told(site, profile, 64, "--proxy-auth names a file, and there is none", *words, "alice:hunter2")
+    assert "mode 0600" in line
 
 
 def test_retry_waits_for_a_proxy(site: Site, profile: Path, echoing: int) -> None:
