@@ -221,7 +221,8 @@ def _speed(found: f.Speed) -> tuple[str, str]:
 def _verdict(found: f.Verdict) -> tuple[str, str]:
     if found.error is None:
         return f"{found.server} can be used, over {found.carrier}", ""
-    return f"{found.server} cannot be used: {found.error}", ""
+    why = str(found.error).removeprefix(f"{found.server}: ")
+    return f"{found.server} cannot be used: {why}", ""
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------

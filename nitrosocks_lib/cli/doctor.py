@@ -18,7 +18,6 @@ from ..client.doctor import Doctor, Examining, Make
 from ..client.findings import Finding, State, Verdict
 from ..client.openers import Web
 from ..facts import limits
-from ..facts.address import split_host_port
 from ..facts.errors import Intercepted, NitroSocksError, NotAuthorised
 from ..facts.wire import Kind
 from ..files.profiles import Profile
@@ -73,12 +72,13 @@ def print_json(found: Iterable[Finding], complete: bool, code: int) -> None:
 
 def _asked(options: Options) -> Asked:
     idle, age = (specs.whole(name, options[name], 0, 1, limits.MINUTES) * 60.0 for name in ("--idle", "--age"))
-    echo = None if options["--echo"] is None else _target(options["--echo"])
-    return Asked(tuple(map(_target, options["--open"])), idle, age, options["--speed"] or echo is not None, echo)
+    echo = None if options["--echo"] is None else _target("--echo", options["--echo"])
+    targets = tuple(_target("--open", text) for text in options["--open"])
+    return Asked(targets, idle, age, options["--speed"] or echo is not None, echo)
 
 
-def _target(text: str) -> Target:
-    return Target(Kind.TCP, *split_host_port(text))
+def _target(option: str, text: str) -> Target:
+    return Target(Kind.TCP, *specs.address(option, text))
 
 
 def _maker(profile: Profile, route: Route, web: Web) -> Make:

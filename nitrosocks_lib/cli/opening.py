@@ -60,7 +60,10 @@ def _proxies(options: Options) -> Proxies:
     if file and ":" in file and not Path(file).exists():  # a password, it seems: not to be repeated
         raise UsageError("--proxy-auth names a file, and there is none of this name", _LOGIN)
     login = login_of(read_secret(Path(file)), file) if file else None
-    return Proxies(chosen(options["--proxy"], os.environ), login, lambda: client_context(verify=True))
+    named = chosen(options["--proxy"], os.environ)
+    if login is not None and named is None:
+        log.warning("--proxy-auth is not used: neither --proxy nor the environment names a proxy")
+    return Proxies(named, login, lambda: client_context(verify=True))
 
 
 def load_profile(options: Options) -> Profile:

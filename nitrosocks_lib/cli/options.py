@@ -85,8 +85,16 @@ def listen(text: str) -> tuple[str, int]:
     """`host:port` or `:port`; an empty host means all interfaces."""
     if _is_number(text):
         raise UsageError(f"--listen {foreign(text)}: a port alone", f"write it as host:port or :{text}")
-    host, port = split_host_port(text, zero=True, empty=True)
+    host, port = address("--listen", text, local=True)
     return ("" if host == "*" else host), port
+
+
+def address(option: str, text: str, local: bool = False) -> tuple[str, int]:
+    """`host:port` behind an option; `local`: port 0 and an empty host, too."""
+    try:
+        return split_host_port(text, zero=local, empty=local)
+    except UsageError as error:
+        raise UsageError(f"{option} {error}", error.hint) from None
 
 
 def decoy(text: str | None) -> Site | None:
@@ -104,10 +112,7 @@ def decoy(text: str | None) -> Site | None:
     bare = where.endswith("]") or ":" not in where
     if found and bare:
         where += f":{_WEB_PORTS[scheme.lower()]}"
-    try:
-        return Site(*split_host_port(where), tls=scheme.lower() == "https" and bool(found))
-    except UsageError as error:
-        raise UsageError(f"--decoy: {error}", _WEB_SERVER) from None
+    return Site(*address("--decoy", where), tls=scheme.lower() == "https" and bool(found))
 
 
 def futile(rules: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ from ..facts.errors import NetworkError
 from ..net import probe
 from ..net import proxy as proxies
 from ..net.connect import REMEMBERED, Context, Route, client_context
+from ..net.handshakes import sought
 from ..net.link import Link
 from ..net.probe import Shaken
 from ..net.proxy import Proxy
@@ -77,7 +78,7 @@ class Way:
         try:
             places = probe.look_up(self._host, self._port, self._route.family, limits.DIAL)
         except NetworkError as error:
-            told = NetworkError(f"cannot find {self._host}: {error}")
+            told = NetworkError(f"cannot find {sought(self._host, self._route.family)}: {error}")
             seconds = now() - began
             yield findings.Name(
                 server=self._where, state=State.BAD, error=told, host=self._host, seconds=seconds, literal=literal

@@ -195,6 +195,8 @@ def load_profile(path: Path) -> Profile:
             "this version cannot open passphrase-protected profiles ('sealed')",
             "ask the operator of the server for a profile without a passphrase",
         )
+    if "public" in table:
+        raise table.fault("a file of the server's, and no client profile", _MAKE_CLIENT)
     table.only("name server server_public secret token")
     server_public = table.base64("server_public", wire.KEM_PUBLIC)
     with _usable(table, "server_public"):

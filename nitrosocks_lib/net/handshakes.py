@@ -140,7 +140,14 @@ def find_places(host: str, port: int, family: int, hint: str) -> list[Place]:
         return find(host, port, family)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
-        raise Unreachable(f"cannot find {foreign(host)}: {reason}", hint) from None
+        raise Unreachable(f"cannot find {sought(host, family)}: {reason}", hint) from None
+
+
+def sought(host: str, family: int) -> str:
+    """What is looked for, for people: a name may have addresses, and none of the family that was asked for."""
+    if family == socket.AF_UNSPEC:
+        return foreign(host)
+    return f"an IPv{6 if family == socket.AF_INET6 else 4} address of {foreign(host)}"
 
 
 def reasons(failed: dict[Place, Exception]) -> str:

@@ -82,6 +82,11 @@ SAMPLES: list[tuple[Finding, str, str]] = [
     (f.Speed(way="down", by="a:7", **BAD), "through a:7 and back: told", "name a target"),
     (f.Verdict(server="a:1", carrier="raw"), "a:1 can be used, over raw", ""),
     (f.Verdict(server="a:1", **BAD), "a:1 cannot be used: told", ""),
+    (
+        f.Verdict(server="a:1", state=State.BAD, error=NetworkError("a:1: no carrier gets through")),
+        "a:1 cannot be used: no carrier gets through",
+        "",
+    ),
 ]
 
 
@@ -97,7 +102,7 @@ def test_a_finding_in_json(finding: Finding) -> None:
     told = json.loads(json.dumps(as_json(finding)))
     assert told["check"] == CHECKS[type(finding)] and told["state"] == finding.state.value
     assert set(told) == {each.name for each in fields(finding)} | {"check", "seen", "remedy"}
-    assert told["error"] == (None if finding.error is None else "told")
+    assert told["error"] == (None if finding.error is None else str(finding.error))
 
 
 def test_every_finding_has_a_sample_and_words() -> None:

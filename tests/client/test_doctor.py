@@ -36,6 +36,7 @@ from nitrosocks_lib.client.findings import (
 from nitrosocks_lib.crypto.identity import ServerKey, fingerprint
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import NetworkError, NotAuthorised, Unanswered
+from nitrosocks_lib.net.connect import Route
 
 
 def read_on(tls: object) -> None:
@@ -112,6 +113,12 @@ def test_a_name_that_does_not_resolve() -> None:
         found = Examined(world, host="no-such-host.invalid")
         assert found[Name].state is State.BAD and "cannot find no-such-host.invalid" in str(found[Name].error)
         assert not found.all(Tcp) and isinstance(found[Verdict].error, NetworkError)
+
+
+def test_a_server_without_addresses_of_the_family_that_was_asked_for() -> None:
+    with World() as world:
+        found = Examined(world, route=Route(ipv4=False))
+        assert "cannot find an IPv6 address of 127.0.0.1: " in str(found[Verdict].error)
 
 
 @pytest.mark.usefixtures("hasty")

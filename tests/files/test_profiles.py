@@ -163,6 +163,13 @@ def test_a_passphrase_is_refused_clearly(tmp_path: Path, changes: dict[str, None
     assert caught.value.hint
 
 
+def test_a_file_of_the_servers_is_no_profile(tmp_path: Path) -> None:
+    path = put(tmp_path / "alice.toml", PROFILE, public="x")
+    with pytest.raises(KeyFileError, match="a file of the server's, and no client profile") as caught:
+        profiles.load_profile(path)
+    assert "nitrosocks keygen NAME --server" in caught.value.hint
+
+
 def test_a_profile_that_is_missing_or_open(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match="no such file") as caught:
         profiles.load_profile(tmp_path / "alice.profile")

@@ -90,6 +90,12 @@ def test_names_that_are_not_found_have_the_hint_that_was_given() -> None:
     assert failure.value.hint == "what to do"
 
 
+@pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET6), ("::1", socket.AF_INET)])
+def test_a_name_without_addresses_of_the_family_that_was_asked_for(host: str, family: int) -> None:
+    with pytest.raises(NetworkError, match=f"cannot find an IPv[46] address of {host}: "):
+        find_places(host, 1, family, "what to do")
+
+
 def test_reasons_in_a_few_words() -> None:
     assert reason(OSError(errno.EMFILE, os.strerror(errno.EMFILE))) == "Too many open files"
     assert reason(NetworkError("x\ny")) == "x\\ny"

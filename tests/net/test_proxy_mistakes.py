@@ -105,11 +105,11 @@ def test_one_that_says_nothing_to_socks(serve: Callable[[socket.socket], None], 
 
 
 def test_a_proxy_whose_name_is_not_found() -> None:
-    fails("http://proxy.invalid:1", Unreachable, "cannot find proxy.invalid: ", "check --proxy")
+    fails("http://proxy.invalid:1", Unreachable, "cannot find an IPv4 address of proxy.invalid: ", "check --proxy")
 
 
 def test_a_server_whose_name_is_not_found_here() -> None:
-    with Plain(Socks()) as proxy, pytest.raises(NetworkError, match=r"cannot find server\.invalid") as failure:
+    with Plain(Socks()) as proxy, pytest.raises(NetworkError, match=r"of server\.invalid") as failure:
         through(at(f"socks5://localhost:{proxy.port}"), ("server.invalid", 443))
     assert "socks5h" in failure.value.hint
 

@@ -279,6 +279,12 @@ def test_files_that_have_no_login(site: Site, profile: Path, login: Path) -> Non
     assert "mode 0600" in line
 
 
+def test_a_login_without_a_proxy_is_told(site: Site, profile: Path, login: Path, echoing: int) -> None:
+    client = site.nitrosocks("forward", "-i", profile, "-L", f"0:127.0.0.1:{echoing}", "--proxy-auth", login)
+    client.err.wait("--proxy-auth is not used: neither --proxy nor the environment names a proxy")
+    assert client.signal().wait() == 0
+
+
 def test_retry_waits_for_a_proxy(site: Site, profile: Path, echoing: int) -> None:
     port = unused_port()
     words = ("-L", f"0:127.0.0.1:{echoing}", "--retry", "--proxy", f"http://127.0.0.1:{port}")
