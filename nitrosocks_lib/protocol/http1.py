@@ -86,6 +86,7 @@ class Messages(ABC):
         self._in_body = False
         self._chunks: h11.Connection | None = None
         self._tail = b""
+        self._pieces = self._meant = 0  # of a body in chunks: pieces, and bytes in them
         self._opaque = False
 
     @property
@@ -148,24 +149,29 @@ class Messages(ABC):
 
     def _begin(self, length: int | None, chunks: h11.Connection | None = None) -> None:
         self._in_body, self._left, self._chunks, self._tail = True, length, chunks, b""
+        self._pieces = self._meant = 0
 
     def _chunk(self, chunks: h11.Connection) -> Event | None:
         if not self._got:
             return None
-        piece, data = self._got, bytearray()
+        piece, data = self._got[: limits.CHUNKS_READ], bytearray()
         try:
             chunks.receive_data(piece)
             while isinstance(event := chunks.next_event(), h11.Data):
                 data += event.data
+                self._pieces += 1
         except h11.ProtocolError:
             return self._all_opaque()
+        self._meant += len(data)
+        if self._pieces > limits.CHUNKS_SMALL and self._meant < self._pieces * limits.CHUNK:
+            return self._all_opaque()  # h11 takes longer for each of them than a peer to send it
         whole = isinstance(event, h11.EndOfMessage)
         rest = chunks.trailing_data[0] if whole else b""
         raw = piece[: len(piece) - len(rest)]
         self._tail = (self._tail + raw)[-len(_END) :]
         if isinstance(event, h11.EndOfMessage) and (len(event.headers) or self._tail != _END):
             return self._all_opaque()  # trailers, or a last line that only some take for one
-        self._got = rest
+        self._got = rest + self._got[len(piece) :]
         if whole:
             self._chunks, self._left = None, 0
         return Body(bytes(data), raw)

@@ -34,7 +34,14 @@ class Whole(NamedTuple):
     """It is whole."""
 
 
-Said: TypeAlias = Theirs | Ours[T] | Piece | Whole
+class Broken(NamedTuple):
+    """It is not whole, and never will be: the framing of its body is ambiguous. `raw` is what is left; all that follows
+    is Theirs."""
+
+    raw: bytes
+
+
+Said: TypeAlias = Theirs | Ours[T] | Piece | Whole | Broken
 
 
 class Judge(Generic[T]):
@@ -107,8 +114,9 @@ class Judge(Generic[T]):
             ours, self._within = self._within, None
             return Whole() if ours else self.next()
         assert isinstance(event, Opaque), "no other events"
-        self._close(event.raw)
-        return self.next()
+        ours = self._within
+        self._close(b"" if ours else event.raw)
+        return Broken(event.raw) if ours else self.next()
 
     def _begun(self) -> Theirs | None:
         """A head that is not whole: held back while it may become ours."""

@@ -49,6 +49,8 @@ class Carrier:
         self.host, self.id = host, carrier_id
         self._ups, self._downs = UpReceiver(), DownAnswerer()
         self._requests: set[UpRequest] = set()  # not answered
+        self._asks: set[DownRequest] = set()  # not answered, either
+        self._holds = 0  # bytes of bodies
         self._pipe: socket.socket | None = pipe
         self._progress = progress
         self._into = memoryview(b"")  # what the pipe did not take yet
@@ -84,7 +86,8 @@ class Carrier:
     def judge(self, n: int, size: int) -> Up:
         """As in Ups: the next one is always read, others while not too much is held of all carriers."""
         verdict = self._ups.judge(n, size)
-        if verdict is Up.READ and n > self._in_pipe and self.host.held >= limits.CARRIED:
+        later = n > self._in_pipe or any(each.n == n and each.keeps for each in self._requests)
+        if verdict is Up.READ and later and self.host.held >= limits.CARRIED:
             return Up.WAITS
         return Up.REFUSED if len(self._requests) > limits.REQUESTS else verdict
 
@@ -99,7 +102,13 @@ class Carrier:
 
     def hold(self, size: int) -> None:
         """As in Ups."""
+        self._holds += size
         self.host.held += size
+
+    @property
+    def lives(self) -> bool:
+        """As in Ups: whether it has not ended."""
+        return self._pipe is not None
 
     def moved(self) -> None:
         """As in Ups."""
@@ -173,8 +182,14 @@ class Carrier:
         self._send(sends)
         self.moved()
 
+    def came(self, request: DownRequest) -> bool:
+        """As in Downs."""
+        self._asks.add(request)
+        return len(self._asks) <= limits.REQUESTS
+
     def gone(self, request: DownRequest) -> None:
         """As in Downs."""
+        self._asks.discard(request)
         self._downs.gone(request)
 
     def _drain(self) -> None:
@@ -209,6 +224,7 @@ class Carrier:
     def _send(self, sends: Sends) -> None:
         for request, given in sends:
             assert isinstance(request, DownRequest), "no others ask"
+            self._asks.discard(request)
             request.visit.answer(self.said(given))
 
     def said(self, given: Answer) -> bytes:
@@ -256,8 +272,18 @@ class Carrier:
             self.host.turns.forget(pipe.fileno())
             with suppress(OSError):
                 pipe.close()
+            for request in list(self._requests):
+                request.shorten()
+            for each in self._unanswered():
+                each.visit.seat()  # nobody is known to be behind them any more
 
     def close(self) -> None:
-        """The thread ends."""
+        """Nothing is answered any more; what it held is free."""
         self._end_pipe()
+        for request in self._unanswered():
+            request.refuse()
+        self.hold(-self._holds)
+
+    def _unanswered(self) -> list[UpRequest | DownRequest]:
+        return [*self._requests, *self._asks]
 

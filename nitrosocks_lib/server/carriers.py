@@ -46,6 +46,9 @@ class Parked:
     def whole(self) -> None:
         """As in Exchange; it is not read."""
 
+    def broken(self, raw: bytes) -> None:
+        """As in Exchange; it is not read."""
+
     def gone(self) -> None:
         """As in Exchange."""
         self._id.parked.remove(self)
@@ -73,13 +76,18 @@ class First(Parked):
         """As in Exchange."""
         self.data += piece.data
         self._raw += piece.raw
-        if len(self.data) > limits.BODY:
+        if len(self.data) > limits.BODY or len(self._raw) > 2 * limits.BODY:
             self._id.refuse()
 
     def whole(self) -> None:
         """As in Exchange."""
         self.reads = False
         self._id.came(self)
+
+    def broken(self, raw: bytes) -> None:
+        """As in Exchange."""
+        self._raw += raw
+        self._id.refuse()
 
     def gone(self) -> None:
         """As in Exchange."""
@@ -173,7 +181,8 @@ class Carriers:
 
     def _of(self, carrier: Carrier, visit: Asked, ours: Ours[Found]) -> Exchange:
         said, _ = ours.found
-        visit.unseat()
+        if carrier.lives:
+            visit.unseat()
         if said.what is What.UP:
             return carrier.up(visit, said.n, ours.head)
         return carrier.down(visit, said.n)

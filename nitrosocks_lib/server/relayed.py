@@ -46,8 +46,8 @@ class Relayed(Place):
     """The web thread's, as long as it has it. What is the decoy's, `Visit` says."""
 
     __slots__ = (
-        "_asks", "_exchange", "_first", "_got", "_host", "_judge", "_near", "_since", "_upstream", "link", "over",
-        "peer",
+        "_asks", "_exchange", "_first", "_got", "_host", "_judge", "_judging", "_near", "_since", "_stopped",
+        "_upstream", "known", "link", "over", "peer",
     )  # fmt: skip
 
     def __init__(self, visitor: Visitor, host: Host) -> None:
@@ -62,6 +62,9 @@ class Relayed(Place):
         self._got: bytes | None = visitor.got  # None behind the first turn
         self._asks = False  # something came of the visitor behind the decoy's last byte
         self._first = not visitor.got  # nothing came yet
+        self._judging = False  # what came is being judged
+        self._stopped = False  # not all of it is: it goes on in the next turn
+        self.known = False  # a client's carrier came this way
         self._since = visitor.accepted  # when the head that is held back began
 
     def __str__(self) -> str:
@@ -161,6 +164,8 @@ class Relayed(Place):
             times.append(self._upstream.next_at)
         if self._idles():
             times.append(self._near.moved + limits.KEPT_ALIVE)
+        if self._awaits_body():
+            times.append(self._near.moved + limits.BODY_TIME)
         return min(times, default=float("inf"))
 
     def _end_waits(self) -> None:
@@ -176,6 +181,8 @@ class Relayed(Place):
             self._judge.expire()
             self._judged()
             self._host.turns.again(self)
+        elif self._awaits_body() and at >= self._near.moved + limits.BODY_TIME:
+            self.close()
         elif self._idles() and at >= self._near.moved + limits.KEPT_ALIVE:
             if self._near.waits:
                 self.close(reset=True)
@@ -186,6 +193,10 @@ class Relayed(Place):
     def _idles(self) -> bool:
         """Whether nobody but we would end it."""
         return self._near.ends or (self._upstream is None and self._exchange is None)
+
+    def _awaits_body(self) -> bool:
+        """Whether more of a request of ours has to come."""
+        return self._exchange is not None and self._exchange.reads
 
     def _close_upstream(self, reset: bool = False) -> None:
         upstream, self._upstream = self._upstream, None

@@ -27,6 +27,10 @@ class Ups(Protocol):
     def hold(self, size: int) -> None:
         """So many bytes more are held."""
 
+    @property
+    def lives(self) -> bool:
+        """Whether bodies lead anywhere; where not, only whether they are empty counts."""
+
     def put(self, n: int, body: bytearray) -> None:
         """The body of n is whole."""
 
@@ -43,6 +47,12 @@ class Ups(Protocol):
 class Downs(Protocol):
     """What a down asks of its carrier."""
 
+    def came(self, request: DownRequest) -> bool:
+        """It is to be answered; False where there are too many."""
+
+    def failure(self, status: int) -> bytes:
+        """The answer that is a failure."""
+
     def asked(self, request: DownRequest, m: int) -> None:
         """Request m is whole."""
 
@@ -58,6 +68,7 @@ class UpRequest:
         self._carrier, self._head = carrier, head
         self._body, self._size = bytearray(), 0
         self._counts = False  # its body is to be kept
+        self.keeps = False  # it is being read for that
         self.is_whole = False
 
     def begin(self) -> None:
@@ -72,6 +83,7 @@ class UpRequest:
             self._fail(403 if verdict is Up.REFUSED else 413)
         elif verdict is not Up.WAITS:
             self.reads, self._counts = True, verdict is Up.READ
+            self.keeps = self._counts
             if self._head.expects:
                 self.visit.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -80,13 +92,13 @@ class UpRequest:
         self._size += len(piece.data)
         if self._size > limits.BODY:
             self._fail(413)
-        elif self._counts:
+        elif self._counts and (self._carrier.lives or not self._body):
             self._body += piece.data
             self._carrier.hold(len(piece.data))
 
     def whole(self) -> None:
         """As in Exchange."""
-        self.is_whole, self.reads = True, False
+        self.is_whole, self.reads, self.keeps = True, False, False
         body, self._body = self._body, bytearray()
         if self._counts:
             self._carrier.put(self.n, body)
@@ -97,13 +109,26 @@ class UpRequest:
         self._carrier.over(self)
         self.visit.answer(self._carrier.said(Answer(200)))
 
+    def broken(self, raw: bytes) -> None:
+        """As in Exchange: none of it is anybody else's."""
+        self._fail(400)
+
+    def shorten(self) -> None:
+        """The carrier lives no more."""
+        self._carrier.hold(-len(self._body[1:]))
+        del self._body[1:]
+
+    def refuse(self) -> None:
+        """It is not answered otherwise any more."""
+        self._fail(403)
+
     def _fail(self, status: int) -> None:
         self.gone()
         self.visit.answer(self._carrier.failure(status), close=True)
 
     def gone(self) -> None:
         """As in Exchange."""
-        self.reads = False
+        self.reads = self.keeps = False
         self._carrier.hold(-len(self._body))
         self._body = bytearray()
         self._carrier.over(self)
@@ -115,12 +140,30 @@ class DownRequest:
     def __init__(self, carrier: Downs, visit: Asked, m: int) -> None:
         self.visit, self.reads = visit, True
         self._carrier, self._m = carrier, m
+        self._size = 0
 
     def begin(self) -> None:
         """As in Exchange."""
+        if not self._carrier.came(self):
+            self.refuse()
 
     def body(self, piece: Piece) -> None:
         """As in Exchange; it has to be empty."""
+        self._size += len(piece.data)
+        if self._size > limits.BODY:
+            self._fail(413)
+
+    def broken(self, raw: bytes) -> None:
+        """As in Exchange."""
+        self._fail(400)
+
+    def refuse(self) -> None:
+        """It is not answered otherwise any more."""
+        self._fail(403)
+
+    def _fail(self, status: int) -> None:
+        self.gone()
+        self.visit.answer(self._carrier.failure(status), close=True)
 
     def whole(self) -> None:
         """As in Exchange."""
@@ -129,4 +172,5 @@ class DownRequest:
 
     def gone(self) -> None:
         """As in Exchange."""
+        self.reads = False
         self._carrier.gone(self)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import select
 import selectors
+import time
 from contextlib import suppress
-from typing import Final
 
 from ..facts import limits
 from ..facts.errors import ConnectionEnded, NetworkError
@@ -14,8 +14,6 @@ from ..protocol.http1 import Head
 from ..protocol.judge import Ours, Piece, Said, Theirs, Whole
 from .relayed import Relayed
 from .visitor import Exchange, Found, Visitor
-
-_ROUNDS: Final = 32  # reads and writes of one visit before the others have their turn
 
 
 class Visit(Relayed):
@@ -30,17 +28,20 @@ class Visit(Relayed):
         try:
             if self._got is not None:
                 self._begin(self._got)
-            for _ in range(_ROUNDS):
-                if self.over or not (self._hear() | self._relay() | (not self.over and self._near.tell())):
+            until = time.thread_time() + limits.JUDGED
+            while not self.over and (self._go_on_judging() | self._hear() | self._relay() | self._tell()):
+                if time.thread_time() >= until:
+                    self._host.turns.again(self)
                     break
-            else:
-                self._host.turns.again(self)
             if not self.over:
                 self._end_waits()
         except NetworkError:  # the visitor has broken the connection, or TLS
             self.close(reset=self.link.gone())
         if not self.over:
             self._watch()
+
+    def _tell(self) -> bool:
+        return not self.over and self._near.tell()
 
     def _begin(self, got: bytes) -> None:
         self._got = None
@@ -61,11 +62,13 @@ class Visit(Relayed):
         """Whether more of the visitor is wanted; its end is seen only then."""
         if self._near.finished:
             return True
+        if self._stopped:
+            return False
         full = self._upstream is not None and self._upstream.full
         return not (self._near.hung_up or full or len(self._judge.rest) >= limits.RELAYED)
 
     def _hear(self) -> bool:
-        if not self._hears():
+        if self.over or not self._hears():
             return False
         if self._near.finished:
             if self._near.swallow(self._upstream):
@@ -101,12 +104,38 @@ class Visit(Relayed):
             self.reach()  # it is held back from the decoy, whose time begins all the same
 
     def _judged(self) -> None:
-        """Takes what the judge has, as far as it is taken now."""
-        while not self.over and (self._exchange is None or self._exchange.reads):
-            said = self._judge.next()
-            if said is None:
-                return
-            self._take(said)
+        """Takes what the judge has, as far as it is taken now.
+
+        What it takes may call this again, which does nothing then: who sends a thousand small requests at once would
+        else have them answered on top of each other. Nor does it go on for long, or ahead of who reads no answers.
+        """
+        if self._judging:
+            return
+        self._judging, self._stopped = True, False
+        until = time.thread_time() + limits.JUDGED
+        try:
+            while not self.over and self._takes() and (said := self._judge.next()) is not None:
+                self._take(said)
+                if self._near.full or time.thread_time() >= until:
+                    self._stopped = True
+                    self._host.turns.again(self)
+                    return
+        finally:
+            self._judging = False
+
+    def _takes(self) -> bool:
+        """Whether more of what came is taken now; nothing is behind an answer of ours that was the last."""
+        if self._exchange is not None:
+            return self._exchange.reads
+        return self._upstream is not None or not self._near.ends
+
+    def _go_on_judging(self) -> bool:
+        if not self._stopped or self._near.full:
+            return False
+        self._judged()
+        if self._near.hung_up and not (self._stopped or self.over):
+            self._hung_up()
+        return True
 
     def _take(self, said: Said[Found]) -> None:
         if isinstance(said, Theirs):
@@ -123,6 +152,8 @@ class Visit(Relayed):
                 self._exchange.body(said)
             elif isinstance(said, Whole):
                 self._exchange.whole()
+            else:
+                self._exchange.broken(said.raw)
 
     def _hung_up(self) -> None:
         """The visitor sends no more, and perhaps still reads."""
@@ -131,6 +162,8 @@ class Visit(Relayed):
             return
         self._judge.expire()
         self._judged()
+        if self._stopped:  # once the rest was judged, then
+            return
         if self._upstream is not None:
             self._upstream.finish()
         else:
@@ -184,7 +217,13 @@ class Visit(Relayed):
 
     def unseat(self) -> None:
         """As in Asked."""
+        self.known = True
         self._host.unseat(self)
+
+    def seat(self) -> None:
+        """As in Asked."""
+        if not self.over:
+            self._host.seat(self)
 
 
 def _events(wants: int) -> int:

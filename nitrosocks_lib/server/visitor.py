@@ -45,6 +45,9 @@ class Exchange(Protocol):
     def whole(self) -> None:
         """The body is whole."""
 
+    def broken(self, raw: bytes) -> None:
+        """The body is ambiguous; `raw` is what is left of it."""
+
     def gone(self) -> None:
         """The connection has ended, or gave way."""
 
@@ -85,6 +88,9 @@ class Asked(Protocol):
 
     def unseat(self) -> None:
         """It is one of a client's, and takes no stranger's place any more."""
+
+    def seat(self) -> None:
+        """It takes a stranger's place again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,15 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 
 from ..facts import limits
 from ..net.ends import PlainEnd
 from ..net.overlong import Overlong
+from ..net.timers import now
 from ..net.tls import TlsLink
-from ..net.turns import Turns
-from .admission import Held
+from ..net.turns import Turning, Turns
+from .admission import Held, turns
 from .decoy import Decoy
 from .plain import PlainVisit
 from .relayed import Relayed
@@ -38,6 +40,7 @@ class Web:
         self._tarpit = tarpit
         self._places = Held(most)
         self._seated: set[Relayed] = set()
+        self._ready: dict[Relayed, float] = {}  # strangers that wait for their turn
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -87,14 +90,30 @@ class Web:
             what.close()
 
     def turn(self) -> None:
-        """Waits for something, and does what can be done without waiting."""
+        """Waits for something, and does what can be done without waiting: strangers behind those that are known, and
+        as many as there is time for, each network in turn."""
+        if self._ready:
+            self.turns.again(next(iter(self._ready)))  # so this is no wait
         for what in self.turns.wait():
-            if what in self.turns.live:
-                try:
-                    what.go_on()
-                except Exception:
-                    log.exception("a fault of our own; the connection is over")
-                    what.close()
+            if isinstance(what, Relayed) and what in self._seated and not what.known:
+                self._ready.setdefault(what, now())
+            else:
+                self._go_on(what)
+        until = time.thread_time() + limits.TURN
+        for visit in turns(self._ready, 0.0):
+            if self._ready.pop(visit, None) is not None:
+                self._go_on(visit)
+            if time.thread_time() >= until:
+                break
+
+    def _go_on(self, what: Turning) -> None:
+        if what not in self.turns.live:
+            return
+        try:
+            what.go_on()
+        except Exception:
+            log.exception("a fault of our own; the connection is over")
+            what.close()
 
     def _enter(self, visitor: Visitor) -> None:
         visit = (PlainVisit if isinstance(visitor.link, PlainEnd) else Visit)(visitor, self)
@@ -124,6 +143,7 @@ class Web:
     def leave(self, visit: Relayed) -> None:
         """It is over, or another thread's."""
         self.unseat(visit)
+        self._ready.pop(visit, None)
         self.turns.part(visit)
 
     def keep_waiting(self, visit: Relayed) -> None:

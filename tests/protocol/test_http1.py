@@ -179,3 +179,16 @@ def test_the_size_of_a_head(size: int, kind: type, whole: bool) -> None:
 def test_a_head_that_does_not_end() -> None:
     found = events(Requests(), GET[:-2] + b"X: ", *[b"x" * 1000] * 20)
     assert isinstance(found[0], Opaque) and limits.HEAD < len(found[0].raw) < limits.HEAD + 1024
+
+
+@pytest.mark.parametrize(("size", "kept"), [(1, False), (limits.CHUNK - 1, False), (2 * limits.CHUNK, True)])
+def test_chunks_that_cost_more_than_they_bring(size: int, kept: bool) -> None:
+    whole = CHUNKS + b"%x\r\n%b\r\n" % (size, bytes(size)) * 1000 + b"0\r\n\r\n" + GET
+    found = events(Requests(), whole)
+    assert raw(found) == whole
+    assert isinstance(found[-2], Head) is kept and isinstance(found[-1], Opaque) is not kept
+
+
+def test_few_small_chunks_are_taken() -> None:
+    found = events(Requests(), CHUNKS + b"1\r\nx\r\n" * (limits.CHUNKS_SMALL - 1) + b"0\r\n\r\n" + GET)
+    assert isinstance(found[-2], Head) and End() in found

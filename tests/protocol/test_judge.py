@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nitrosocks_lib.protocol.http1 import Head
-from nitrosocks_lib.protocol.judge import Judge, Ours, Piece, Theirs, Whole
+from nitrosocks_lib.protocol.judge import Broken, Judge, Ours, Piece, Theirs, Whole
 
 THEIRS = b"GET /roses HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /roses HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
@@ -185,3 +185,11 @@ def test_every_byte_of_theirs_passes_however_it_is_cut(requests: list[bytes], da
     each.expire()
     passed += theirs(each)
     assert passed == b"".join(requests)
+
+
+def test_what_is_ours_and_becomes_ambiguous_is_told_apart() -> None:
+    each = judge()
+    chunked = b"POST /ours HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    told, piece, broken, rest = said(each, chunked + b"2\r\nab\r\n") + said(each, b"no\r\n") + said(each, THEIRS)
+    assert isinstance(told, Ours) and piece == Piece(b"ab", b"2\r\nab\r\n")
+    assert broken == Broken(b"no\r\n") and rest == Theirs(THEIRS)

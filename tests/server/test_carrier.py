@@ -173,3 +173,55 @@ def test_what_the_session_writes_is_counted(world: World) -> None:
     (living,) = world.server._carriers._living.values()
     progress = living._progress
     assert progress.sent >= len(sent) and progress.acknowledged > 0 and progress.round_trip > 0
+
+
+def test_downs_that_wait_are_bounded(world: World) -> None:
+    begun = Begun(world)
+    assert begun.ask(What.DOWN, 0)[0] == 200
+    waiting = [Seeing(world.port).say(head(begun.id, What.DOWN, 1, 0)) for _ in range(limits.REQUESTS)]
+    while sum(len(each._asks) for each in list(world.server._carriers._living.values())) < limits.REQUESTS:
+        pass
+    assert begun.ask(What.DOWN, 1)[0] == 403
+    for visitor in waiting:
+        visitor.close()
+
+
+def test_who_never_ends_a_body_is_let_go_with_the_carrier(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what was held of it is free again; so is what came ahead of a body that never did."""
+    begun = Begun(world)
+    assert begun.ask(What.DOWN, 0)[0] == 200
+    visitors = [Seeing(world.port).say(head(begun.id, What.UP, 1, 5000) + bytes(4000)) for _ in range(3)]
+    visitors.append(Seeing(world.port).say(head(begun.id, What.UP, 2, 5000) + bytes(5000)))
+    visitors.append(Seeing(world.port).say(head(begun.id, What.DOWN, 2, 0)))
+    carriers = world.server._carriers
+    while carriers.held < 17_000:
+        pass
+    monkeypatch.setattr(limits, "REPEATS", 0.0)
+    monkeypatch.setattr(limits, "CARRIER_IDLE", 0.0)
+    for visitor in visitors[:4]:
+        assert visitor.read(12).startswith(b"HTTP/1.1 403")
+    assert visitors[4].read(12).startswith((b"HTTP/1.1 403", b"HTTP/1.1 204"))
+    assert carriers.held == 0 and not carriers._living
+    for visitor in visitors:
+        visitor.close()
+
+
+def test_a_body_that_stops_ends_its_connection(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = Begun(world)
+    monkeypatch.setattr(limits, "BODY_TIME", 0.05)
+    visitor = Seeing(world.port).say(head(begun.id, What.UP, 1, 5000) + b"x")
+    assert visitor.see()[0] == b""
+    visitor.close()
+
+
+def test_beyond_what_is_carried_one_of_each_is_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CARRIED", 0)
+    begun = Begun(world)
+    visitors = [Seeing(world.port).say(head(begun.id, What.UP, 1, 5000) + bytes(4000)) for _ in range(5)]
+    (carrier,) = world.server._carriers._living.values()
+    while len(carrier._requests) < 5 or carrier._holds < 4000:
+        pass
+    assert begun.ask(What.DOWN, 0)[0] == 200
+    assert carrier._holds == 4000
+    for visitor in visitors:
+        visitor.close()

@@ -34,6 +34,8 @@ class Carrier:
 
     verdict: Up
     held: int = 0
+    lives: bool = True
+    takes: bool = True
     begin: set = field(default_factory=set)
     bodies: dict[int, bytes] = field(default_factory=dict)
     downs: list = field(default_factory=list)
@@ -61,6 +63,9 @@ class Carrier:
 
     def failure(self, status: int) -> bytes:
         return b"%d" % status
+
+    def came(self, request: DownRequest) -> bool:
+        return self.takes
 
     def asked(self, request: DownRequest, m: int) -> None:
         self.downs.append((request, m))
@@ -132,3 +137,38 @@ def test_a_down_is_asked_when_it_is_whole() -> None:
     request.whole()
     request.gone()
     assert carrier.downs == [(request, 3), (request, None)]
+
+
+def test_behind_the_end_only_whether_a_body_is_empty_counts() -> None:
+    carrier = Carrier(Up.READ)
+    request = up(carrier)
+    request.body(Piece(b"bod", b"bod"))
+    carrier.lives = False
+    request.shorten()
+    request.body(Piece(b"y", b"y"))
+    assert carrier.held == 1
+    request.whole()
+    assert carrier.bodies == {7: b"b"}
+
+
+def test_what_is_ambiguous_is_nobody_elses() -> None:
+    carrier = Carrier(Up.READ)
+    request = up(carrier)
+    request.body(Piece(b"bo", b"bo"))
+    request.broken(b"1\n")
+    assert request.visit.answers == [(b"400", True)]
+    assert not carrier.held and not carrier.begin
+    down = DownRequest(carrier, Visit(), 3)
+    down.broken(b"1\n")
+    assert down.visit.answers == [(b"400", True)]
+
+
+def test_downs_are_bounded() -> None:
+    carrier = Carrier(Up.READ, takes=False)
+    request = DownRequest(carrier, Visit(), 3)
+    request.begin()
+    assert request.visit.answers == [(b"403", True)] and not request.reads
+    request = DownRequest(Carrier(Up.READ), Visit(), 3)
+    request.begin()
+    request.body(Piece(bytes(limits.BODY + 1), b""))
+    assert request.visit.answers == [(b"413", True)] and not request.reads

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from carried import LEAST, Connection, HttpClient, context, greeted, path
+from carried import LEAST, Begun, Connection, HttpClient, context, greeted, head, path
 from loopback import dial as dial_tls
 from loopback import is_silent, read_exactly
 from webserver import REQUEST, Nginx, Seeing, nginx
@@ -23,6 +23,7 @@ from nitrosocks_lib.net.connect import client_context, dial
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.protocol import greet
 from nitrosocks_lib.server.decoy import Site
+from nitrosocks_lib.server.visit import Visit
 from nitrosocks_lib.session.conversation import Conversation
 
 
@@ -146,3 +147,50 @@ def test_alpn_is_that_of_a_web_server(world: World) -> None:
     via.connect()
     assert via.sock.selected_alpn_protocol() == "http/1.1"
     via.close()
+
+
+@pytest.mark.parametrize("judged", [limits.JUDGED, 0.0])
+def test_a_thousand_requests_at_once(
+    judged: float, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All are answered, on top of each other none, and however little of them is done in one turn."""
+    monkeypatch.setattr(limits, "JUDGED", judged)
+    begun = Begun(world)
+    status, challenge = begun.ask(What.DOWN, 0)
+    assert status == 200 and challenge
+    visitor = Seeing(world.port).say(head(begun.id, What.DOWN, 0, 0) * 1000 + REQUEST)
+    got, _ = visitor.see()
+    assert got.count(b"HTTP/1.1 200") == 1001 and got.count(challenge) == 1000
+    assert "fault" not in caplog.text
+    visitor.close()
+
+
+def test_who_reads_no_answers_gets_few(world: World) -> None:
+    begun = Begun(world)
+    assert begun.ask(What.DOWN, 0)[0] == 200
+    visitor = Seeing(world.port).say(head(begun.id, What.DOWN, 0, 0) * 5000)
+    full = []
+    while not full:
+        full = [each for each in list(world.server._web.turns.live) if isinstance(each, Visit) and each._stopped]
+        full = [each for each in full if each._near.full]
+    assert len(full[0]._near._out) < 2 * limits.RELAYED
+    visitor.close()
+
+
+CHUNKED = "Transfer-Encoding: chunked\r\n"
+
+
+def test_of_a_session_the_decoy_gets_nothing_however_it_is_framed(world: World) -> None:
+    begun = Begun(world)
+    said = f"POST {path(begun.id, What.UP, 1)} HTTP/1.1\r\nHost: x\r\n{CHUNKED}\r\n5\r\nhello\r\n".encode()
+    visitor = Seeing(world.port).say(said + b"no chunk\r\n" + REQUEST)
+    got, _ = visitor.see()
+    assert re.findall(rb"HTTP/1\.1 (\d+)", got) == [b"400"]
+    visitor.close()
+
+
+def test_a_first_body_that_is_ambiguous_is_the_decoys(world: World) -> None:
+    said = f"POST {path(os.urandom(10), What.UP)} HTTP/1.1\r\nHost: x\r\n{CHUNKED}\r\n5\r\nhello\r\n".encode()
+    visitor = Seeing(world.port).say(said + b"no chunk\r\n")
+    assert re.match(rb"HTTP/1\.1 40[045]", visitor.read(12))
+    visitor.close()

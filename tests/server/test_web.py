@@ -12,6 +12,7 @@ from loopback import dial_tcp
 from webserver import REQUEST, Nginx, Seeing, nginx
 from world import BOUND, Opened, World, echo
 
+from nitrosocks_lib.facts import limits
 from nitrosocks_lib.server.decoy import Site
 
 
@@ -79,6 +80,24 @@ def test_a_thousand_idle_visits_leave_sessions_alone(kind: str, world: World) ->
     assert Opened(pool(world, kind), port).ask(b"new") == b"new"
     for each in idle:
         each.close()
+
+
+@pytest.mark.parametrize("said", [REQUEST, b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"])
+def test_a_flood_is_done_in_turns(said: bytes, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short they are, none of it is lost, and a session goes on meanwhile."""
+    monkeypatch.setattr(limits, "JUDGED", 0.0)
+    monkeypatch.setattr(limits, "TURN", 0.0)
+    opened = Opened(pool(world, "http"), world.target(echo))
+    one = said if said is REQUEST else b"1\r\nx\r\n"
+    visitors = [Seeing(world.port).say(said + one * 2000) for _ in range(5)]
+    for _ in range(20):
+        opened.near.sendall(b"x")
+        assert opened.near.recv(10) == b"x"
+    for visitor in visitors if said is REQUEST else []:
+        while visitor.got.count(b"HTTP/1.1 200") < 100:
+            visitor.read(len(visitor.got) + 1)
+    for visitor in visitors:
+        visitor.close()
 
 
 def test_a_fault_of_ours_ends_one_visit(
