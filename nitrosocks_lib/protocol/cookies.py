@@ -41,8 +41,14 @@ class Cookies:
         end = _end(attributes, at)
         if end <= at:
             self._kept.pop(name, None)
-        elif name in self._kept or len(self._kept) < limits.COOKIES:
+        elif self._fits(name, content):
             self._kept[name] = content, end
+
+    def _fits(self, name: bytes, content: bytes) -> bool:
+        """Beside the others, in a head that servers take."""
+        others = sum(len(key) + len(value) + 3 for key, (value, _) in self._kept.items() if key != name)
+        few = name in self._kept or len(self._kept) < limits.COOKIES
+        return few and others + len(name) + len(content) + 1 <= limits.COOKIES_BYTES
 
     def field(self, at: float) -> bytes:
         """The value of the Cookie field at this unix time; nothing when there is no cookie."""

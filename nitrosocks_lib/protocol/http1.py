@@ -210,6 +210,7 @@ class Answers(Messages):
     def __init__(self) -> None:
         super().__init__()
         self._methods: list[bytes] = []
+        self._interim = 0  # heads that announced an answer, and were none
 
     def expect(self, method: bytes) -> None:
         """A request was sent: the answer to HEAD has no body, whatever it says."""
@@ -234,6 +235,9 @@ class Answers(Messages):
         assert isinstance(answer, h11.Response | h11.InformationalResponse), "a whole head is one, or h11 objects"
         headers, status = list(answer.headers), answer.status_code
         head = AnswerHead(status, headers, raw, 0, _closes(headers, answer.http_version))
+        self._interim = self._interim + 1 if head.interim else 0
+        if self._interim > limits.INTERIM:
+            raise h11.RemoteProtocolError("an answer that never comes")
         if head.interim:
             return head
         self._methods.pop(0)

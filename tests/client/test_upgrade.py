@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -111,4 +112,14 @@ def test_who_does_not_answer_is_given_up() -> None:
 
 def test_who_ends_instead_of_answering() -> None:
     with Server(lambda tls: tls.recv(8_192)) as server, pytest.raises(NetworkError, match="connection ended"):
+        upgraded(server.address)
+
+
+def test_who_announces_an_answer_for_ever_is_given_up() -> None:
+    def serve(tls: ssl.SSLSocket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                tls.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000)
+
+    with Server(serve) as server, pytest.raises(NetworkError, match="no web server"):
         upgraded(server.address)

@@ -92,3 +92,11 @@ def test_a_copy_goes_its_own_way() -> None:
 def test_whatever_comes_makes_no_field_that_breaks_a_head(values: list[bytes]) -> None:
     field = kept(*values)
     assert not {b"\r", b"\n", b"\0"} & {field[i : i + 1] for i in range(len(field))}
+
+
+def test_cookies_together_fit_a_head() -> None:
+    bomb = [b"c%d=" % i + b"x" * 1000 for i in range(limits.COOKIES)]
+    assert len(kept(b"node=a", *bomb)) <= limits.COOKIES_BYTES
+    cookies = Cookies()
+    cookies.take([b"node=a", *bomb, b"node=b"], AT)
+    assert b"node=b" in cookies.field(AT) and b"node=a" not in cookies.field(AT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from messages import CHUNKED_OK, OK, POST, events, meant, raw
 
+from nitrosocks_lib.facts import limits
 from nitrosocks_lib.protocol.http1 import AnswerHead, Answers, Body, End, Opaque
 
 
@@ -83,3 +84,11 @@ def test_an_answer_that_nobody_asked_for() -> None:
 @pytest.mark.parametrize("came", [b"HTTP/1.1 99 X\r\n\r\n", b"ICY 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\n\n", POST])
 def test_an_answer_that_is_none(came: bytes) -> None:
     assert raw(events(answers(b"GET"), came)) == came and isinstance(events(answers(b"GET"), came)[0], Opaque)
+
+
+def test_an_answer_that_is_only_announced_is_none() -> None:
+    answers = Answers()
+    answers.expect(b"POST")
+    more = b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert all(isinstance(event, AnswerHead) for event in events(answers, more * limits.INTERIM))
+    assert events(answers, more + OK) == [Opaque(more + OK)]
