@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable
 
 from ..facts.errors import NetworkError
 from ..facts.words import said
+from ..net.ondemand import OnDemand
 from ..net.pipe import PipeLink, Progress, pair
 from ..net.timers import now
 from ..net.wake import Waiter
@@ -27,9 +27,7 @@ class Http:
         self._posted: deque[Callable[[float], None]] = deque()
         self._servers: dict[Server, Exchanges] = {}
         self._carriers: set[HttpCarrier] = set()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._stopped = False
+        self._thread = OnDemand("http", self._run)
 
     def open(self, server: Server, way: Way, hour: Callable[[], int]) -> PipeLink:
         """A new carrier, when a first connection stands: a server that cannot be reached fails as with `raw`. Blocks.
@@ -67,37 +65,23 @@ class Http:
 
     def _post(self, action: Callable[[float], None]) -> bool:
         """Has the thread call `action(now)`, any thread; False where there is none, or it ends."""
-        with self._lock:
-            if self._stopped or (self._thread is None and not self._start()):
-                return False
-            self._posted.append(action)
-        self._waiter.set()
-        return True
-
-    def _start(self) -> bool:
-        thread = threading.Thread(target=self._run, name="http", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            return False
-        self._thread = thread
-        return True
+        given = self._thread.give(lambda: self._posted.append(action))
+        if given:
+            self._waiter.set()
+        return given
 
     def stop(self) -> None:
         """Ends all carriers; the program, or a test, ends. The caller's last call."""
-        with self._lock:
-            self._stopped = True
-            thread = self._thread
-        self._waiter.set()
-        if thread is not None:
-            thread.join()
+        self._thread.stop(self._waiter.set)
         self._waiter.close()
 
     # -- the thread ---------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._stopped:
+        while True:
             self._waiter.clear()
+            if self._thread.stopped:
+                break
             self._take_posts()
             self._guard(self._expire, now())
             for (ready, fail), _ in self._waiter.select(self._wait(now())):

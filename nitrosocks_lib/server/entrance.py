@@ -81,10 +81,11 @@ class Entrance:
 
     def turn(self) -> None:
         """Waits for something, and does what can be done without waiting. Connections are taken first."""
-        self._waiter.clear()
+        ready = self._waiter.select(self._wait())
+        self._waiter.clear()  # behind it: who wakes it before the wait ends that, and finds what it left looked at
         while self._coming:
             self._take(self._coming.popleft())
-        for what, _ in self._waiter.select(self._wait()):
+        for what, _ in ready:
             if not isinstance(what, Stranger):
                 self._accept(what)
             elif what.rank is not None:  # else it gave way meanwhile

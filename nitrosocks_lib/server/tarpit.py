@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import heapq
 import selectors
-import threading
 from collections import deque
 from itertools import count
 
 from ..facts import limits
 from ..facts.errors import NetworkError
 from ..net.link import Link
+from ..net.ondemand import OnDemand
 from ..net.overlong import Overlong
 from ..net.timers import now
 from ..net.wake import Waiter
@@ -28,9 +28,7 @@ class Tarpit:
         self._added: deque[tuple[float, Link]] = deque()
         self._waiter = Waiter()
         self._reads = Overlong()
-        self._stopped = False
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._thread = OnDemand("tarpit", self._run)
         self._ends: list[tuple[float, int, Link]] = []  # a heap; some may be closed already
         self._links: dict[int, Link] = {}  # by descriptor
         self._order = count()
@@ -51,37 +49,22 @@ class Tarpit:
         self._take(now() + limits.LINGER_REFUSED, link)
 
     def _take(self, end: float, link: Link) -> None:
-        with self._lock:
-            if self._stopped or (self._thread is None and not self._start()):
-                link.close(now())
-                return
-            self._added.append((end, link))
-        self._waiter.set()
-
-    def _start(self) -> bool:
-        """False where there is no thread to be had; the next one to come tries again."""
-        thread = threading.Thread(target=self._run, name="tarpit", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            return False
-        self._thread = thread
-        return True
+        if self._thread.give(lambda: self._added.append((end, link))):
+            self._waiter.set()
+        else:
+            link.close(now())
 
     def stop(self) -> None:
         """Closes them all; the server ends."""
-        with self._lock:
-            self._stopped = True
-            thread = self._thread
-        self._waiter.set()
-        if thread is not None:
-            thread.join()
+        self._thread.stop(self._waiter.set)
         self._waiter.close()
 
     def _run(self) -> None:
         rubbish = memoryview(bytearray(limits.FIRST_READ))
-        while not self._stopped:
+        while True:
             self._waiter.clear()
+            if self._thread.stopped:
+                break
             while self._added:
                 self._enter(*self._added.popleft(), rubbish)
             self._close_due()

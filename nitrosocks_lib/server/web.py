@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
 
 from ..facts import limits
 from ..net.ends import PlainEnd
+from ..net.ondemand import OnDemand
 from ..net.overlong import Overlong
 from ..net.timers import now
 from ..net.tls import TlsLink
@@ -41,8 +41,7 @@ class Web:
         self._places = Held(most)
         self._seated: set[Relayed] = set()
         self._ready: dict[Relayed, float] = {}  # strangers that wait for their turn
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread = OnDemand("web", self._run)
 
     def __len__(self) -> int:
         return len(self._seated)
@@ -53,30 +52,12 @@ class Web:
 
     def take(self, visitor: Visitor) -> None:
         """Takes over a connection behind its TLS, with what was read of it."""
-        with self._lock:
-            running = not self.turns.stopped and (self._thread is not None or self._start())
-            if running:
-                self.turns.call(lambda: self._enter(visitor))
-        if not running:
+        if not self._thread.give(lambda: self.turns.call(lambda: self._enter(visitor))):
             self._wait_late(visitor.accepted, visitor.link)
-
-    def _start(self) -> bool:
-        """False where there is no thread to be had; the next one to come tries again."""
-        thread = threading.Thread(target=self._run, name="web", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            return False
-        self._thread = thread
-        return True
 
     def stop(self) -> None:
         """Closes them all; the server ends."""
-        with self._lock:
-            self.turns.stop()
-            thread = self._thread
-        if thread is not None:
-            thread.join()
+        self._thread.stop(self.turns.stop)
         self.turns.close()
 
     def _run(self) -> None:
