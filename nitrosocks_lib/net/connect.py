@@ -135,10 +135,13 @@ def client_context(verify: bool, web: bool = False) -> ssl.SSLContext:
 
 
 def authorities() -> set[Path]:
-    """Where OpenSSL looks for certificates that it trusts, each time that it verifies one: files and directories."""
+    """Where OpenSSL looks for certificates that it trusts: when a context is made, and each time that it verifies one.
+    Files and directories."""
     names = ssl.get_default_verify_paths()
     given = os.environ.get(names.openssl_capath_env, names.openssl_capath).split(os.pathsep)
     places = {Path(each) for each in given if each}
+    if names.cafile is not None:
+        places |= {Path(names.cafile), Path(os.path.realpath(names.cafile))}
     for place in list(places):
         with suppress(OSError):  # what is not there, or cannot be looked at, cannot be trusted either
             places |= {Path(os.path.realpath(each)) for each in place.iterdir()}

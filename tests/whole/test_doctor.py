@@ -256,3 +256,17 @@ def test_connect_ends_where_a_reconnection_meets_an_interceptor(good: Good) -> N
         proxy.cut()
         assert connect.wait() == 255
         assert 'TLS is intercepted by "box"' in str(connect.err).splitlines()[-1]
+
+
+def test_authorities_of_the_user_count(site: Site) -> None:
+    """They are read while it runs, when it may read hardly anything."""
+    cert, key = pem("localhost")
+    server = site.serve("--cert", cert, "--key", key)
+    profile, moved = site.profile("verifying", server.port), site.place / "moved.profile"
+    moved.touch(0o600)
+    moved.write_text(profile.read_text().replace("127.0.0.1", "localhost"))
+    words = ("doctor", "-i", moved, "--tls-verify")
+    done = site.nitrosocks(*words, env={"SSL_CERT_FILE": str(cert)})
+    assert done.wait() == 0 and 'issued by "localhost", verifies' in str(done.out)
+    done = site.nitrosocks(*words)
+    assert done.wait() == 69 and "does not verify (self-signed certificate)" in str(done.out)
