@@ -25,7 +25,7 @@ setup(
     license="MIT",
     author="The NitroSocks authors",
     python_requires=">=3.11",
-    install_requires=["cryptography>=50", "pyotp", "tomli-w", "docopt-ng", "h11", "websockets>=13"],
+    install_requires=["cryptography>=50", "pyotp", "tomli-w", "docopt-ng", "h11>=0.16", "websockets>=13"],
     extras_require={"sso": ["pyspnego"]},  # NTLM and Negotiate at a proxy; Kerberos needs pyspnego[kerberos]
     py_modules=["nitrosocks"],
     packages=find_packages(include=["nitrosocks_lib", "nitrosocks_lib.*"]),

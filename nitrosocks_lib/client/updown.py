@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import selectors
 import socket
 import time
@@ -17,8 +16,8 @@ from ..facts import limits, wire
 from ..facts.errors import CarrierLost, NetworkError
 from ..facts.wire import What
 from ..net.link import Link
-from ..net.pipe import Progress
-from ..net.wake import Waiter, wait
+from ..net.pipe import Progress, is_left
+from ..net.wake import Waiter
 from ..protocol.cookies import Cookies
 from ..protocol.downs import Answer, DownAsker
 from ..protocol.heads import post
@@ -145,7 +144,7 @@ class HttpCarrier:
     @property
     def _is_left(self) -> bool:
         """Whether the session has closed its end, or aborted it: nobody reads what comes."""
-        return self._read_all and bool(wait({self._far.fileno(): select.POLLOUT}, 0).get(self._far.fileno(), 0) & _GONE)
+        return self._read_all and is_left(self._far)
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
@@ -286,9 +285,6 @@ class HttpCarrier:
         self.over = True
         self._far.close()
         self._exchanges.leave(self)
-
-
-_GONE = select.POLLHUP | select.POLLERR
 
 
 def _nothing(_: int) -> None:

@@ -160,6 +160,12 @@ def pair(
     return PipeLink(ends[0], progress, remote, certificate), ends[1]
 
 
+def is_left(end: socket.socket) -> bool:
+    """Whether the session has closed the other end, or aborted it: for a carrier that neither reads nor writes."""
+    events = wait({end.fileno(): select.POLLOUT}, 0).get(end.fileno(), 0)
+    return bool(events & (select.POLLHUP | select.POLLERR))
+
+
 def _broken(error: OSError) -> NetworkError:
     """One text for people, whatever way the kernel says it."""
     return NetworkError(f"the connection broke: {error.strerror or error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import selectors
 import socket
@@ -11,7 +12,7 @@ from typing import Protocol
 
 from ..facts import limits
 from ..facts.errors import CarrierLost
-from ..net.pipe import Progress
+from ..net.pipe import Progress, is_left
 from ..net.timers import now
 from ..net.turns import Turns
 from ..protocol.downs import NO_CONTENT, Answer, DownAnswerer, Sends
@@ -61,6 +62,7 @@ class Carrier:
         self._given: deque[tuple[int, int, float]] = deque()  # m, bytes of all up to it, and when it was answered
         self._bulk = False  # the last answer with bytes was a large one
         self._asked = now()  # when the last request came
+        self._left = math.inf  # since when nobody is seen to be behind the pipe, while nobody asks for its last bytes
 
     # -- up -----------------------------------------------------------------------------------------------------------
 
@@ -240,7 +242,9 @@ class Carrier:
         self._answer_ups()
         self._drain()
         self._send(self._downs.expire(at))
-        if at >= self._asked + limits.CARRIER_IDLE:
+        left = self._pipe is not None and not self._downs.wants and is_left(self._pipe)
+        self._left = min(self._left, at) if left else math.inf
+        if at >= min(self._asked + limits.CARRIER_IDLE, self._left + limits.HANDSHAKE):
             self.end()
         if self._downs.over(at):
             self.host.over(self)
@@ -255,6 +259,8 @@ class Carrier:
             reads = self._downs.wants > len(self._gathered)
             events = (selectors.EVENT_READ if reads else 0) | (selectors.EVENT_WRITE if self._into else 0)
             self.host.turns.watch(self._pipe.fileno(), events, self)
+            if not events:
+                times.append(at + limits.HANDSHAKE)
             if self._gathered and self._gather_until:
                 times.append(self._gather_until)
         self.host.turns.at(min(times), self)

@@ -13,7 +13,7 @@ from links import BOUND, Threads, fill, receive, send
 
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import NetworkError
-from nitrosocks_lib.net.pipe import PipeLink, Progress, pair
+from nitrosocks_lib.net.pipe import PipeLink, Progress, is_left, pair
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.net.wake import wait
 
@@ -145,3 +145,12 @@ def test_a_goodbye_waits_no_longer_than_its_deadline(ends: Ends) -> None:
     link, far, _ = ends
     link.close(now() + 0.05)
     assert far.recv(1) == b""
+
+
+def test_the_carrier_sees_that_nobody_is_left() -> None:
+    link, end = pair(Progress())
+    assert not is_left(end)
+    link.write_some(memoryview(b"last words"))
+    link.close()
+    assert is_left(end) and end.recv(100) == b"last words"
+    end.close()

@@ -225,3 +225,14 @@ def test_beyond_what_is_carried_one_of_each_is_read(world: World, monkeypatch: p
     assert carrier._holds == 4000
     for visitor in visitors:
         visitor.close()
+
+
+def test_a_session_that_is_over_leaves_no_carrier_that_nobody_asks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = Begun(world)
+    (carrier,) = world.server._carriers._living.values()
+    monkeypatch.setattr(limits, "HANDSHAKE", 0.05)
+    assert begun.ask(What.UP, 1, bytes(5000)) == (200, b"")  # no greeting goes on like this
+    while carrier.lives:
+        pass
