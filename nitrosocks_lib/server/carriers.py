@@ -92,6 +92,7 @@ class First(Parked):
     def gone(self) -> None:
         """As in Exchange."""
         self._id.first = None
+        self._id.go_on_with_repeat()
 
     def refuse(self) -> None:
         """It goes to the decoy, with all that came of it."""
@@ -119,6 +120,15 @@ class Waiting:
             return None
         self.parked.append(Parked(self, visit, ours))
         return self.parked[-1]
+
+    def go_on_with_repeat(self) -> None:
+        """The up 0 that was read has gone with its connection: one that came meanwhile takes its place."""
+        repeats = (each for each in self.parked if each.ours.found[0].what is What.UP and not each.ours.found[0].n)
+        if not self._judged and (repeat := next(repeats, None)) is not None:
+            self.parked.remove(repeat)
+            self.first = First(self, repeat.visit, repeat.ours)
+            repeat.visit.give(self.first)
+            repeat.visit.resume()
 
     def came(self, first: First) -> None:
         """The body of up 0 is whole."""

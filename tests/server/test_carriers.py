@@ -277,3 +277,19 @@ def test_carriers_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> 
     via = Connection(world.port)
     assert via.post(carrier(), What.UP, 0, greeting(world))[0] == 404
     via.close()
+
+
+def test_a_repeat_of_the_first_body_is_taken_where_that_was_cut(world: World) -> None:
+    """The box tells the client of the cut before it tells the server."""
+    used, said = carrier(), greeting(world)
+    cut = Seeing(world.port).say(head(used, What.UP, 0, len(said)) + said[:-1])
+    carriers = world.server._carriers
+    while not carriers._waiting:
+        pass
+    (waiting,) = carriers._waiting.values()
+    repeat = Seeing(world.port).say(head(used, What.UP, 0, len(said)) + said)
+    while not waiting.parked:
+        pass
+    cut.close()
+    assert repeat.read(12).startswith(b"HTTP/1.1 200")
+    repeat.close()
