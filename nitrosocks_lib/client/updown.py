@@ -21,6 +21,7 @@ from ..net.wake import Waiter
 from ..protocol.cookies import Cookies
 from ..protocol.downs import Answer, DownAsker
 from ..protocol.heads import post
+from ..protocol.page import Page
 from ..protocol.repeats import Repeats
 from ..protocol.ups import UpSender, halved
 from .exchange import Answered, Request
@@ -45,10 +46,12 @@ class Way:
     most: Callable[[], int] = lambda: limits.BODY  # bytes of a body, as far as the network is known
     refused: Callable[[int], None] = lambda most: None  # 413 came: bodies have `most` bytes from now on
     cookies: Cookies = field(init=False)
+    page: Page = field(init=False)  # the http thread's
     met: bool = field(init=False, default=False)  # a carrier has begun there: what cookies it gives is known
 
     def __post_init__(self) -> None:
         self.cookies = Cookies(self.prefix)
+        self.page = Page(self.prefix, os.urandom)
 
 
 class HttpCarrier:
@@ -170,10 +173,11 @@ class HttpCarrier:
         return Request(self, what, n, self._ups.body(n), self._patience(at), lambda sent: self._wrote(n, sent))
 
     def _head(self, request: Request) -> bytes:
-        """Made anew for each attempt: its hour and its cookies are those of now."""
+        """Made anew for each attempt: its hour, its cookies and its page are those of now."""
         token = self._way.tokens.make(self._hour(), Token(self._id, request.what, request.n))
         cookies = self._cookies.field(time.time()).decode("latin-1")
-        return post(self._way.host, f"{self._way.prefix}/{token}", len(request.body), cookies)
+        page = self._way.page.address()
+        return post(self._way.host, f"{self._way.prefix}/{token}", len(request.body), cookies, page)
 
     def _wrote(self, n: int, sent: int) -> None:
         """So much of up n has left; what is sent again counts once."""

@@ -1,6 +1,7 @@
 """The heads that we write: requests as Chromium's fetch sends them over HTTP/1.1, answers as nginx gives them (HP1).
 
 An inspecting box sees nothing in them that it does not see all day: names, their order and their letters are theirs.
+`tests/long/browser.py` compares both with a real Chromium and a real nginx.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from hashlib import sha1
 from typing import Final
 
 BINARY: Final = "application/octet-stream"
+CHROME: Final = "156"  # the version; with it change the third brand of _HINTS, and the order of the three
 AGENT: Final = (
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    f"Chrome/{CHROME}.0.0.0 Safari/537.36"
 )
-_HINTS: Final = '"Chromium";v="142", "Google Chrome";v="142", "Not_A Brand";v="99"'
+_HINTS: Final = f'"Not:A-Brand";v="8", "Chromium";v="{CHROME}", "Google Chrome";v="{CHROME}"'
 _ENCODINGS: Final = "gzip, deflate, br, zstd"
 _LANGUAGE: Final = "en-US,en;q=0.9"
 _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -40,8 +43,11 @@ def _written(first: str, lines: Iterable[tuple[str, str]]) -> bytes:
 # -- requests ---------------------------------------------------------------------------------------------------------
 
 
-def post(host: str, target: str, length: int, cookies: str = "") -> bytes:
-    """The head of an up or a down (HP1, HP2). `host` is that of the Host header, with a port where it is not 443."""
+def post(host: str, target: str, length: int, cookies: str = "", page: str = "/") -> bytes:
+    """The head of an up or a down (HP1, HP2). `host` is that of the Host header, with a port where it is not 443.
+
+    `page` is the path of the page that asks, with its query: what protocol/page says.
+    """
     lines = [
         ("Host", host),
         ("Connection", "keep-alive"),
@@ -57,7 +63,7 @@ def post(host: str, target: str, length: int, cookies: str = "") -> bytes:
         ("Sec-Fetch-Site", "same-origin"),
         ("Sec-Fetch-Mode", "cors"),
         ("Sec-Fetch-Dest", "empty"),
-        ("Referer", f"https://{host}/"),
+        ("Referer", f"https://{host}{page}"),
         ("Accept-Encoding", _ENCODINGS),
         ("Accept-Language", _LANGUAGE),
         *_cookie(cookies),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import browsing
 import pytest
 
 from nitrosocks_lib.protocol import heads
@@ -45,6 +46,29 @@ def test_an_upgrade_is_as_chromium_writes_it() -> None:
     ]  # fmt: skip
 
 
+def test_all_are_as_a_real_browser_and_a_real_web_server_wrote_them() -> None:
+    """But for the extension that Chromium offers (WS1)."""
+    made, kept = browsing.ours(), browsing.kept()
+    found = browsing.differences({name: kept[name] for name in made}, made)
+    assert found == ["upgrade: Sec-WebSocket-Extensions is missing"]
+
+
+def test_what_differs_from_them_is_told() -> None:
+    made = browsing.ours()
+    host, connection, *others = made["post"]
+    tell = lambda *head: browsing.differences({"post": made["post"]}, {"post": [*head]})  # noqa: E731
+    assert tell(host, connection, *others) == []
+    assert tell(host, *others) == ["post: Connection is missing"]
+    assert tell(host, connection, ["X", "y"], *others) == ["post: X is too much"]
+    assert tell(host, ["Connection", "close"], *others) == ["post: Connection: close; theirs keep-alive"]
+    (order,) = tell(connection, host, *others)
+    assert order.startswith("post: the order is Connection, Host, ")
+
+
+def test_a_referer_is_the_page() -> None:
+    assert b"\r\nReferer: https://x:8443/a/?b=c\r\n" in heads.post("x:8443", "/a/t", 0, page="/a/?b=c")
+
+
 @pytest.mark.parametrize("length", [0, 5])
 def test_a_post_says_what_the_protocol_wants(length: int) -> None:
     head, *rest = read(Requests(), heads.post("example.org:8443", "/p/t", length, "a=b") + bytes(length))
@@ -62,6 +86,7 @@ def test_without_cookies_there_is_no_such_line() -> None:
 
 def test_the_version_of_the_browser_is_the_same_everywhere() -> None:
     (agent,) = re.findall(r"Chrome/(\d+)\.", heads.AGENT)
+    assert agent == heads.CHROME
     assert heads.post("x", "/", 0).count(f'v="{agent}"'.encode()) == 2
 
 
