@@ -1,4 +1,4 @@
-"""The page that a browser's requests would come from: its address changes as somebody uses it (protocol 6, 10.49).
+"""The page that a browser's requests would come from: its address changes as somebody uses it (protocol 6, 10.52).
 
 Without it all heads of a server's requests had the same size. Its query stands in the Referer field.
 """
