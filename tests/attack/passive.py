@@ -31,6 +31,12 @@ KEYS = 60
 BEGUN = 2.0  # seconds behind which only heartbeats are left
 
 
+def patient(sock: socket.socket) -> None:
+    """A target that waits as long as nothing is done."""
+    sock.settimeout(None)
+    echo(sock)
+
+
 def typed(near: socket.socket) -> None:
     """Keys, each with its echo, as somebody types who sees what he does."""
     fingers = random.Random(1)
@@ -54,7 +60,7 @@ def record(site: Site, carrier: str, idle: float) -> tuple[Seen, Seen]:
     """What passed in all; and while nothing was done."""
     server = site.serve("--heartbeat", "5")
     cert = site.home / "tls.crt", site.home / "tls.key"
-    with Listener(("127.0.0.1", server.port), *cert) as box, Target(echo) as target:
+    with Listener(("127.0.0.1", server.port), *cert) as box, Target(patient) as target:
         words = ("--carrier", carrier, "--proxy", "none")
         client = site.forward(site.profile(carrier, box.port), f"0:127.0.0.1:{target.port}", words=words)
         with socket.create_connection(("127.0.0.1", client.port), 30) as near:
