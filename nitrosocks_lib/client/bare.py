@@ -14,8 +14,6 @@ from ..protocol import frames
 from ..session.tunnel import abort_text
 from .dialler import Greeting
 
-_R3 = 16
-
 
 class Bare:
     """One thread's, which owns the link from here on. All but `close` raise NetworkError or BadFrame."""
@@ -28,9 +26,9 @@ class Bare:
 
     def ask(self, deadline: float) -> float:
         """PING, and waits for its PONG: all that was sent before has arrived then. Returns seconds."""
-        asked, question = now(), os.urandom(_R3)
-        self._send(bytes([Frame.PING]) + question, deadline)
-        answer = bytes([Frame.PONG]) + schedule.hash256(question)
+        asked, question = now(), frames.ping(os.urandom)
+        self._send(question, deadline)
+        answer = bytes([Frame.PONG]) + schedule.hash256(question[1:])
         while self._receive(deadline) != answer:
             pass
         return now() - asked

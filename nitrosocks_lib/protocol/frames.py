@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ..facts import limits
 from ..facts.errors import Violation
-from ..facts.wire import ACK_LIMIT, STREAM, U16, U32, U64, Abort, Frame, Kind, Reply, Reset
+from ..facts.wire import ACK_LIMIT, PING_MAX, PING_MIN, STREAM, U16, U32, U64, Abort, Frame, Kind, Reply, Reset
 from ..facts.words import foreign
 
 
@@ -142,6 +142,11 @@ def parse_ack(payload: bytes) -> tuple[int, list[Limit]]:
     if len(payload) < U64.size or (len(payload) - U64.size) % ACK_LIMIT.size:
         raise Violation("ACK has a wrong size")
     return int(U64.unpack_from(payload)[0]), [(n, limit) for n, limit in ACK_LIMIT.iter_unpack(payload[U64.size :])]
+
+
+def ping(entropy: Callable[[int], bytes]) -> bytes:
+    """PING, with 8 to 32 random bytes: two heartbeats need not have one size. `entropy` gives so many bytes."""
+    return bytes([Frame.PING]) + entropy(PING_MIN + entropy(1)[0] % (PING_MAX - PING_MIN + 1))
 
 
 def goaway(seconds: int) -> bytes:

@@ -13,7 +13,6 @@ from ..protocol.handshake import Keys
 from ..protocol.resend import ResendQueue
 from .state import Role, State
 
-_R3 = 16
 CONTROL_MAX = wire.FRAME_OVERHEAD + 1 + wire.REFRESHED_SIZE  # bytes of the largest one, sealed, but for ACK
 _ACK_BARE = wire.FRAME_OVERHEAD + 1 + wire.U64.size
 
@@ -55,7 +54,7 @@ class Control:
             return pong
         if outbox.ping:
             outbox.ping = False
-            return bytes([Frame.PING]) + os.urandom(_R3)
+            return frames.ping(os.urandom)
         if outbox.goaway is not None:
             goaway, outbox.goaway = outbox.goaway, None
             return goaway

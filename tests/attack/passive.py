@@ -1,12 +1,12 @@
 """Can a passive reader of the TLS plaintext tell our HTTP from a site's, by one simple rule?
 
-    python tests/attack/passive.py [--carrier http,websocket] [--idle SECONDS]
+    python tests/attack/passive.py [--carrier http,websocket] [--idle SECONDS] [--heartbeat SECONDS]
 
 Client and server are the real programs; a box between them ends the TLS and keeps all that passes, while a session is
 idle, somebody types, and bytes are poured. Then each rule of tests/support/passively.py is tried. Those that can be
 avoided must not hold: heads that are not those of a real Chromium and a real nginx (tests/vectors/browser.json, which
 tests/long/browser.py makes), requests of one size, polls of one length. Those that the protocol causes are told, with
-their clause. Heartbeats are every 5 s here, so that an idle session has some. Exits 1 where an avoidable rule holds.
+their clause. Heartbeats come as they do by default, or as `--heartbeat` says. Exits 1 where an avoidable rule holds.
 """
 
 import argparse
@@ -56,9 +56,9 @@ def poured(near: socket.socket) -> None:
             got += len(near.recv(PIECE))
 
 
-def record(site: Site, carrier: str, idle: float) -> tuple[Seen, Seen]:
+def record(site: Site, carrier: str, idle: float, heartbeat: str) -> tuple[Seen, Seen]:
     """What passed in all; and while nothing was done."""
-    server = site.serve("--heartbeat", "5")
+    server = site.serve(*(["--heartbeat", heartbeat] if heartbeat else []))
     cert = site.home / "tls.crt", site.home / "tls.key"
     with Listener(("127.0.0.1", server.port), *cert) as box, Target(patient) as target:
         words = ("--carrier", carrier, "--proxy", "none")
@@ -102,13 +102,14 @@ def told(carrier: str, seen: Seen, quiet: Seen) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--carrier", default="http,websocket")
-    parser.add_argument("--idle", type=float, default=150.0)
+    parser.add_argument("--idle", type=float, default=240.0)
+    parser.add_argument("--heartbeat", default="")
     options = parser.parse_args()
     found = []
     for carrier in options.carrier.split(","):
         with ExitStack() as stack:
             site = stack.enter_context(Site(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
-            found += told(carrier, *record(site, carrier, options.idle))
+            found += told(carrier, *record(site, carrier, options.idle, options.heartbeat))
     print(f"{len(found)} rules hold that could be avoided")
     return int(bool(found))
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -237,3 +238,10 @@ def test_what_comes_is_a_frame_or_a_violation(frame: Frame, payload: bytes) -> N
 )
 def test_all_limits_of_an_ack_arrive_in_their_order(received: int, rows: list[frames.Limit]) -> None:
     assert frames.parse_ack(frames.ack(received, rows)[1:]) == (received, rows)
+
+
+def test_pings_have_all_sizes_that_one_may_have() -> None:
+    pings = [frames.ping(random.Random(seed).randbytes) for seed in range(1000)]
+    assert {len(each) - 1 for each in pings} == {*range(8, 33)} and {each[0] for each in pings} == {Frame.PING}
+    for each in pings:
+        frames.sized(each[1:], 8, 32, Frame.PING)

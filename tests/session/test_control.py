@@ -89,10 +89,10 @@ def test_an_ack_that_becomes_due_meanwhile_is_not_forgotten(client: Control, rol
 
 def test_pings_differ(client: Control, roles: Roles) -> None:
     pings = set()
-    for _ in range(3):
+    for _ in range(100):
         roles.client.outbox.post(ping=True)
         pings |= set(chosen(client))
-    assert len(pings) == 3 and {len(plain) for plain in pings} == {17}
+    assert len(pings) == 100 and len({len(plain) for plain in pings}) > 10  # in size, too
 
 
 def test_every_frame_but_ack_fits_where_control_frames_may_begin(roles: Roles) -> None:
