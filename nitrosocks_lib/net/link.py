@@ -108,3 +108,37 @@ class Link(Protocol):
         left = deadline - now()
         if left <= 0 or not wait({self.fd: events}, left):
             raise NetworkError("no answer in time")
+
+
+class LinkAbove(Link):
+    """A link over another one, `_below`, which alone knows the connection and can end it from any thread."""
+
+    _below: Link
+
+    def unacknowledged(self) -> int:
+        """As the link below has it."""
+        return self._below.unacknowledged()
+
+    def queued(self) -> tuple[int, int, float]:
+        """As the link below has it."""
+        return self._below.queued()
+
+    def silent(self) -> float:
+        """As the link below has it: seconds since a byte came, also of what is not whole here yet."""
+        return self._below.silent()
+
+    def remote(self) -> str:
+        """As the link below has it: where its connection leads to."""
+        return self._below.remote()
+
+    def certificate(self) -> bytes:
+        """As the link below has it."""
+        return self._below.certificate()
+
+    def abort(self) -> None:
+        """Ends the connection for both threads; any thread may call it."""
+        self._below.abort()
+
+    def break_off(self) -> None:
+        """As `abort`, for a thread that is inside one call and does not come back; any thread, also behind `close`."""
+        self._below.break_off()

@@ -14,13 +14,13 @@ from typing import Final, cast
 from ..facts import limits
 from ..facts.errors import ConnectionEnded, NetworkError
 from ..facts.wire import Carrier
-from .link import Link
+from .link import Link, LinkAbove
 from .timers import now
 
 _CHUNK: Final = 65_536  # bytes sealed at once; they are out before the next ones are sealed
 
 
-class NestedLink(Link):
+class NestedLink(LinkAbove):
     """`read_some` belongs to one thread, `write_some` to one at a time; `close` to the owner, after joining both."""
 
     carrier = Carrier.RAW
@@ -134,38 +134,12 @@ class NestedLink(Link):
                 self.write_wants = self._below.write_wants
                 return False
 
-    # -- what only the connection below knows ------------------------------------------------------------------------
-
-    def unacknowledged(self) -> int:
-        """Of the connection to the proxy."""
-        return self._below.unacknowledged()
-
-    def queued(self) -> tuple[int, int, float]:
-        """Of the connection to the proxy."""
-        return self._below.queued()
-
-    def silent(self) -> float:
-        """Of the connection to the proxy."""
-        return self._below.silent()
-
-    def remote(self) -> str:
-        """The address of the proxy: the way there is what may change."""
-        return self._below.remote()
-
     def certificate(self) -> bytes:
         """The server's leaf certificate, DER, or nothing."""
         with self._lock:
             return self._tls.getpeercert(binary_form=True) or b""
 
     # -- the end ------------------------------------------------------------------------------------------------------
-
-    def abort(self) -> None:
-        """Ends the connection for both threads; any thread may call it."""
-        self._below.abort()
-
-    def break_off(self) -> None:
-        """As `abort`, for a thread that is inside one call and does not come back; any thread, also behind `close`."""
-        self._below.break_off()
 
     def say_goodbye(self, deadline: float = 0.0) -> None:
         """close_notify of both, and FIN; then reads what is unread, until the deadline."""

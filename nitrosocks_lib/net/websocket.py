@@ -16,7 +16,7 @@ from websockets.utils import accept_key
 from ..facts import limits
 from ..facts.errors import NetworkError
 from ..facts.wire import Carrier
-from .link import Link
+from .link import Link, LinkAbove
 
 apply_mask = websockets.frames.apply_mask  # type: ignore[attr-defined]  # the one in C, where that was built
 _FIN, _RESERVED, _OPCODE, _MASKED, _LENGTH = 0x80, 0x70, 0x0F, 0x80, 0x7F
@@ -140,12 +140,12 @@ class Messages:
             raise NetworkError("the connection ended")
 
 
-class WebSocketLink(Link):
+class WebSocketLink(LinkAbove):
     """`read_some` belongs to one thread, `write_some` to one at a time; `close` to the owner, after joining both."""
 
     carrier = Carrier.WEBSOCKET
     __slots__ = (
-        "_link",
+        "_below",
         "_lock",
         "_masks",
         "_messages",
@@ -161,7 +161,7 @@ class WebSocketLink(Link):
 
     def __init__(self, link: Link, serving: bool, unread: bytes = b"") -> None:
         """Takes over the link behind the upgrade. `unread` was read with that: a read comes before a poll then."""
-        self._link, self._unread = link, unread
+        self._below, self._unread = link, unread
         self._masks = not serving
         self._messages = Messages(masked=serving)
         self._lock = threading.Lock()  # around what is written: the reading thread answers pings
@@ -198,8 +198,8 @@ class WebSocketLink(Link):
             n = min(len(buffer), len(self._unread))
             buffer[:n], self._unread = self._unread[:n], self._unread[n:]
             return n
-        n = self._link.read_some(buffer, enough)
-        self.dry, self.read_wants = self._link.dry, self._link.read_wants
+        n = self._below.read_some(buffer, enough)
+        self.dry, self.read_wants = self._below.dry, self._below.read_wants
         return n
 
     def write_some(self, data: memoryview) -> int:
@@ -224,11 +224,11 @@ class WebSocketLink(Link):
         while self._out or self._pong is not None:
             if not self._out and self._pong is not None:
                 self._out, self._pong = self._frame(Opcode.PONG, self._pong), None
-            left = len(self._out) - self._link.write_some(self._out)
+            left = len(self._out) - self._below.write_some(self._out)
             self._owed = min(self._owed, left)
             self._out = self._out[-left:] if left else _NOTHING
             if left:
-                self.write_wants = self._link.write_wants
+                self.write_wants = self._below.write_wants
                 return False
         return True
 
@@ -240,35 +240,7 @@ class WebSocketLink(Link):
             if not self._owed:
                 self._go_on()
 
-    def unacknowledged(self) -> int:
-        """Bytes that the next kernel on the way has not acknowledged; 0 where the system does not tell."""
-        return self._link.unacknowledged()
-
-    def queued(self) -> tuple[int, int, float]:
-        """Bytes not sent, bytes not acknowledged, and the shortest round trip in seconds; 0 where nothing tells."""
-        return self._link.queued()
-
-    def silent(self) -> float:
-        """Seconds since a byte came, also of a message that is not whole yet; infinite where nothing tells."""
-        return self._link.silent()
-
-    def remote(self) -> str:
-        """The numeric address that this connection leads to, or nothing."""
-        return self._link.remote()
-
-    def certificate(self) -> bytes:
-        """The leaf certificate of the TLS below, DER, or nothing."""
-        return self._link.certificate()
-
     # -- the end ----------------------------------------------------------------------------------------------------
-
-    def abort(self) -> None:
-        """Ends the connection for both threads; any thread may call it."""
-        self._link.abort()
-
-    def break_off(self) -> None:
-        """As `abort`, for a thread that is inside one call and does not come back; any thread, also behind `close`."""
-        self._link.break_off()
 
     def say_goodbye(self, deadline: float = 0.0) -> None:
         """A close frame and the end below; then reads what is unread, until the deadline. The last call but `close`."""
@@ -276,7 +248,7 @@ class WebSocketLink(Link):
             if self._go_on():
                 self._out = self._frame(Opcode.CLOSE, _GOODBYE)
                 self._go_on()
-        self._link.say_goodbye(deadline)
+        self._below.say_goodbye(deadline)
 
     def close(self, deadline: float = 0.0) -> None:
         """The owner's last call, after joining. With a deadline it says goodbye before."""
@@ -284,7 +256,7 @@ class WebSocketLink(Link):
             if deadline:
                 self.say_goodbye(deadline)
         finally:
-            self._link.close()
+            self._below.close()
 
 
 def accept_of(key: str) -> str:

@@ -48,8 +48,7 @@ class Entrance:
         web: Web | None = None,
     ) -> None:
         """`receive` is run in a thread for each arrival; `most` as from `admission.places`; `web` gets what is HTTP."""
-        self._key, self._context, self._nonces = door
-        self._receive = receive
+        (self._key, self._context, self._nonces), self._receive = door, receive
         self._exits = Exits(tarpit, web)
         self.raw = True  # whether it is served
         self._admission = Admission(most, random.randrange, limits.PATIENCE if self._exits.decoyed else 0.0)

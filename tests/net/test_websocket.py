@@ -242,10 +242,10 @@ class Grudging:
     """What is below a link; it takes the half of one write, and then nothing while it is `shut`."""
 
     def __init__(self, link: WebSocketLink) -> None:
-        self._below, self.calls = link._link, 0
+        self._below, self.calls = link._below, 0
         self.shut = True
         self._write = self._below.write_some
-        link._link = self  # type: ignore[assignment]
+        link._below = self  # type: ignore[assignment]
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._below, name)
