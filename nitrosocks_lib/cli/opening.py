@@ -49,6 +49,8 @@ def open_pool(options: Options, stop: Stop, sessions: int, forwards: bool = Fals
     dialler.on_intercepted = stop.fail
     redial = specs.whole("--redial", options["--redial"], 0, 1, 86_400)
     settle(readable, listens=forwards, replaced=memory)
+    if isinstance(route.proxy, Proxies) and route.proxy.named:  # not before: lines have a thread
+        log.info("the way to the server may lead through the proxy %s", route.proxy.named)
     if forwards:
         tidy()
     return Pool(dialler, sessions, float(redial) or None)
@@ -75,8 +77,6 @@ def load_profile(options: Options) -> Profile:
 def way(options: Options) -> tuple[Route, set[Path]]:
     """The way to the server that the options ask for, and the files that are read on it at any time."""
     proxies, verify = _proxies(options), options["--tls-verify"]
-    if proxies.named:
-        log.info("the way to the server may lead through the proxy %s", proxies.named)
     readable = authorities() if verify or proxies.secure else set()
     readable |= sso.readable(os.environ) if proxies.asks else set()
     return Route(verify, not options["-6"], not options["-4"], proxies, options["--require-direct"]), readable

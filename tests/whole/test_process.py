@@ -138,3 +138,11 @@ def test_authorities_of_the_user_are_found_wherever_they_are(site: Site, tmp_pat
     moved.write_text(profile.read_text().replace("127.0.0.1", "localhost"))
     words = ("forward", "-i", moved, "-L", "0:127.0.0.1:1", "--tls-verify")
     site.nitrosocks(*words, env={"SSL_CERT_DIR": f"/not/there:{tmp_path}"}).err.wait("nitrosocks: ready")
+
+
+def test_no_thread_is_there_before_what_it_may_do_is_settled(site: Site) -> None:
+    """Not even that of the log, where a proxy is told of."""
+    server = site.serve("-vv")
+    done = site.run("forward", "-vv", "-i", site.profile("early", server.port), "-L", "0:x:1", "--proxy", "127.0.0.1:1")
+    said = done.stderr.decode()
+    assert "through the proxy 127.0.0.1:1" in said and "threads run already" not in said + str(server.err)
