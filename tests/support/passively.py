@@ -258,7 +258,8 @@ def bodies_look_random(seen: Seen) -> tuple[bool, str]:
 
 def pieces_have_one_size(seen: Seen) -> tuple[bool, str]:
     """Bodies of requests, of those that have some; messages of a WebSocket. So it is where somebody types."""
-    return most(map(len, filter(None, [each.body for each in seen.requests] or seen.messages)))
+    bodies = [each.body for each in seen.requests if each.body]
+    return most(map(len, bodies or filter(None, seen.messages)))
 
 
 def no_extension(seen: Seen) -> tuple[bool, str]:
