@@ -17,6 +17,7 @@ from pathlib import Path
 from dialogue import SERVER
 from docopt import DocoptExit, docopt
 from parsers_http import ANSWERS, FRAME_HEADS, HTTP, MESSAGES, REQUESTS, TOKEN, answer, message, request, token
+from parsers_proxy import PROXIES, PROXY_WORDS, SOCKS, SOCKS_WORDS, proxy, socks
 from plainly import GREETING, KNOCK, RESUME, hears, knock, plainly
 from roles import Roles
 
@@ -26,7 +27,14 @@ from nitrosocks_lib.crypto import certificate
 from nitrosocks_lib.crypto.schedule import CLIENT_TO_SERVER, frame_keys
 from nitrosocks_lib.crypto.seal import Opener
 from nitrosocks_lib.facts import address, wire
-from nitrosocks_lib.facts.errors import KeyFileError, NitroSocksError, ProtocolError, UsageError, Violation
+from nitrosocks_lib.facts.errors import (
+    KeyFileError,
+    NetworkError,
+    NitroSocksError,
+    ProtocolError,
+    UsageError,
+    Violation,
+)
 from nitrosocks_lib.facts.wire import EncryptType, Frame, Kind
 from nitrosocks_lib.files import profiles
 from nitrosocks_lib.protocol import frames
@@ -230,5 +238,7 @@ PARSERS: dict[str, Parser] = {
     "http answer": Parser(answer, (), ANSWERS, HTTP),
     "websocket": Parser(message, (), MESSAGES, FRAME_HEADS),
     "token": Parser(token, (), (TOKEN,), (b"=", b"+", b"/", b"-", b"_", *_WORDS)),
+    "proxy answer": Parser(proxy, (NetworkError,), PROXIES, PROXY_WORDS),
+    "socks answer": Parser(socks, (NetworkError,), SOCKS, SOCKS_WORDS),
     "certificate": Parser(_certificate, (KeyFileError,), (_DER,), (b"-----BEGIN CERTIFICATE-----", b"0\x82")),
 }  # fmt: skip
