@@ -71,7 +71,7 @@ def _ready(path: Path, text: str, temporaries: ExitStack) -> Path:
         _check_place(path)
         temporary = _beside(path)
         make_directory(path.parent)
-        temporaries.callback(temporary.unlink, missing_ok=True)
+        temporaries.callback(_remove, temporary)
         _write_new(temporary, text)
         return temporary
 
@@ -92,7 +92,7 @@ def _put(path: Path, temporary: Path, text: str, force: bool, undo: ExitStack, t
     """Gives the file its name. `undo` learns how to take that back."""
     if force and os.path.lexists(path):
         before = _beside(path)
-        temporaries.callback(before.unlink, missing_ok=True)
+        temporaries.callback(_remove, before)
         _keep(path, before, undo)
         temporary.replace(path)
         return
@@ -102,7 +102,7 @@ def _put(path: Path, temporary: Path, text: str, force: bool, undo: ExitStack, t
         raise
     except OSError:  # a file system without links
         _write_new(path, text)
-    undo.callback(path.unlink, missing_ok=True)
+    undo.callback(_remove, path)
 
 
 def _keep(path: Path, before: Path, undo: ExitStack) -> None:
@@ -112,6 +112,12 @@ def _keep(path: Path, before: Path, undo: ExitStack) -> None:
     except OSError:  # a file system without links
         path.rename(before)
     undo.callback(before.replace, path)
+
+
+def _remove(path: Path) -> None:
+    """Where it cannot be, what went wrong before is the news."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def _write_new(path: Path, text: str) -> None:
@@ -124,8 +130,7 @@ def _write_new(path: Path, text: str) -> None:
             file.flush()
             os.fsync(descriptor)
     except BaseException:
-        with suppress(OSError):
-            path.unlink()
+        _remove(path)
         raise
 
 

@@ -1,15 +1,35 @@
-"""Who else could change a file, or put another one in its place: judged as sshd's StrictModes does."""
+"""Where files lie. And who else could change one, or put another in its place: judged as sshd's StrictModes does."""
 
 from __future__ import annotations
 
 import os
+import pwd
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from shlex import quote
 
 from ..facts.errors import KeyFileError
 from ..facts.words import foreign
+
+
+def below_home(environ: Mapping[str, str], variable: str, otherwise: str) -> Path | None:
+    """Our directory in the one that an XDG variable names, else in `otherwise` below the user's home directory.
+
+    None for a user without a home: neither $HOME nor the system's list of users has one.
+    """
+    xdg = environ.get(variable, "")
+    if os.path.isabs(xdg):  # as the XDG specification wants it
+        return Path(xdg, "nitrosocks")
+    home = environ.get("HOME") or _listed_home()
+    return Path(home, otherwise, "nitrosocks") if home else None
+
+
+def _listed_home() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:  # as in a container that was given the number of a user
+        return ""
 
 
 def check_place(path: Path, owner_too: bool = False) -> None:

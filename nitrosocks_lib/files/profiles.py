@@ -18,14 +18,14 @@ from ..crypto import certificate
 from ..crypto.identity import ClientKey, ClientPublic, KemPublic, ServerKey
 from ..facts import wire
 from ..facts.address import split_host_port
-from ..facts.errors import KeyFileError, ProtocolError, UsageError
+from ..facts.errors import ConfigurationError, KeyFileError, ProtocolError, UsageError
 from ..facts.limits import FILE
 from ..facts.words import foreign, quoted
 from ..protocol.greet import Credentials
 from ..protocol.permit import Client, Rules
 from ..protocol.welcome import Authorised
 from .keyfiles import Table, b32, b64, locked, read_secret, write_secret
-from .places import check_place
+from .places import below_home, check_place
 
 SERVER_KEY: Final = "server.key"
 TLS_CERT: Final = "tls.crt"
@@ -53,14 +53,15 @@ class Profile:
 def home(option: str | None, environ: Mapping[str, str]) -> Path:
     """Our directory: --home, else $NITROSOCKS_HOME, else nitrosocks in $XDG_CONFIG_HOME, else in ~/.config.
 
-    It is not made here, but with mode 0700 when something is first written to it.
+    It is not made here, but with mode 0700 when something is first written to it. Raises ConfigurationError where there
+    is none to be found.
     """
     if chosen := option or environ.get("NITROSOCKS_HOME"):
         return Path(chosen)
-    xdg = environ.get("XDG_CONFIG_HOME", "")
-    if not os.path.isabs(xdg):  # as the XDG specification wants it
-        xdg = os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".config")
-    return Path(xdg, "nitrosocks")
+    found = below_home(environ, "XDG_CONFIG_HOME", ".config")
+    if found is None:
+        raise ConfigurationError("this user has no home directory", "say with --home DIR where keys and profiles are")
+    return found
 
 
 def check_name(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,18 +13,16 @@ from ..facts.errors import NitroSocksError
 from ..facts.wire import Carrier
 from ..protocol.carriers import Known
 from .keyfiles import Table, make_directory, write_secret
+from .places import below_home
 
 log = logging.getLogger(__name__)
 _FILE: Final = "carriers"
 _LINE: Final = re.compile(r"([^ \"\\\x00-\x1f\x7f]{1,300}) ([0-9a-f]{16}|-) ([a-z]+) (\d{1,7}) (\d{1,12})")
 
 
-def state(environ: Mapping[str, str]) -> Path:
-    """Where programs of ours keep what they learn: nitrosocks in $XDG_STATE_HOME, else in ~/.local/state."""
-    xdg = environ.get("XDG_STATE_HOME", "")
-    if not os.path.isabs(xdg):  # as the XDG specification wants it
-        xdg = os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".local", "state")
-    return Path(xdg, "nitrosocks")
+def state(environ: Mapping[str, str]) -> Path | None:
+    """Where our programs keep what they learn: nitrosocks in $XDG_STATE_HOME, else in ~/.local/state, or nowhere."""
+    return below_home(environ, "XDG_STATE_HOME", ".local/state")
 
 
 class Remembered:

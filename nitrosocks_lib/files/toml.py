@@ -24,6 +24,7 @@ def loads(text: str) -> dict[str, Any]:
     Dots outside of quotes, which dotted keys have, and braces are refused, and more brackets in brackets than key files
     have: 64 KB of dotted keys took tomllib 18 s.
     """
+    text = text.removeprefix("\ufeff")  # some editors begin a file so
     values = _plain(text)
     if values is None:
         _check_flat(text)

@@ -213,7 +213,7 @@ def test_only_what_is_there_and_open_is_refused_unread(tmp_path: Path) -> None:
 # What stands in them
 
 
-@pytest.mark.parametrize("text", ["x", "= 1", "a = 1\na = 2", "a = '\0'", "a = " + "[" * 10_000, "\ufeffa = 1"])
+@pytest.mark.parametrize("text", ["x", "= 1", "a = 1\na = 2", "a = '\0'", "a = " + "[" * 10_000, "\ufeff\ufeffa = 1"])
 def test_what_is_not_toml(tmp_path: Path, text: str) -> None:
     with pytest.raises(KeyFileError, match="not TOML") as caught:
         table(tmp_path / "file", text)

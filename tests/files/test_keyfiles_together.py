@@ -1,5 +1,6 @@
 """Files that are made together or not at all, and what is shown of their faults: more tests of keyfiles."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -108,3 +109,18 @@ def test_what_is_shown_is_short(tmp_path: Path) -> None:
     long = f"'x': {'y' * 100_000!r} and {'z' * 40!r}"
     assert str(t.fault(long)) == f"{tmp_path / 'empty'}: 'x': '{'y' * 40}…' and '{'z' * 40}'"
     assert len(str(t.fault("y" * 100_000))) < 1_000
+
+
+def test_what_cannot_be_cleaned_up_hides_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system that became read-only."""
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(CannotCreate, match="cannot be made: No space left on device"):
+        write_secret(tmp_path / "key", "secret", force=False)

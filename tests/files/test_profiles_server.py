@@ -1,6 +1,7 @@
 """The home directory and the server's files in it: the second part of the tests of profiles."""
 
 import os
+import pwd
 import ssl
 import stat
 import threading
@@ -13,8 +14,8 @@ import tomli_w
 from keys import SERVER, put
 
 from nitrosocks_lib.crypto.identity import ServerKey
-from nitrosocks_lib.facts.errors import CannotCreate, KeyFileError
-from nitrosocks_lib.files import profiles
+from nitrosocks_lib.facts.errors import CannotCreate, ConfigurationError, KeyFileError
+from nitrosocks_lib.files import profiles, remembered
 from nitrosocks_lib.files.keyfiles import b64
 
 NOW = datetime.now(UTC)
@@ -39,8 +40,20 @@ def test_home(option: str | None, environ: dict[str, str], expected: str) -> Non
     assert profiles.home(option, environ) == Path(expected)
 
 
-def test_home_without_any_environment_is_absolute() -> None:
-    assert profiles.home(None, {}) == Path("~/.config/nitrosocks").expanduser()
+@pytest.mark.parametrize("environ", [{}, {"HOME": ""}])
+def test_home_without_any_environment_is_that_of_the_list_of_users(environ: dict[str, str]) -> None:
+    assert profiles.home(None, environ) == Path(pwd.getpwuid(os.getuid()).pw_dir, ".config/nitrosocks")
+
+
+def test_a_user_without_a_home_is_to_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(number: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(ConfigurationError, match="has no home directory") as caught:
+        profiles.home(None, {})
+    assert "--home" in str(caught.value.hint) and remembered.state({}) is None
+    assert profiles.home("here", {}) == Path("here")
 
 
 # The server

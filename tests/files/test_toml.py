@@ -98,3 +98,10 @@ def test_tomllib_never_sees_what_costs_it_seconds(text: str, monkeypatch: pytest
         with pytest.raises(ValueError):
             toml.loads(text + behind)
     assert not seen
+
+
+@pytest.mark.parametrize("text", [WRITTEN[0], "a = 'b'  # not as keygen writes it\n"])
+def test_a_byte_order_mark_is_no_part_of_it(text: str) -> None:
+    assert toml.loads("\ufeff" + text) == tomllib.loads(text)
+    with pytest.raises(ValueError):
+        toml.loads(text + "\ufeff")
