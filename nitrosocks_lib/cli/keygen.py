@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..crypto.identity import fingerprint
+from ..facts.address import typed
 from ..facts.words import foreign
 from ..files import profiles
 from ..files.keyfiles import secrets_written
@@ -34,15 +35,16 @@ def _client(home: Path, options: Options) -> int:
     key, made = profiles.ensure_server_key(home)
     for path in made:
         note(f"made {foreign(path)}")
-    profile, client = profiles.make_client(name, options["--server"], key.public, options["--permit"])
+    servers, rules = map(typed, options["--server"]), [*map(typed, options["--permit"])]
+    profile, client = profiles.make_client(name, [*servers], key.public, rules)
     target = options["-o"] or f"{name}{profiles.PROFILE}"
     files = [(authorisation, client)] + ([(Path(target), profile)] if target != "-" else [])
     with secrets_written(files, options["--force"]):  # without the profile nothing is authorised
         if target == "-":
             hand_over(profile)
-    yet = "" if options["--permit"] else ", but nothing is permitted yet"
+    yet = "" if rules else ", but nothing is permitted yet"
     note(f"{name} is authorised in {foreign(authorisation)}{yet}")
-    for rule, better in specs.futile(options["--permit"]):
+    for rule, better in specs.futile(rules):
         note(f"the rule {foreign(rule)} permits nothing, since names never reach loopback; write {foreign(better)}")
     if target != "-":
         shown = foreign(target)

@@ -39,6 +39,7 @@ def split_host_port(text: str, *, zero: bool = False, empty: bool = False) -> tu
 
     `zero` allows port 0 (any free one), `empty` an empty host (all interfaces). Raises UsageError with what is wrong.
     """
+    text = typed(text)
     if "/" in text:
         raise UsageError(f"{quoted(text)} has a '/'", "write host:port, without scheme and path")
     host, port, bracketed = halves(text)
@@ -47,6 +48,14 @@ def split_host_port(text: str, *, zero: bool = False, empty: bool = False) -> tu
     elif host or not empty:
         _check_host(text, host)
     return host, parse_port(port, quoted(text), zero=zero)
+
+
+def typed(text: str) -> str:
+    """What was typed: a terminal sends UTF-8, and where the locale knows none Python keeps its bytes as surrogates."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 def parse_port(port: str, what: str, *, zero: bool = False) -> int:

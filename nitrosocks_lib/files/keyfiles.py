@@ -140,9 +140,11 @@ def make_directory(path: Path) -> None:
         return
     make_directory(path.parent)
     try:
-        path.mkdir(mode=0o700, exist_ok=True)
+        path.mkdir(mode=0o700)
+        path.chmod(0o700)  # whatever the umask
     except FileExistsError:
-        raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR)) from None
+        if not path.is_dir():  # else another program was first
+            raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR)) from None
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from program import Site, expect_one_line
+from program import NITROSOCKS, Site, expect_one_line
 
 
 @pytest.fixture
@@ -105,3 +105,12 @@ def test_a_home_that_others_can_write_to(site: Site) -> None:
         done = site.run(*words, "--home", site.home)
         assert done.returncode == 65 and f"run: chmod go-w {site.home}" in expect_one_line(done.stderr)
     assert os.listdir(site.home) == []
+
+
+def test_names_are_written_as_they_were_typed_in_a_locale_without_utf_8(site: Site) -> None:
+    locale, profile = ["env", "LC_ALL=C", "PYTHONCOERCECLOCALE=0", "PYTHONUTF8=0"], site.home.parent / "a.profile"
+    words = ("keygen", "a", "--server", "中文.test:1", "--permit", "中文.test:80", "--home", site.home, "-o", profile)
+    run = site.call(*locale, *NITROSOCKS, *words)
+    assert run.returncode == 0, run.stderr
+    written = profile.read_text("utf-8") + (site.home / "clients.d" / "a.toml").read_text("utf-8")
+    assert 'server = "中文.test:1"' in written and '"中文.test:80"' in written

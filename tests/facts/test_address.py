@@ -78,6 +78,13 @@ def test_what_is_refused(text: str, what: str) -> None:
     assert str(caught.value).isprintable()
 
 
+def test_names_are_what_was_typed_where_the_locale_knows_no_utf_8() -> None:
+    typed = "中文.test:80".encode().decode("ascii", "surrogateescape")
+    assert split_host_port(typed) == ("中文.test", 80)
+    with pytest.raises(UsageError, match="is not a host"):
+        split_host_port("\udcff\udcfe.test:80")
+
+
 def test_port_zero_and_an_empty_host_are_for_listeners() -> None:
     assert split_host_port("127.0.0.1:0", zero=True) == ("127.0.0.1", 0)
     assert split_host_port(":443", empty=True) == ("", 443)

@@ -47,8 +47,9 @@ def test_a_secret_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path, umas
     assert os.listdir(tmp_path) == ["secret"]
 
 
-def test_missing_directories_are_made_private(tmp_path: Path) -> None:
-    before = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o177, 0o777])
+def test_missing_directories_are_made_private(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
     try:
         write_secret(tmp_path / "a" / "b" / "secret", "x")
     finally:
