@@ -95,7 +95,7 @@ def test_what_is_not_ours_in_a_websocket_is_not_answered(world: World) -> None:
     link.write_all(os.urandom(500), now() + BOUND)
     while not len(world.server._tarpit):
         pass
-    assert is_silent(link._link._sock)
+    assert is_silent(link._below._sock)
     link.close()
 
 
