@@ -86,7 +86,7 @@ class Clients:
             status = os.stat(self._directory)
         except OSError:
             return ()
-        settled = not 0 <= time.time_ns() - status.st_ctime_ns < limits.LISTED_AGAIN * 1e9
+        settled = abs(time.time_ns() - status.st_ctime_ns) >= limits.LISTED_AGAIN * 1e9  # or the clock was set back
         return _stamp(status) if settled else None
 
     # -- all files -----------------------------------------------------------------------------------------------------

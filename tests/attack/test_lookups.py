@@ -41,17 +41,19 @@ def test_each_answer_fits_the_directory(tmp_path: Path) -> None:
     threads = [threading.Thread(target=each) for each in (ask, ask, ask, look)]
     for thread in threads:
         thread.start()
-    for turn in range(ROUNDS):
-        for number in range(STABLE, STABLE + CHURNING):
-            change(clients, paths[number], ids[number], number, turn)
-        for number in range(STABLE):  # the same client, with other rules, in place of the old file or within it
-            text = client_file(number, f"10.0.0.1:{turn + 1}")
-            write(paths[number], text)
-            found = clients.lookup(ids[number])
-            assert found is not None and found.permit.texts == (f"10.0.0.1:{turn + 1}",)
-    over.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for turn in range(ROUNDS):
+            for number in range(STABLE, STABLE + CHURNING):
+                change(clients, paths[number], ids[number], number, turn)
+            for number in range(STABLE):  # the same client, with other rules, in place of the old file or within it
+                text = client_file(number, f"10.0.0.1:{turn + 1}")
+                write(paths[number], text)
+                found = clients.lookup(ids[number])
+                assert found is not None and found.permit.texts == (f"10.0.0.1:{turn + 1}",)
+    finally:
+        over.set()  # else they would go on beside all other tests
+        for thread in threads:
+            thread.join()
     assert wrong == []
 
 
