@@ -12,7 +12,37 @@ from ..protocol.ups import Up
 from .visitor import Asked
 
 
-class Ups(Protocol):
+class Failing(Protocol):
+    """What a request asks of its carrier when it fails."""
+
+    def failure(self, status: int) -> bytes:
+        """An answer that is a failure, whole."""
+
+
+class Request:
+    """What ups and downs have in common: how they fail. The connection closes behind that."""
+
+    def __init__(self, carrier: Failing, visit: Asked) -> None:
+        self.visit, self._fails = visit, carrier.failure
+
+    def broken(self, raw: bytes) -> None:
+        """As in Exchange: none of it is anybody else's."""
+        self._fail(400)
+
+    def refuse(self) -> None:
+        """It is not answered otherwise any more."""
+        self._fail(403)
+
+    def _fail(self, status: int) -> None:
+        self.gone()
+        self.visit.answer(self._fails(status), close=True)
+
+    def gone(self) -> None:
+        """As in Exchange."""
+        raise NotImplementedError
+
+
+class Ups(Failing, Protocol):
     """What an up asks of its carrier."""
 
     def begun(self, request: UpRequest) -> None:
@@ -40,18 +70,12 @@ class Ups(Protocol):
     def said(self, given: Answer) -> bytes:
         """An answer with its head."""
 
-    def failure(self, status: int) -> bytes:
-        """The same of a failure."""
 
-
-class Downs(Protocol):
+class Downs(Failing, Protocol):
     """What a down asks of its carrier."""
 
     def came(self, request: DownRequest) -> bool:
         """It is to be answered; False where there are too many."""
-
-    def failure(self, status: int) -> bytes:
-        """The answer that is a failure."""
 
     def asked(self, request: DownRequest, m: int) -> None:
         """Request m is whole."""
@@ -60,11 +84,12 @@ class Downs(Protocol):
         """Its connection has ended."""
 
 
-class UpRequest:
+class UpRequest(Request):
     """Request n of one connection; an Exchange."""
 
     def __init__(self, carrier: Ups, visit: Asked, n: int, head: Head) -> None:
-        self.n, self.visit, self.reads = n, visit, False
+        super().__init__(carrier, visit)
+        self.n, self.reads = n, False
         self._carrier, self._head = carrier, head
         self._body, self._size = bytearray(), 0
         self._counts = False  # its body is to be kept
@@ -109,22 +134,10 @@ class UpRequest:
         self._carrier.over(self)
         self.visit.answer(self._carrier.said(Answer(200)))
 
-    def broken(self, raw: bytes) -> None:
-        """As in Exchange: none of it is anybody else's."""
-        self._fail(400)
-
     def shorten(self) -> None:
         """The carrier lives no more."""
         self._carrier.hold(-len(self._body[1:]))
         del self._body[1:]
-
-    def refuse(self) -> None:
-        """It is not answered otherwise any more."""
-        self._fail(403)
-
-    def _fail(self, status: int) -> None:
-        self.gone()
-        self.visit.answer(self._carrier.failure(status), close=True)
 
     def gone(self) -> None:
         """As in Exchange."""
@@ -134,11 +147,12 @@ class UpRequest:
         self._carrier.over(self)
 
 
-class DownRequest:
+class DownRequest(Request):
     """Request m of one connection; an Exchange."""
 
     def __init__(self, carrier: Downs, visit: Asked, m: int) -> None:
-        self.visit, self.reads = visit, True
+        super().__init__(carrier, visit)
+        self.reads = True
         self._carrier, self._m = carrier, m
         self._size = 0
 
@@ -152,18 +166,6 @@ class DownRequest:
         self._size += len(piece.data)
         if self._size > limits.BODY:
             self._fail(413)
-
-    def broken(self, raw: bytes) -> None:
-        """As in Exchange."""
-        self._fail(400)
-
-    def refuse(self) -> None:
-        """It is not answered otherwise any more."""
-        self._fail(403)
-
-    def _fail(self, status: int) -> None:
-        self.gone()
-        self.visit.answer(self._carrier.failure(status), close=True)
 
     def whole(self) -> None:
         """As in Exchange."""
