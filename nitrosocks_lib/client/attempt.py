@@ -86,4 +86,3 @@ class Attempt:
         with suppress(NetworkError):
             abort_first(self.link, self.recovered.keys, self._terms.encrypt_type, Abort.OTHER)
         self.link.close(now() + 1.0)
-

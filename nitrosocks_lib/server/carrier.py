@@ -292,4 +292,3 @@ class Carrier:
 
     def _unanswered(self) -> list[UpRequest | DownRequest]:
         return [*self._requests, *self._asks]
-

@@ -251,9 +251,7 @@ class Reception:
         log.info("%s: %s: session goes on", arrival.peer, entry.name)
         return entry, first, opener
 
-    def _recover(
-        self, talk: Conversation, tunnel: ServerTunnel, request: welcome.Resume
-    ) -> tuple[Keys, bytes, Opener]:
+    def _recover(self, talk: Conversation, tunnel: ServerTunnel, request: welcome.Resume) -> tuple[Keys, bytes, Opener]:
         """RECOVERED, and the first frame behind it, which moves the session (protocol 3.5)."""
         if not tunnel.may_have_received(request.received):
             raise Refused(Refusal.UNKNOWN_SESSION)

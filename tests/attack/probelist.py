@@ -209,8 +209,9 @@ def _tokens(draw: random.Random, seen: dict[str, str]) -> Iterator[Probe]:
         upgrade = request("GET", f"/{token}", PLAIN_HEAD + UPGRADE[:-2])
         yield said("tokens", f"{name} up", request("POST", f"/{token}", long, body))
         yield said("tokens", f"{name} up, the body behind", request("POST", f"/{token}", long), body)
-        yield said("tokens", f"{name} down", request("POST",
-        f"/{token}", PLAIN_HEAD + OCTETS + b"Content-Length: 0\r\n"))
+        yield said(
+            "tokens", f"{name} down", request("POST", f"/{token}", PLAIN_HEAD + OCTETS + b"Content-Length: 0\r\n")
+        )
         yield said("tokens", f"{name} websocket", upgrade)
         yield said("tokens", f"{name} websocket and more", upgrade + draw.randbytes(90))
         yield said("tokens", f"{name} GET", request("GET", f"/{token}"))
@@ -218,8 +219,12 @@ def _tokens(draw: random.Random, seen: dict[str, str]) -> Iterator[Probe]:
 
 def _dripped(draw: random.Random) -> Iterator[Probe]:
     """One byte at a time, each in a record of its own."""
-    whole = {"GET": GET, "last GET": LAST, "spoilt": GET.replace(b"Host:", b"Ho\x00st:"),
-    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"}
+    whole = {
+        "GET": GET,
+        "last GET": LAST,
+        "spoilt": GET.replace(b"Host:", b"Ho\x00st:"),
+        "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    }
     whole |= {"POST": request("POST", "/", PLAIN_HEAD + b"Content-Length: 5\r\n", b"hello"), "two": GET + LAST}
     whole |= {f"random {n}": draw.randbytes(draw.randrange(2, 100)) for n in range(20)}
     letters = (b"GET /"[: 1 + n % 5] + draw.randbytes(draw.randrange(2, 60)) for n in range(10))

@@ -71,8 +71,17 @@ def handshakes() -> Iterator[Probe]:
     }  # fmt: skip
     for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
         offers[version.name] = Options(least=version, most=version, ciphers=OLD)
-    for alpn in ("h2", "http/1.1", "h2,http/1.1", "http/1.0", "http/0.9", "http/1.0,http/1.1", "acme-tls/1", "spdy/3",
-    "x"):
+    for alpn in (
+        "h2",
+        "http/1.1",
+        "h2,http/1.1",
+        "http/1.0",
+        "http/0.9",
+        "http/1.0,http/1.1",
+        "acme-tls/1",
+        "spdy/3",
+        "x",
+    ):
         offers[f"ALPN {alpn}"] = Options(alpn=tuple(alpn.split(",")))
         offers[f"ALPN {alpn}, TLS 1.2"] = Options(alpn=tuple(alpn.split(",")), most=TLS12)
     for group in ("X25519", "prime256v1", "secp384r1", "secp521r1", "X448"):
@@ -99,14 +108,21 @@ def spoilt(draw: random.Random) -> Iterator[Probe]:
         wrong = bytearray(whole)
         wrong[number if number < 12 else draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
         yield Probe("spoilt TLS", f"hello {number}", (("raw", bytes(wrong)), ("pause", 0.3), FIN))
-    for name, sni in {"8 bit": b"\xff\xfe\x80", "NUL": b"a\x00b", "space": b"a b", "dots": b"...", "colon": b"a:1",
-    "slash": b"a/b"}.items():
+    for name, sni in {
+        "8 bit": b"\xff\xfe\x80",
+        "NUL": b"a\x00b",
+        "space": b"a b",
+        "dots": b"...",
+        "colon": b"a:1",
+        "slash": b"a/b",
+    }.items():
         wrong = whole.replace(HOST.encode(), sni + HOST.encode()[len(sni) :])
         yield Probe("spoilt TLS", f"SNI {name}", (("raw", wrong), ("pause", 0.3), FIN))
     yield Probe("spoilt TLS", "hello twice", (("raw", whole + whole),))
     for size in PIECES:
-        yield Probe("spoilt TLS", f"hello in two at {size}", (("raw", whole[:size]), ("pause", 0.1),
-        ("raw", whole[size:]), FIN))
+        yield Probe(
+            "spoilt TLS", f"hello in two at {size}", (("raw", whole[:size]), ("pause", 0.1), ("raw", whole[size:]), FIN)
+        )
     yield Probe("spoilt TLS", "hello byte by byte", (*(("raw", whole[n : n + 1]) for n in range(len(whole))), FIN))
     for name, record in {
         "bad MAC": b"\x17\x03\x03\x00\x40" + draw.randbytes(64), "GET in the clear": GET, "another hello": whole,

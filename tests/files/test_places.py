@@ -134,9 +134,7 @@ def give_away(profile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
 
 
-def test_a_profile_of_ones_own_may_be_anywhere_that_of_another_not(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_profile_of_ones_own_may_be_anywhere_that_of_another_not(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A container's root has its own in a volume that all may write to; it may read those of others."""
     profile = put(path.parent / "alice.profile", PROFILE)
     path.parent.chmod(0o777)

@@ -15,7 +15,7 @@ from nitrosocks_lib.files import profiles, toml
 WRITTEN = profiles.make_client("alice", ["h:1", "[::1]:2"], SERVER.public, ["db.example:*", "*:443"], ["[::1]:22"])
 
 
-@pytest.mark.parametrize("text", [*WRITTEN, "", "a = []\n", "b = \"\"\n"])
+@pytest.mark.parametrize("text", [*WRITTEN, "", "a = []\n", 'b = ""\n'])
 def test_what_keygen_writes_is_read_without_tomllib(text: str) -> None:
     assert toml._plain(text) == tomllib.loads(text)
 

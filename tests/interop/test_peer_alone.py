@@ -1,4 +1,5 @@
 """The second endpoint alone: against the recorded runs. Against itself it is in test_peer_pairs.py."""
+
 import base64
 import hashlib
 import hmac
@@ -21,6 +22,7 @@ b, ID = bytes.fromhex, bytes(16)
 
 class Listener(Server):
     """Has the secrets of both sides and reads all messages of a recorded run, in their order."""
+
     mine, other = b"", b""
 
     def __init__(self, run, recorded):
@@ -40,12 +42,15 @@ class Listener(Server):
 @pytest.fixture
 def steps(monkeypatch):
     """The operations on the symmetric state, as the recorded runs have them."""
+
     def logged(op, method):
         def run(self, *args):
             out = method(self, *args)
             done.append((op, (out or args[0]).hex(), self.h.hex(), self.ck.hex()))
             return out
+
         return run
+
     done, names = [], {"__init__": "start", "mix_key": "MixKey", "mix_key_and_hash": "MixKeyAndHash", "crypt": "Enc"}
     for name, op in names.items():
         monkeypatch.setattr(Symmetric, name, logged(op, getattr(Symmetric, name)))
@@ -111,12 +116,21 @@ def test_recorded_recovery(run, steps):
     assert replayed(run, recorded, steps).stated == recorded["server_received"]
     old = Listener(run, run)  # and now at a server that has the session
     for sent, acked, known, j, error in (
-            (7, 0, True, 4, "the connection ended"), (7, 0, True, 5, "j is not above the last"),
-            (6, 0, True, 4, "refused: 2"), (9, 8, True, 4, "refused: 2"), (7, 0, False, 4, "refused: 1")):
+        (7, 0, True, 4, "the connection ended"),
+        (7, 0, True, 5, "j is not above the last"),
+        (6, 0, True, 4, "refused: 2"),
+        (9, 8, True, 4, "refused: 2"),
+        (7, 0, False, 4, "refused: 1"),
+    ):
         old.sent, old.acked, old.j, old.client_id, old.session_id = sent, acked, j, ID, b(run["session_id"])
         sessions = {old.session_id: old}
-        server = Server(Feed(b(recorded["messages"]["RESUME"])), b(run["server_seed"]), {ID: ()} if known else {},
-                        sessions=sessions, now=old.now)
+        server = Server(
+            Feed(b(recorded["messages"]["RESUME"])),
+            b(run["server_seed"]),
+            {ID: ()} if known else {},
+            sessions=sessions,
+            now=old.now,
+        )
         assert error in together(server.accept)[0]
         assert bool(sessions) == ("refused" not in error) and old.detached and old.j == 5
         refusals = {key: reason for reason, key in enumerate(server.salts[1:], 1)}
@@ -124,9 +138,17 @@ def test_recorded_recovery(run, steps):
 
 
 @both_runs
-@pytest.mark.parametrize(("message", "before", "plain"), [  # the Encs before it, and the parts of it that are none
-    ("GREETING", 0, 2), ("CHALLENGE", 2, 1), ("RESPONSE", 5, 0), ("SESSION", 7, 0),
-    ("RESUME", 0, 2), ("RECOVERED", 3, 1)])
+@pytest.mark.parametrize(
+    ("message", "before", "plain"),
+    [  # the Encs before it, and the parts of it that are none
+        ("GREETING", 0, 2),
+        ("CHALLENGE", 2, 1),
+        ("RESPONSE", 5, 0),
+        ("SESSION", 7, 0),
+        ("RESUME", 0, 2),
+        ("RECOVERED", 3, 1),
+    ],
+)
 def test_a_flipped_bit_fails_in_its_part(run, steps, message, before, plain):
     recorded = run if message in run["messages"] else run["recovery"]
     for part, at in enumerate(recorded["part_offsets"][message]):
@@ -156,7 +178,7 @@ def test_frames_that_must_not_open(bad):
     recorded = VECTORS["frames_that_must_not_open"]
     server = Server(Feed(b(bad["wire"])), bytes(32), {})
     server.keys, keys = ({C2S: Keys(b(recorded["RK"]), C2S, recorded["encryptType"])} for _ in range(2))
-    error, = together(server.recv)
+    (error,) = together(server.recv)
     assert {"tag": "InvalidTag", "length": "length", "incomplete": "ended"}[bad["expect"]] in error
     assert keys[C2S].open(Feed(b(recorded["good"])).recv)
 

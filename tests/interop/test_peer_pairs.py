@@ -1,4 +1,5 @@
 """The second endpoint against itself: a client and a server of peer.py, under the judge and without it."""
+
 import json
 from pathlib import Path
 from threading import Thread
@@ -36,14 +37,22 @@ def test_greet_and_frames(pairs, encrypt_type):
     assert (client.sent, client.received, client.kept, len(server.kept)) == (2, 1, [], 1)
 
 
-@pytest.mark.parametrize(("options", "server_options", "errors"), [
-    ({"now": lambda: NOW + 7200}, {}, ["", "not one of ours"]), ({}, {"clients": {}}, ["refused: 1", "refused: 1"]),
-    ({"client_window": 65535}, {}, ["ended", "window"]), ({"offer": 8}, {}, ["refused: 4", "refused: 4"]),
-    ({}, {"clients": {ID: (PUBLIC, ALIEN[:32])}}, ["InvalidTag", ""]), ({}, {"server_window": 65535}, ["window", ""]),
-    ({}, {"clients": {ID: (ALIEN[:1216] + PUBLIC[1216:], TOKEN)}}, ["InvalidTag", ""]),
-    ({}, {"clients": {ID: (PUBLIC[:1216] + ALIEN[1216:1248] + PUBLIC[1248:], TOKEN)}}, ["ended", "Signature"]),
-    ({}, {"clients": {ID: (PUBLIC[:1248] + ALIEN[1248:], TOKEN)}}, ["ended", "Signature"]),
-    ({}, {"now": iter([NOW, NOW, NOW + 90]).__next__}, ["ended", "proof"]), ({}, {"heartbeat": 4}, ["heartbeat", ""])])
+@pytest.mark.parametrize(
+    ("options", "server_options", "errors"),
+    [
+        ({"now": lambda: NOW + 7200}, {}, ["", "not one of ours"]),
+        ({}, {"clients": {}}, ["refused: 1", "refused: 1"]),
+        ({"client_window": 65535}, {}, ["ended", "window"]),
+        ({"offer": 8}, {}, ["refused: 4", "refused: 4"]),
+        ({}, {"clients": {ID: (PUBLIC, ALIEN[:32])}}, ["InvalidTag", ""]),
+        ({}, {"server_window": 65535}, ["window", ""]),
+        ({}, {"clients": {ID: (ALIEN[:1216] + PUBLIC[1216:], TOKEN)}}, ["InvalidTag", ""]),
+        ({}, {"clients": {ID: (PUBLIC[:1216] + ALIEN[1216:1248] + PUBLIC[1248:], TOKEN)}}, ["ended", "Signature"]),
+        ({}, {"clients": {ID: (PUBLIC[:1248] + ALIEN[1248:], TOKEN)}}, ["ended", "Signature"]),
+        ({}, {"now": iter([NOW, NOW, NOW + 90]).__next__}, ["ended", "proof"]),
+        ({}, {"heartbeat": 4}, ["heartbeat", ""]),
+    ],
+)
 def test_greetings_that_fail(pairs, options, server_options, errors):
     client, server = pairs.two(options, greet=False, **server_options)
     assert all(map(str.__contains__, together(client.greet, server.accept), errors))

@@ -50,8 +50,14 @@ def link(kind: int, flags: int, index: int = 2, family: int = 0, more: bytes = b
 
 
 def route(
-    kind: int, prefix: str, via: str = "192.0.2.1", table: int = MAIN, *,
-    leads: int = UNICAST, flags: int = 0, age: int = 0
+    kind: int,
+    prefix: str,
+    via: str = "192.0.2.1",
+    table: int = MAIN,
+    *,
+    leads: int = UNICAST,
+    flags: int = 0,
+    age: int = 0,
 ) -> bytes:
     destination, _, length = prefix.partition("/")
     family = V6 if ":" in destination else V4

@@ -101,8 +101,8 @@ def test_the_second_part_of_a_greeting(
 
 
 @pytest.mark.parametrize(
-    ("preferred", "offer", "chosen"), [(1, 2, 1), (1, 4, 2), (1, 6, 1), (2, 4, 2), (2, 2, 1), (2, 6, 2),
-     (1, 2**32 - 1, 1), (2, 2**31 + 3, 1)],
+    ("preferred", "offer", "chosen"),
+    [(1, 2, 1), (1, 4, 2), (1, 6, 1), (2, 4, 2), (2, 2, 1), (2, 6, 2), (1, 2**32 - 1, 1), (2, 2**31 + 3, 1)],
 )
 def test_what_is_chosen_was_offered(preferred: int, offer: int, chosen: int, monkeypatch: pytest.MonkeyPatch) -> None:
     alter_enc(monkeypatch, SESSION_ENCS, "body", put(-8, U32(offer)))

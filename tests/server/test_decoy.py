@@ -142,5 +142,3 @@ def test_it_may_be_down_when_the_server_starts() -> None:
         while not len(world.server._tarpit):
             pass
         visitor.close()
-
-

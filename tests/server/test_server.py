@@ -181,7 +181,6 @@ def test_stop_ends_strangers() -> None:
         link.close()
 
 
-
 def test_the_port_is_free_again() -> None:
     with World() as world:
         port = world.target(echo)

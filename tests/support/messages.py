@@ -7,8 +7,7 @@ from nitrosocks_lib.protocol.http1 import Body, End, Event, Messages
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = (
-    b"POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    b"3\r\nabc\r\n5;ext=1\r\n\r\n\0\r\n\r\n0\r\n\r\n"
+    b"POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n5;ext=1\r\n\r\n\0\r\n\r\n0\r\n\r\n"
 )
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED_OK = b"HTTP/1.1 200 OK\r\n" + CHUNKED.partition(b"\r\n")[2]

@@ -41,9 +41,7 @@ http {{
 }}
 """
 _SITE = """root {place}/site; index index.html; location / {{ try_files $uri $uri/ =404; }} {more}"""
-_SECURE = (
-    "server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {certificate}; ssl_certificate_key {key}; {site} }}"
-)
+_SECURE = "server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {certificate}; ssl_certificate_key {key}; {site} }}"
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 Blocking, over anything with recv(n) and sendall(b); no timers, no decoy. What raises has ended the connection. recv()
 answers nothing, send() frames what it is given. peer_streams.py knows streams, peer_judge.py judges what may come.
 """
+
 import hashlib
 import hmac
 import struct
@@ -24,18 +25,25 @@ DISCONNECT, DISCONNECT_ACK, DISCONNECT_DONE, ABORT, GOAWAY = range(0x30, 0x35)
 NUMBERED, C2S, S2C = {*range(0x10, 0x16), *range(0x18, 0x1C)}, b"c2s", b"s2c"
 SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 
+
 # 1 and 2: functions, and the keys that last
 def H(*parts: bytes) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
+
+
 def expand(prk: bytes, info: bytes, n: int = 32) -> bytes:
     return HKDFExpand(hashes.SHA256(), n, info).derive(prk)
+
+
 def hkdf(salt: bytes, ikm: bytes, info: bytes, n: int = 32) -> bytes:
     return HKDF(hashes.SHA256(), n, salt, info).derive(ikm)
+
 
 def kem_keys(raw: bytes) -> tuple:
     """The private and the public KEM key that 96 bytes make."""
     ml, x = mlkem.MLKEM768PrivateKey.from_seed_bytes(raw[:64]), x25519.X25519PrivateKey.from_private_bytes(raw[64:])
     return hpke.MLKEM768X25519PrivateKey(ml, x), ml.public_key().public_bytes_raw() + x.public_key().public_bytes_raw()
+
 
 def client_keys(seed: bytes) -> tuple:
     """The private KEM key, the client public key, and the two signing keys."""
@@ -44,12 +52,15 @@ def client_keys(seed: bytes) -> tuple:
     ml = mldsa.MLDSA65PrivateKey.from_seed_bytes(expand(seed, b"ns1 client mldsa65"))
     return kem, c + ed.public_key().public_bytes_raw() + ml.public_key().public_bytes_raw(), ed, ml
 
+
 def seal(pk: bytes, label: bytes, h: bytes, plain: bytes) -> bytes:
     key = mlkem.MLKEM768PublicKey.from_public_bytes(pk[:1184]), x25519.X25519PublicKey.from_public_bytes(pk[1184:])
     return SUITE.encrypt(plain, hpke.MLKEM768X25519PublicKey(*key), info=b"ns1 " + label + h)
 
+
 class Symmetric:
     """3.1: the running hash and keys of one handshake."""
+
     def __init__(self, S: bytes):
         self.ck = H(b"NitroSocks/1 XWing Ed25519+MLDSA65 AESGCM SHA256")
         self.h = H(self.ck, S)
@@ -66,8 +77,10 @@ class Symmetric:
         self.n, self.h = self.n + 1, H(self.h, result if direction == "encrypt" else data)
         return result
 
+
 class Keys:
     """4: the frames of one direction in one epoch. (64 GiB under one key are out of reach here.)"""
+
     def __init__(self, rk: bytes, d: bytes, encrypt_type: int):
         iv = int.from_bytes(expand(rk, b"ns1 iv " + d, 12))
         self.nonces = ((iv ^ i).to_bytes(12) for i in range(1 << 22))
@@ -83,9 +96,11 @@ class Keys:
         assert 1 <= int.from_bytes(size) <= 65537, "length out of range"
         return self.aead.decrypt(next(self.nonces), read(int.from_bytes(size) + 16), size)
 
+
 class Peer:
     """What both sides do. Each message stands here once: who writes a part packs the attributes that it names, and who
     reads it sets them; so what a reader has drawn beforehand is replaced. Options are attributes, too."""
+
     mine = other = server_kem = client_kem = e = secret = session_id = out = b""
     now, version, offer, encrypt_type, client_window, server_window = time.time, 1, 6, 2, 1 << 18, 1 << 18
     resume_seconds, heartbeat, address, certificate_hash = 120, 20, "", bytes(32)
@@ -192,7 +207,7 @@ class Peer:
         self.key, self.session_id, self.rest = urandom(32), urandom(16), len(self.tail) + randbelow(1025)
         self._part(S2C, "H32s16sIII", "rest key session_id server_window resume_seconds heartbeat")
         self._part(S2C, f"{self.rest}s", "tail")
-        self.address = self.tail[2:2 + int.from_bytes(self.tail[:2])].decode()
+        self.address = self.tail[2 : 2 + int.from_bytes(self.tail[:2])].decode()
         self.t.mix_key_and_hash(self.key)
         self.rs = expand(self.t.ck, b"ns1 resume")
 
@@ -220,7 +235,7 @@ class Peer:
         if self.mine == C2S and not self.acked <= self.stated <= self.sent:
             self.send(ABORT, b"\1")
             raise AssertionError("received is out of range")
-        self.kept, self.acked = self.kept[self.stated - self.acked:], self.stated
+        self.kept, self.acked = self.kept[self.stated - self.acked :], self.stated
         assert self.mine == C2S or self.recv()[0] == ACK, "the session is over"
         self.ack()
         for kind, payload in self.kept:
@@ -243,7 +258,7 @@ class Peer:
         elif kind in NUMBERED:
             self.received += 1
         elif kind == ACK and d == self.other:
-            self.kept, self.acked = self.kept[int.from_bytes(payload[:8]) - self.acked:], int.from_bytes(payload[:8])
+            self.kept, self.acked = self.kept[int.from_bytes(payload[:8]) - self.acked :], int.from_bytes(payload[:8])
         elif kind == REFRESHED and self.secret:
             if d == self.other:
                 h, self.next_e_public = H(self.hs, struct.pack(">I", self.epoch)), payload[1168:]
@@ -275,8 +290,12 @@ class Peer:
             self.secret += SUITE.decrypt(payload[1168:], self.client_kem, info=b"ns1 refresh client" + h) + n3
             self.next_e, e_public = kem_keys(urandom(96))
             self.send(REFRESHED, seal(self.S, b"refresh server", h, n3) + e_public)
-        answers = {PING: (PONG, H(payload)), REFRESHED: (SWITCH, expand(self.next_rk, b"ns1 switch")),
-                   DISCONNECT: (DISCONNECT_ACK, urandom(32)), DISCONNECT_ACK: (DISCONNECT_DONE, H(payload))}
+        answers = {
+            PING: (PONG, H(payload)),
+            REFRESHED: (SWITCH, expand(self.next_rk, b"ns1 switch")),
+            DISCONNECT: (DISCONNECT_ACK, urandom(32)),
+            DISCONNECT_ACK: (DISCONNECT_DONE, H(payload)),
+        }
         if kind in answers:
             self.send(*answers[kind])
 
@@ -286,15 +305,19 @@ class Peer:
         while not self.over:
             self.answer(*self.recv())
 
+
 class Client(Peer):
     mine, other = C2S, S2C
+
     def __init__(self, sock, S: bytes, seed: bytes, token: bytes, **options):
         super().__init__(sock, S, token=token, **options)
         self.client_kem, self.public, self.ed, self.ml = client_keys(seed)
         self.client_id = H(b"ns1 client", self.public)[:16]
 
+
 class Server(Peer):
     mine, other, refuse = S2C, C2S, 0  # `refuse` is a reason to refuse whoever comes
+
     def __init__(self, sock, seed: bytes, clients: dict, **options):
         self.server_kem, S = kem_keys(hashlib.shake_256(seed).digest(96))
         super().__init__(sock, S, clients=clients, **options)

@@ -277,5 +277,3 @@ def test_a_short_run_of_the_long_one() -> None:
     done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-
-
