@@ -190,6 +190,6 @@ def test_a_peer_that_leans_on_others_is_found(source: str) -> None:
 def test_the_peer_is_independent() -> None:
     """Each of its files, and what records it, leans on those before it, and on nothing else of ours."""
     others = set(SUPPORT)
-    for name in "peer peer_streams peer_judge peer_http peer_http_server recording record".split():
+    for name in "peer_keys peer peer_streams peer_judge peer_http peer_http_server recording record".split():
         assert rooms.not_independent(SUPPORT[name], others) == []
         others.remove(name)
