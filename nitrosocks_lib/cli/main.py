@@ -20,15 +20,15 @@ from ..facts.errors import NitroSocksError
 from ..facts.limits import LINE
 from ..facts.wire import Refusal
 from ..facts.words import foreign
-from ..net.lines import STDERR, LogLines
-from . import usage_errors
+from ..net.lines import STDERR
+from . import logs, usage_errors
 from .connect import connect
 from .demo import demo
 from .doctor import doctor
 from .forward import forward
 from .keygen import keygen
 from .options import Options, with_files
-from .output import NOTE, discard, tell
+from .output import discard, tell
 from .serve import serve
 from .usage import USAGE
 
@@ -90,7 +90,7 @@ def _main(argv: list[str]) -> int:
         return _run(lambda: tell(f"nitrosocks {__version__}\n"))
     for short in ("-4", "-6"):
         options[short] = options.pop(_named(short))
-    _speak(options["-v"], options["-q"])
+    logs.set_up(options["-v"], options["-q"])
     _raise_descriptor_limit()
     threading.excepthook = _thread_failed
     if not sys.warnoptions:  # those of libraries are for developers: a strange certificate makes some, at every user's
@@ -139,13 +139,6 @@ def _say(text: str, hint: str = "") -> int:
     """What went wrong, on one line."""
     STDERR.put(foreign(f"nitrosocks: {text}" + (f"; {hint}" if hint else ""), LINE) + "\n")
     return EXIT_FAULT
-
-
-def _speak(verbose: int, quiet: bool) -> None:
-    """Log lines go to stderr, one each; secrets never do."""
-    level = logging.ERROR if quiet else (NOTE, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    form = "nitrosocks: %(message)s" if verbose < 2 else "%(asctime)s %(threadName)s %(name)s: %(message)s"
-    logging.basicConfig(level=level, handlers=[LogLines(STDERR, form)])
 
 
 def _open_standard_descriptors() -> None:

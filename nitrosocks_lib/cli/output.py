@@ -9,9 +9,9 @@ import sys
 from contextlib import suppress
 
 from ..facts.errors import CannotCreate
+from ..facts.levels import NOTE
 from ..net.lines import STDERR, STDOUT
 
-NOTE = 25  # between INFO, which -v shows, and WARNING
 log = logging.getLogger("nitrosocks")
 
 

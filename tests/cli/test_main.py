@@ -12,7 +12,6 @@ import pytest
 
 from nitrosocks_lib import __version__
 from nitrosocks_lib.cli import main as cli
-from nitrosocks_lib.cli.output import NOTE
 from nitrosocks_lib.cli.usage import USAGE
 from nitrosocks_lib.facts import errors
 from nitrosocks_lib.facts.errors import NitroSocksError
@@ -181,13 +180,3 @@ def test_a_thread_that_fails_is_logged(run, caplog: pytest.LogCaptureFixture) ->
     thread = threading.Thread(name="outbound")
     hook(SimpleNamespace(exc_type=ValueError, exc_value=failure, thread=thread))  # type: ignore[arg-type]
     assert "a thread failed (outbound)" in caplog.text and "for a test" in caplog.text
-
-
-@pytest.mark.parametrize(("quiet", "verbose", "told"), [(False, 0, True), (True, 0, False), (False, 1, True)])
-def test_notes_are_left_out_by_q(quiet: bool, verbose: int, told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings: dict[str, Any] = {}
-    monkeypatch.setattr(logging, "basicConfig", lambda **given: settings.update(given))
-    cli._speak(verbose, quiet)
-    (handler,) = settings["handlers"]
-    record = logging.LogRecord("name", NOTE, "", 0, "a note", (), None)
-    assert (settings["level"] <= NOTE) is told and handler.format(record) == "nitrosocks: a note"
