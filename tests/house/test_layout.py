@@ -30,8 +30,8 @@ TESTED_BY: dict[str, str] = {
 }
 
 # Where a registry's host could be written; folders are searched to the bottom.
-SOURCES = ["*.py", "*.md", "*.toml", "*.ini", ".ci/*"]
-FOLDERS = [rooms.LIBRARY, "tests", "bench", "docs", "man", "completions"]
+SOURCES = ["*.py", "*.md", "*.toml", "*.ini", "*.in", "*.yaml", ".*.yaml", ".ci/*"]
+FOLDERS = [rooms.LIBRARY, "tests", "bench", "docs", "man", "completions", "packaging"]
 
 
 def faults_of(rule, texts: dict[str, str]) -> list[str]:
