@@ -10,7 +10,7 @@ from ..crypto.identity import fingerprint
 from ..facts.address import typed
 from ..facts.words import foreign
 from ..files import profiles
-from ..files.keyfiles import secrets_written
+from ..files.writing import secrets_written
 from . import options as specs
 from .options import Options
 from .output import hand_over, note, tell

@@ -28,7 +28,7 @@ from ..facts.errors import CannotCreate
 from ..facts.wire import Kind
 from ..facts.words import foreign, said
 from ..files import profiles
-from ..files.keyfiles import make_directory, write_secret
+from ..files.writing import make_directory, write_secret
 from ..net.connect import Context, Route, client_context, server_context
 from ..protocol.frames import Target
 from ..server.authorised import Clients

@@ -1,167 +1,26 @@
-"""Files that hold secrets: who may read them, how they are made, and what may stand in them (protocol 7)."""
+"""Files that hold secrets: who may read them, and what may stand in them (protocol 7)."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-import secrets
 import stat
 from base64 import b32decode, b32encode, b64decode, b64encode
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from errno import ENOTDIR
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from ..facts.errors import CannotCreate, KeyFileError
+from ..facts.errors import KeyFileError
 from ..facts.limits import FILE
 from ..facts.words import foreign, quoted
 from . import toml
 
-_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")  # links to whatever it is, a file too
 _KEY_MAX = 16  # characters of an unknown key that are shown: it may be a secret in the wrong place
 _KEYS_MAX = 3  # unknown keys that are shown
 _QUOTED = re.compile(r"""(['"])((?:(?!\1).){40})(?:(?!\1).)+\1""")
 # what tomllib shows of keys in its faults
 _TOML_KEYS = re.compile(r"""(?<=declare |mespace )\(.*\)(?= twice| \(at )|(?<=table )key (['"]).*\1""")
-
-
-def write_secret(path: Path, text: str, force: bool = False) -> None:
-    """Makes the file with mode 0600, whole or not at all, and the missing directories above it with mode 0700.
-
-    What is there already is replaced only with `force`, and only where it is a regular file or a link to one or to
-    nothing. Raises CannotCreate.
-    """
-    with secrets_written([(path, text)], force):
-        pass
-
-
-@contextmanager
-def secrets_written(texts: Sequence[tuple[Path, str]], force: bool = False) -> Iterator[None]:
-    """Makes all of these files as write_secret does, then runs the block; where either fails, all is as it was before.
-
-    But for directories that were made. Raises CannotCreate, and what the block raises.
-    """
-    with ExitStack() as temporaries, ExitStack() as undo:
-        ready = [(path, _ready(path, text, temporaries), text) for path, text in texts]
-        for path, temporary, text in ready:
-            with _told(path):
-                _put(path, temporary, text, force, undo, temporaries)
-        yield
-        undo.pop_all()
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """An OSError of this block, for people."""
-    shown = foreign(path)
-    try:
-        yield
-    except FileExistsError:
-        raise CannotCreate(f"{shown} exists already", "remove it first, or replace it with --force") from None
-    except OSError as error:
-        raise CannotCreate(f"{shown} cannot be made: {error.strerror}", "choose another place for it") from error
-
-
-def _ready(path: Path, text: str, temporaries: ExitStack) -> Path:
-    """All of it that can fail for want of room or rights: a new file beside `path`."""
-    with _told(path):
-        _check_place(path)
-        temporary = _beside(path)
-        make_directory(path.parent)
-        temporaries.callback(_remove, temporary)
-        _write_new(temporary, text)
-        return temporary
-
-
-def _check_place(path: Path) -> None:
-    """To replace a device would harm the whole machine; a secret never goes into what is no file of its own."""
-    if path.is_dir():
-        raise CannotCreate(f"{foreign(path)} is a directory", "name a file in it")
-    if str(path) in _STDOUT or (path.exists() and not path.is_file()):
-        raise CannotCreate(f"{foreign(path)} is not a regular file", "for standard output write -o -")
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-
-
-def _put(path: Path, temporary: Path, text: str, force: bool, undo: ExitStack, temporaries: ExitStack) -> None:
-    """Gives the file its name. `undo` learns how to take that back."""
-    if force and os.path.lexists(path):
-        before = _beside(path)
-        temporaries.callback(_remove, before)
-        _keep(path, before, undo)
-        temporary.replace(path)
-        return
-    try:
-        os.link(temporary, path)  # as O_EXCL, but nobody ever sees half of the file
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        _write_new(path, text)
-    undo.callback(_remove, path)
-
-
-def _keep(path: Path, before: Path, undo: ExitStack) -> None:
-    """A second name for what is replaced."""
-    try:
-        os.link(path, before, follow_symlinks=False)
-    except OSError:  # a file system without links
-        path.rename(before)
-    undo.callback(before.replace, path)
-
-
-def _remove(path: Path) -> None:
-    """Where it cannot be, what went wrong before is the news."""
-    with suppress(OSError):
-        path.unlink()
-
-
-def _write_new(path: Path, text: str) -> None:
-    """Raises OSError, and leaves no file behind that it made and could not fill."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(descriptor, 0o600)  # whatever the umask
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-    except BaseException:
-        _remove(path)
-        raise
-
-
-def make_directory(path: Path) -> None:
-    """Makes a directory and the missing ones above it, all with mode 0700; raises OSError."""
-    if path.is_dir():
-        return
-    make_directory(path.parent)
-    try:
-        path.mkdir(mode=0o700)
-        path.chmod(0o700)  # whatever the umask
-    except FileExistsError:
-        if not path.is_dir():  # else another program was first
-            raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR)) from None
-
-
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Makes the directory if need be, and keeps every other process out of this block for it; raises CannotCreate."""
-    try:
-        make_directory(directory)
-        descriptor = os.open(directory, os.O_RDONLY)
-    except OSError as error:
-        raise CannotCreate(f"{foreign(directory)}: {error.strerror}", "choose another place with --home") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 _CLOSED = "see its mode; what was moved or linked elsewhere while 'nitrosocks serve' runs needs a new start of it"
 
 

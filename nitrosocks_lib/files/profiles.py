@@ -24,8 +24,9 @@ from ..facts.words import foreign, quoted
 from ..protocol.greet import Credentials
 from ..protocol.permit import Client, Rules
 from ..protocol.welcome import Authorised
-from .keyfiles import Table, b32, b64, locked, read_secret, write_secret
+from .keyfiles import Table, b32, b64, read_secret
 from .places import below_home, check_place
+from .writing import locked, write_secret
 
 SERVER_KEY: Final = "server.key"
 TLS_CERT: Final = "tls.crt"

@@ -12,8 +12,9 @@ from ..facts import limits
 from ..facts.errors import NitroSocksError
 from ..facts.wire import Carrier
 from ..protocol.carriers import Known
-from .keyfiles import Table, make_directory, write_secret
+from .keyfiles import Table
 from .places import below_home
+from .writing import make_directory, write_secret
 
 log = logging.getLogger(__name__)
 _FILE: Final = "carriers"

@@ -1,139 +1,23 @@
-"""Files with secrets: how they are made, who may read them, what may stand in them; root may run this."""
+"""Files with secrets: who may read them, what may stand in them; root may run this."""
 
 import os
-import stat
-import threading
 from pathlib import Path
 
 import pytest
 
 from nitrosocks_lib.facts import limits
-from nitrosocks_lib.facts.errors import CannotCreate, KeyFileError
-from nitrosocks_lib.files.keyfiles import (
-    Table,
-    b32,
-    b64,
-    check_secret,
-    locked,
-    make_directory,
-    read_secret,
-    write_secret,
-)
+from nitrosocks_lib.facts.errors import KeyFileError
+from nitrosocks_lib.files.keyfiles import Table, b32, b64, check_secret, read_secret
+from nitrosocks_lib.files.writing import write_secret
 
 
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
+def not_permitted(*_: object) -> None:
+    raise PermissionError(1, "Operation not permitted")
 
 
 def table(path: Path, text: str) -> Table:
     write_secret(path, text, force=True)
     return Table(path)
-
-
-@pytest.fixture(params=[0o000, 0o022, 0o277])
-def umask(request: pytest.FixtureRequest):
-    before = os.umask(request.param)
-    yield request.param
-    os.umask(before)
-
-
-# Writing
-
-
-def test_a_secret_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
-    path = tmp_path / "secret"
-    write_secret(path, "täxt\n")
-    assert mode(path) == 0o600 and path.read_text("utf-8") == "täxt\n"
-    assert os.listdir(tmp_path) == ["secret"]
-
-
-@pytest.mark.parametrize("umask", [0, 0o177, 0o777])
-def test_missing_directories_are_made_private(tmp_path: Path, umask: int) -> None:
-    before = os.umask(umask)
-    try:
-        write_secret(tmp_path / "a" / "b" / "secret", "x")
-    finally:
-        os.umask(before)
-    assert mode(tmp_path / "a") == mode(tmp_path / "a" / "b") == 0o700
-    make_directory(tmp_path / "a")
-    assert mode(tmp_path / "a") == 0o700
-
-
-@pytest.mark.parametrize("links", [True, False])
-def test_nothing_is_overwritten_without_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
-    if not links:
-        monkeypatch.setattr(os, "link", no_links)
-    path = tmp_path / "secret"
-    write_secret(path, "old")
-    with pytest.raises(CannotCreate, match="exists already") as caught:
-        write_secret(path, "new")
-    assert "--force" in caught.value.hint
-    assert path.read_text() == "old" and os.listdir(tmp_path) == ["secret"] and mode(path) == 0o600
-
-
-def no_links(*_: object) -> None:
-    raise PermissionError(1, "Operation not permitted")
-
-
-def test_a_link_that_leads_nowhere_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "secret").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(CannotCreate, match="exists already"):
-        write_secret(tmp_path / "secret", "x")
-    write_secret(tmp_path / "secret", "x", force=True)
-    assert not (tmp_path / "secret").is_symlink() and not (tmp_path / "elsewhere").exists()
-
-
-def test_force_replaces_the_file_as_a_whole(tmp_path: Path) -> None:
-    path = tmp_path / "secret"
-    path.write_text("old")
-    path.chmod(0o644)
-    with path.open() as old:
-        write_secret(path, "new", force=True)
-        assert old.read() == "old"  # a reader has the one or the other
-    assert path.read_text() == "new" and mode(path) == 0o600 and os.listdir(tmp_path) == ["secret"]
-
-
-@pytest.mark.parametrize("force", [True, False])
-def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CannotCreate, match="No space left on device") as caught:
-        write_secret(tmp_path / "secret", "x", force)
-    assert caught.value.hint and os.listdir(tmp_path) == []
-
-
-def test_a_place_that_is_no_directory(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for path in (tmp_path / "file" / "secret", tmp_path / "file" / "deeper" / "secret"):
-        with pytest.raises(CannotCreate, match="Not a directory"):
-            write_secret(path, "x")
-    (tmp_path / "directory").mkdir()
-    with pytest.raises(CannotCreate):
-        write_secret(tmp_path / "directory", "x", force=True)
-    with pytest.raises(CannotCreate, match="Not a directory"), locked(tmp_path / "file" / "home"):
-        pass
-
-
-def test_one_of_many_writers_wins_and_no_reader_sees_a_part(tmp_path: Path) -> None:
-    path, text, outcomes = tmp_path / "secret", "x" * 100_000, []
-    start = threading.Barrier(8)
-
-    def write() -> None:
-        start.wait()
-        try:
-            write_secret(path, text)
-            outcomes.append("made")
-        except CannotCreate:
-            outcomes.append("exists" if path.read_text() == text else "partial")
-
-    threads = [threading.Thread(target=write) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(outcomes) == ["exists"] * 7 + ["made"]
 
 
 # Reading
@@ -184,7 +68,7 @@ def test_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(KeyFileError, match=reason) as caught:
             read_secret(tmp_path / name)
         assert str(tmp_path / name) in str(caught.value)
-    monkeypatch.setattr(os, "open", no_links)
+    monkeypatch.setattr(os, "open", not_permitted)
     with pytest.raises(KeyFileError, match="Operation not permitted"):
         read_secret(tmp_path / "binary")
 
@@ -291,3 +175,30 @@ def test_an_error_never_shows_the_secret(tmp_path: Path) -> None:
             decoded("key", 32)
         assert "SECRET" not in str(caught.value) + caught.value.hint
     assert "SECRET" not in repr(t)
+
+
+# What is shown
+
+
+SECRET = "SECRET" * 9
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"{SECRET} = 1", f"'{SECRET}' = 1", f"{SECRET} = 1\n{SECRET}.x = 2", f"[{SECRET}]\n[{SECRET}]",
+     f"x = {{{SECRET} = 1, {SECRET} = 2}}", f"['{SECRET})']\n['{SECRET})']"],
+)  # fmt: skip
+def test_a_secret_in_the_place_of_a_key_is_not_shown(tmp_path: Path, text: str) -> None:
+    with pytest.raises(KeyFileError) as caught:
+        table(tmp_path / "file", text).only("a")
+    assert SECRET[:17] not in str(caught.value) + caught.value.hint
+
+
+def test_what_is_shown_is_short(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError) as caught:
+        table(tmp_path / "file", "".join(f"k{n} = 1\n" for n in range(1_000))).only("a")
+    assert str(caught.value).endswith("unknown key 'k0', 'k1', 'k10' and 997 more")
+    t = table(tmp_path / "empty", "")
+    long = f"'x': {'y' * 100_000!r} and {'z' * 40!r}"
+    assert str(t.fault(long)) == f"{tmp_path / 'empty'}: 'x': '{'y' * 40}…' and '{'z' * 40}'"
+    assert len(str(t.fault("y" * 100_000))) < 1_000

@@ -9,8 +9,8 @@ from keys import SERVER, put
 
 from nitrosocks_lib.facts.errors import KeyFileError
 from nitrosocks_lib.files import profiles
-from nitrosocks_lib.files.keyfiles import write_secret
 from nitrosocks_lib.files.places import check_place
+from nitrosocks_lib.files.writing import write_secret
 
 US = os.geteuid()
 PROFILE, CLIENT = profiles.make_client("alice", ["h:1"], SERVER.public, [])

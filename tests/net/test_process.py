@@ -59,7 +59,7 @@ def test_files_of_one_directory_may_be_replaced(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "old").write_text("old", encoding="ascii")
     code = """
-from nitrosocks_lib.files.keyfiles import write_secret
+from nitrosocks_lib.files.writing import write_secret
 place = Path(sys.argv[1])
 process.harden()
 process.settle(replaced=place / "learnt")

@@ -6,7 +6,7 @@ from pathlib import Path
 import tomli_w
 
 from nitrosocks_lib.crypto.identity import ServerKey
-from nitrosocks_lib.files.keyfiles import write_secret
+from nitrosocks_lib.files.writing import write_secret
 
 SERVER = ServerKey(bytes(range(32)))
 

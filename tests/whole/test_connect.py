@@ -19,7 +19,7 @@ from targets import CHUNK, Target, drain, echo, read_all
 from world import SERVER_KEY, World
 
 from nitrosocks_lib.files import profiles
-from nitrosocks_lib.files.keyfiles import write_secret
+from nitrosocks_lib.files.writing import write_secret
 from nitrosocks_lib.server.registry import Entry
 from nitrosocks_lib.session.inbound import Inbound
 from nitrosocks_lib.session.streams import Sending
