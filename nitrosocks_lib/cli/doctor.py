@@ -17,7 +17,6 @@ from ..client.dialler import Dialler
 from ..client.doctor import Doctor, Examining, Make
 from ..client.findings import Finding, State, Verdict
 from ..client.openers import Web
-from ..facts import limits
 from ..facts.errors import Intercepted, NitroSocksError, NotAuthorised
 from ..facts.wire import Kind
 from ..files.profiles import Profile
@@ -71,7 +70,7 @@ def print_json(found: Iterable[Finding], complete: bool, code: int) -> None:
 
 
 def _asked(options: Options) -> Asked:
-    idle, age = (specs.whole(name, options[name], 0, 1, limits.MINUTES) * 60.0 for name in ("--idle", "--age"))
+    idle, age = (specs.lifetime(name, options[name]) for name in ("--idle", "--age"))
     echo = None if options["--echo"] is None else _target("--echo", options["--echo"])
     targets = tuple(_target("--open", text) for text in options["--open"])
     return Asked(targets, idle, age, options["--speed"] or echo is not None, echo)

@@ -78,11 +78,12 @@ def _main(argv: list[str]) -> int:
         return _say(f"this build of the Python package 'cryptography' lacks {missing}", hint)
     if usage_errors.wants_help(argv):
         return _run(lambda: tell(USAGE))
-    words = [_named(word) if word in ("-4", "-6") else word for word in _accepted(argv)]
+    given = _accepted(argv)
     try:
+        words = [_named(word) if word in ("-4", "-6") else word for word in given]
         options: Options = docopt(_named(USAGE), words, default_help=False)
     except DocoptExit:
-        _say(usage_errors.explain(argv), "see: nitrosocks --help")
+        _say(*usage_errors.explain(given))
         return EXIT_USAGE
     if options["--help"]:  # shortened
         return _run(lambda: tell(USAGE))
@@ -111,7 +112,7 @@ def _run(work: Callable[[], int | None]) -> int:
     except BrokenPipeError:
         return EXIT_FAULT
     except Exception:
-        log.exception("a fault of ours; please report it")
+        log.exception("internal error; please report it")
         return EXIT_FAULT
 
 
@@ -124,9 +125,10 @@ def exit_code(error: NitroSocksError) -> int:
 
 def _accepted(argv: list[str]) -> list[str]:
     """Without `forward --warm N`, which scripts may still have: sessions are made ahead of need anyway."""
-    if argv[:1] == ["forward"] and "--warm" in argv[:-1]:
-        at = argv.index("--warm")
-        return argv[:at] + argv[at + 2 :]
+    if argv[:1] == ["forward"] and usage_errors.WARM in argv[:-1]:
+        at = argv.index(usage_errors.WARM)
+        if argv[at + 1].isdigit():
+            return argv[:at] + argv[at + 2 :]
     return argv
 
 

@@ -47,13 +47,13 @@ def open_pool(options: Options, stop: Stop, sessions: int, forwards: bool = Fals
     carriers = Carriers(offered, Remembered(memory) if memory is not None else None)
     dialler = Dialler(profile.credentials, profile.servers, route, specs.window(options["--window"]), carriers, web)
     dialler.on_intercepted = stop.fail
-    redial = specs.whole("--redial", options["--redial"], 0, 1, 86_400)
+    redial = specs.redial(options["--redial"])
     settle(readable, listens=forwards, replaced=memory)
     if isinstance(route.proxy, Proxies) and route.proxy.named:  # not before: lines have a thread
         log.info("the way to the server may lead through the proxy %s", route.proxy.named)
     if forwards:
         tidy()
-    return Pool(dialler, sessions, float(redial) or None)
+    return Pool(dialler, sessions, redial)
 
 
 def _proxies(options: Options) -> Proxies:

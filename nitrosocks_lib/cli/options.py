@@ -1,4 +1,4 @@
-"""What stands behind options, as values: -L, sizes, seconds, --refresh. Each raises UsageError with what is wrong."""
+"""Values of options: -L, addresses, --refresh and so on. Each parser raises UsageError with what is wrong."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from ..facts.words import foreign
 from ..protocol.frames import Target
 from ..server.decoy import Site
 from ..server.tunnel import RefreshPolicy
+from .amounts import TIMES, duration, is_number, size, whole
 
 Options = dict[str, Any]  # what docopt makes of a command line
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _CIPHERS = {"aes-256-gcm": EncryptType.AES_256_GCM, "aes-128-gcm": EncryptType.AES_128_GCM}
-_DIGITS = 18  # more than any bound here, and fewer than int() refuses
 _WEB_PORTS = {"http": 80, "https": 443}
 _LOOPBACK_NAME = re.compile(r"(.*\.)?localhost(\.localdomain)?")
 _WEB_SERVER = "name a web server that runs, as in --decoy 127.0.0.1:8080, or https://www.example.org"
@@ -83,7 +82,7 @@ def destination(host: str, port: str | None) -> Target:
 
 def listen(text: str) -> tuple[str, int]:
     """`host:port` or `:port`; an empty host means all interfaces."""
-    if _is_number(text):
+    if is_number(text):
         raise UsageError(f"--listen {foreign(text)}: a port alone", f"write it as host:port or :{text}")
     host, port = address("--listen", text, local=True)
     return ("" if host == "*" else host), port
@@ -124,46 +123,44 @@ def futile(rules: Iterable[str]) -> Iterator[tuple[str, str]]:
             yield rule, f"{kind}127.0.0.1:{port}"
 
 
-def size(option: str, text: str) -> int:
-    """Bytes, with K, M, G or T behind the number."""
-    number, unit = (text[:-1], text[-1:].upper()) if text[-1:].upper() in "KMGT" and text else (text, "")
-    if not _is_number(number):
-        raise UsageError(f"{option} {foreign(text)}: not a size", "a number of bytes, or one with K, M or G behind it")
-    return int(number) * _UNITS[unit]
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
-
-
 def window(text: str | None) -> int:
     """--window, bytes."""
     if text is None:
         return limits.WINDOW
     chosen = size("--window", text)
     if not limits.WINDOW_MIN <= chosen <= limits.WINDOW_MAX:
-        raise UsageError(f"--window {foreign(text)}: out of bounds", "64K to 64M")
+        raise UsageError(f"--window {foreign(text)}: out of range", "64K to 64M")
     return chosen
 
 
 def sessions(text: str | None) -> int:
     """--sessions."""
-    return whole("--sessions", text, limits.SESSIONS, 1, limits.SESSIONS_MAX)
+    return limits.SESSIONS if text is None else whole("--sessions", text, 1, limits.SESSIONS_MAX)
 
 
-def whole(option: str, text: str | None, default: int, low: int, high: int) -> int:
-    """A whole number within bounds."""
-    if text is None:
-        return default
-    if not _is_number(text) or not low <= int(text) <= high:
-        raise UsageError(f"{option} {foreign(text)}: not a number from {low} to {high}")
-    return int(text)
+def resume(text: str | None) -> int:
+    """--resume, seconds."""
+    return limits.RESUME if text is None else duration("--resume", text, 0, limits.RESUME_MAX)
+
+
+def drain(text: str | None) -> int:
+    """--drain, seconds."""
+    return limits.DRAIN if text is None else duration("--drain", text, 0, limits.DAY)
+
+
+def redial(text: str | None) -> float | None:
+    """--redial, seconds; None where connections may grow old."""
+    return None if text is None else float(duration("--redial", text, 1, limits.DAY))
+
+
+def lifetime(option: str, text: str | None) -> float:
+    """--idle and --age, seconds; 0 where it is not asked for. A plain number is minutes."""
+    return 0.0 if text is None else float(duration(option, text, 60, limits.DAY, unit="m"))
 
 
 def heartbeat(text: str | None) -> int | None:
     """--heartbeat, seconds; None where it is left to the carrier."""
-    seconds = whole("--heartbeat", text, 0, limits.HEARTBEAT_MIN, limits.HEARTBEAT_MAX)
-    return seconds or None
+    return None if text is None else duration("--heartbeat", text, limits.HEARTBEAT_MIN, limits.HEARTBEAT_MAX)
 
 
 def carriers(text: str | None) -> tuple[Carrier, ...]:
@@ -191,19 +188,19 @@ def host_header(text: str | None) -> str:
 
 
 def refresh(text: str | None) -> RefreshPolicy:
-    """--refresh: minutes (30m; s for seconds), bytes (4G), or both with a comma."""
+    """--refresh: a time (30m), bytes (4G), or both with a comma."""
     policy, given = RefreshPolicy(), f"--refresh {foreign(text)}"
     every, volume = policy.every, policy.volume
     for part in text.split(",") if text else []:
-        if part[-1:] in ("m", "s") and _is_number(part[:-1]):
-            every = int(part[:-1]) * (60.0 if part[-1] == "m" else 1.0)
-        else:
-            try:
-                volume = size("--refresh", part)
-            except UsageError:
-                raise UsageError(f"{given}: not a time, a size or both", "as in 30m, 4G or 30m,4G") from None
-    if not 1 <= every <= limits.REFRESH_MAX or not limits.WINDOW_MIN <= volume <= limits.KEY_BYTES // 2:
-        raise UsageError(f"{given}: out of bounds", "1s to 60m, 64K to 32G")
+        if part[-1:] in TIMES and is_number(part[:-1]):  # M stands for mebibytes
+            every = float(duration("--refresh", part, 1, int(limits.REFRESH_MAX)))
+            continue
+        try:
+            volume = size("--refresh", part)
+        except UsageError:
+            raise UsageError(f"{given}: not a time, a size or both", "as in 30m, 4G or 30m,4G") from None
+    if not limits.WINDOW_MIN <= volume <= limits.KEY_BYTES // 2:
+        raise UsageError(f"{given}: out of range", "64K to 32G")
     return RefreshPolicy(every, volume)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ..crypto.certificate import leaf_der
 from ..crypto.identity import ServerKey, fingerprint
-from ..facts import limits
 from ..facts.address import join_host_port
 from ..facts.words import foreign
 from ..files import profiles
@@ -33,7 +32,7 @@ def serve(options: Options) -> int:
     harden()
     home, stop, began = profiles.home(options["--home"], os.environ), Stop(), now()
     addresses = [specs.listen(text) for text in options["--listen"]] or [("", 8443)]
-    drain = specs.whole("--drain", options["--drain"], limits.DRAIN, 0, 86_400)
+    drain = specs.drain(options["--drain"])
     key, clients, settings, made = _prepared(home, options)
     server = Server(key, clients, settings)
     try:
@@ -70,7 +69,7 @@ def _prepared(home: Path, options: Options) -> tuple[ServerKey, Clients, Setting
     words = (
         specs.cipher(options["--cipher"]),
         specs.window(options["--window"]),
-        specs.whole("--resume", options["--resume"], limits.RESUME, 0, limits.RESUME_MAX),
+        specs.resume(options["--resume"]),
         specs.heartbeat(options["--heartbeat"]),
         specs.refresh(options["--refresh"]),
         frozenset(specs.carriers(options["--carrier"])),

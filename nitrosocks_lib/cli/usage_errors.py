@@ -1,18 +1,59 @@
-"""What is wrong with words that docopt did not take: it says that they are wrong, and no more."""
+"""What is wrong with a command line that docopt rejects, and what to write instead: docopt itself says neither."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator
+from difflib import get_close_matches
+from typing import Final, NamedTuple
 
 from ..facts.words import quoted
 from .usage import USAGE
 
 _OPTION: Final = re.compile(r"^  (-{1,2}[\w-]+)(?: (--[\w-]+))?(?: ([A-Z][A-Z:]*))?  ", re.MULTILINE)
 _VALUES: Final = {name: value for *names, value in _OPTION.findall(USAGE) for name in names if name}  # of each option
+_COMMANDS: Final = tuple(dict.fromkeys(re.findall(r"^  nitrosocks ([a-z]+)", USAGE, re.MULTILINE)))
 _ARGUMENTS: Final = {"keygen": 1, "connect": 2}  # words behind a command
+_SEE_HELP: Final = "see: nitrosocks --help"
+_PROXY: Final = "-o ProxyCommand='nitrosocks connect %h %p'"
+_OF_SSH: Final = {  # what ssh has and this program has not, and how to get it
+    "-A": f"to forward an agent, run: ssh -A {_PROXY} host",
+    "-C": f"to compress, run: ssh -C {_PROXY} host",
+    "-D": f"for a SOCKS proxy, run: ssh -D 1080 {_PROXY} host",
+    "-f": "to run it in the background, end the line with &, or write a systemd unit",
+    "-g": "to let other machines connect, bind all interfaces: -L '*:8080:host:80'",
+    "-J": f"to go on through the server, run: ssh {_PROXY} host",
+    "-l": f"users are for ssh: ssh -l user {_PROXY} host",
+    "-o": f"options of ssh are for ssh: ssh -o Option=value {_PROXY} host",
+    "-p": "write the port behind the host, as in host:22",
+    "-R": f"to forward a port from there to here, run: ssh -R 8080:localhost:80 {_PROXY} host",
+    "-t": f"for a terminal, run: ssh -t {_PROXY} host",
+    "-W": "write: nitrosocks connect HOST:PORT",
+    "-X": f"for X11, run: ssh -X {_PROXY} host",
+    "-Y": f"for X11, run: ssh -Y {_PROXY} host",
+}
+_OTHER_WORDS: Final = {  # commands that people may expect
+    "client": "'forward' or 'connect'",
+    "help": "'nitrosocks --help'",
+    "ssh": f"ssh {_PROXY} host",
+    "version": "'nitrosocks --version'",
+}
+_EXAMPLES: Final = {
+    "-L": "as in -L 8080:intranet.example:80",
+    "--server": "as in --server vpn.example:8443",
+    "connect": "as in: nitrosocks connect intranet.example:22",
+    "keygen": "as in: nitrosocks keygen alice --server vpn.example:8443",
+}
+WARM: Final = "--warm"  # an option of old, which has no effect
+_WARM: Final = "leave it out: sessions are made ahead of need anyway"
+
+
+class Fault(NamedTuple):
+    """What is wrong, and what to do."""
+
+    what: str
+    hint: str = _SEE_HELP
 
 
 def wants_help(words: Iterable[str]) -> bool:
@@ -23,18 +64,42 @@ def wants_help(words: Iterable[str]) -> bool:
     return False
 
 
-def explain(words: list[str]) -> str:
-    """What is wrong, in one line."""
+def explain(words: list[str]) -> Fault:
+    """What is wrong, in one line, and what to do."""
     line = _Line(words)
     if not line.arguments:
-        return line.fault or "no command"
+        return line.fault or Fault("no command")
     command, *arguments = line.arguments
     usage = _usage(command)
     if not usage:
-        return f"no such command: {quoted(command)}"
-    what = line.fault or next(_faults(command, arguments, line.options, usage), "")
-    what = what or f"these are not words that '{command}' takes"
-    return what if f"'{command}'" in what else f"'{command}': {what}"
+        return line.fault or _no_command(command)
+    fault = line.fault or next(_faults(command, arguments, line.options, usage), None)
+    what, hint = fault or Fault(f"these are not words that '{command}' takes")
+    return Fault(what if f"'{command}'" in what else f"'{command}': {what}", hint)
+
+
+def _no_command(word: str) -> Fault:
+    what = f"no such command: {quoted(word)}"
+    if word.lower() in _OTHER_WORDS:
+        return Fault(what, f"try {_OTHER_WORDS[word.lower()]}")
+    if ":" in word or "@" in word:
+        return Fault(what, "to reach a target write: nitrosocks connect HOST:PORT")
+    near = _nearest(word, _COMMANDS)
+    return Fault(what, f"did you mean '{near}'?" if near else f"commands are {', '.join(_COMMANDS)}")
+
+
+def _no_option(name: str) -> Fault:
+    what = f"{quoted(name)} is not an option"
+    if name in _OF_SSH:
+        return Fault(what, _OF_SSH[name])
+    near = _nearest(name, [*_VALUES, WARM]) if name.startswith("--") else ""
+    if near == WARM:
+        return Fault(what, f"if you mean {WARM}, {_WARM}")
+    return Fault(what, f"did you mean {near}?") if near else Fault(what)
+
+
+def _nearest(word: str, known: Collection[str]) -> str:
+    return next(iter(get_close_matches(word, known, n=1)), "")
 
 
 class _Line:
@@ -43,7 +108,7 @@ class _Line:
     def __init__(self, words: list[str]) -> None:
         self.options: list[str] = []
         self.arguments: list[str] = []
-        self.fault = ""
+        self.fault: Fault | None = None
         rest = iter(words)
         for word in rest:
             if word == "--":
@@ -58,17 +123,21 @@ class _Line:
     def _long(self, word: str, rest: Iterator[str]) -> None:
         given, equals, _ = word.partition("=")
         found = [given] if given in _VALUES else [name for name in _VALUES if name.startswith(given)]
-        if len(found) != 1:
-            self._say(f"{quoted(given)} is no option" if not found else f"{given} may be {' or '.join(found)}")
+        if given == WARM:
+            self._say(Fault(f"{WARM} needs a number: {WARM} N", _WARM))
+        elif not found:
+            self._say(_no_option(given))
+        elif len(found) > 1:
+            self._say(Fault(f"{given} may be {' or '.join(found)}"))
         elif equals and not _VALUES[found[0]]:
-            self._say(f"{found[0]} takes no value")
+            self._say(Fault(f"{found[0]} takes no value"))
         else:
             self._add(found[0], bool(equals), rest)
 
     def _short(self, letters: str, rest: Iterator[str]) -> None:
         for at, letter in enumerate(letters, 1):
             if f"-{letter}" not in _VALUES:
-                self._say(f"{quoted(f'-{letter}')} is no option")
+                self._say(_no_option(f"-{letter}"))
                 return
             self._add(f"-{letter}", at < len(letters), rest)
             if _VALUES[f"-{letter}"]:
@@ -77,30 +146,31 @@ class _Line:
     def _add(self, name: str, has_value: bool, rest: Iterator[str]) -> None:
         self.options.append(name)
         if _VALUES[name] and not has_value and next(rest, None) is None:
-            self._say(f"{name} needs a value: {name} {_VALUES[name]}")
+            self._say(Fault(f"{name} needs a value: {name} {_VALUES[name]}"))
 
-    def _say(self, fault: str) -> None:
+    def _say(self, fault: Fault) -> None:
         self.fault = self.fault or fault
 
 
-def _faults(command: str, arguments: list[str], options: list[str], usage: str) -> Iterator[str]:
+def _faults(command: str, arguments: list[str], options: list[str], usage: str) -> Iterator[Fault]:
     """What the usage lines of a command do not allow, the plainest first."""
     for name, times in Counter(options).items():
         if not re.search(rf"{name}\b", usage):
-            yield f"'{command}' does not take {name}"
+            yield Fault(f"'{command}' does not take {name}", _OF_SSH.get(name, _SEE_HELP))
         elif times > 1 and not re.search(rf"{name}( [A-Z:]+)?[\])]\.\.\.", usage):
-            yield f"{name} is given {times} times"
+            yield Fault(f"{name} is given {times} times")
     if {"-4", "-6"} <= {*options}:
-        yield "-4 and -6 exclude each other"
+        yield Fault("-4 and -6 exclude each other", "choose one, or leave both out")
     pair = ("--cert", "--key") if {"--cert", "--key"} & {*options} else ()
     needed = {"keygen": ("--server",) if arguments else (), "serve": pair, "forward": ("-L",)}
     for name in needed.get(command, ()):
         if name not in options:
-            yield f"'{command}' needs {name} {_VALUES[name]}"
+            yield Fault(f"'{command}' needs {name} {_VALUES[name]}", _EXAMPLES.get(name, _SEE_HELP))
     if len(arguments) > (most := _ARGUMENTS.get(command, 0)):
-        yield f"{quoted(arguments[most])} is one word too many"
+        yield Fault(f"{quoted(arguments[most])} is one word too many")
     if not arguments and (command == "connect" or {*options} & {"--server", "--permit", "-o", "--force"}):
-        yield f"'{command}' needs {'HOST:PORT' if command == 'connect' else 'the NAME of a client'}"
+        what = "HOST:PORT" if command == "connect" else "the NAME of a client"
+        yield Fault(f"'{command}' needs {what}", _EXAMPLES[command])
 
 
 def _usage(command: str) -> str:

@@ -228,7 +228,7 @@ COMPANY: Final = 1.0  # other addresses of a name have that long behind the firs
 ASKED: Final = 5  # questions for the round trip, of which the shortest counts
 POURED: Final = 3.0  # seconds of bytes for --speed
 ECHO_FIRST: Final = 3.0  # what is said to echo has so long for its first bytes
-MINUTES: Final = 24 * 60  # of --idle and --age, at most
+DAY: Final = 86_400  # seconds of --drain, --redial, --idle and --age, at most
 
 # Words of others in our lines (facts.words): what is longer is cut, and ends with "…".
 WORDS: Final = 400  # characters of what a peer or a file says: a host name, which has 255 at most, and a reason

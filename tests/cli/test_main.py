@@ -110,7 +110,7 @@ def test_faults_and_interrupts(
     error: BaseException, code: int, ours: bool, run, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert run(SERVE, error) == (code, [])
-    assert ("a fault of ours" in caplog.text) is ours
+    assert ("internal error" in caplog.text) is ours
 
 
 # -- docopt -----------------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ BAD = [
 def test_words_that_are_not_taken(argv: list[str], told: str, run) -> None:
     code, lines = run(argv)
     assert code == 64 and len(lines) == 1
-    assert lines[0].startswith("nitrosocks: ") and told in lines[0] and lines[0].endswith("see: nitrosocks --help")
+    assert lines[0].startswith("nitrosocks: ") and told in lines[0] and "; " in lines[0]
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,10 @@ COMMANDS = set(OPTIONS) - {""}
 
 BAD = [
     # an option
-    ("usage", "[--drain SECONDS] ", ""),
+    ("usage", "[--drain TIME] ", ""),
     ("usage", "[--retry]", "[--retry] [--again]"),
     ("usage", "  --retry              keep", "  --again              keep"),
-    ("usage", "  -N                   accepted", "  -N, accepted"),
+    ("usage", "  -N                   ignored", "  -N, ignored"),
     ("man", "[\\fB\\-\\-retry\\fP]\n", ""),
     ("man", "[\\fB\\-\\-retry\\fP]\n", "[\\fB\\-\\-retry\\fP]\n[\\fB\\-\\-again\\fP]\n"),
     ("man", "(\\fB\\-L\\fP\\ \\fISPEC\\fP)...\\&", "[\\fB\\-L\\fP\\ \\fISPEC\\fP]...\\&"),

@@ -12,12 +12,12 @@ LINES = {
     "": "no command",
     "-v": "no command",
     "--home D": "no command",
-    "--bogus": "'--bogus' is no option",
+    "--bogus": "'--bogus' is not an option",
     "fly": "no such command: 'fly'",
     "--home D fly": "no such command: 'fly'",
-    "--home D serve --bogus": "'serve': '--bogus' is no option",
-    "serve -Z": "'serve': '-Z' is no option",
-    "serve -vvZ": "'serve': '-Z' is no option",
+    "--home D serve --bogus": "'serve': '--bogus' is not an option",
+    "serve -Z": "'serve': '-Z' is not an option",
+    "serve -vvZ": "'serve': '-Z' is not an option",
     "serve --home": "'serve': --home needs a value: --home DIR",
     "forward -L": "'forward': -L needs a value: -L SPEC",
     "keygen alice --server": "'keygen': --server needs a value: --server HOST:PORT",
@@ -41,6 +41,8 @@ LINES = {
     "keygen alice": "'keygen' needs --server HOST:PORT",
     "keygen --server a:1": "'keygen' needs the NAME of a client",
     "keygen -o -": "'keygen' needs the NAME of a client",
+    "forward --warm -L 1:a:2": "'forward': --warm needs a number: --warm N",
+    "-D 1080 host": "'-D' is not an option",
     "keygen a b --server a:1": "'keygen': 'b' is one word too many",
 }
 
@@ -49,16 +51,16 @@ LINES = {
 def test_what_is_wrong(line: str, told: str) -> None:
     with pytest.raises(DocoptExit):
         docopt(USAGE, line.split(), default_help=False)
-    assert usage_errors.explain(line.split()) == told
+    assert usage_errors.explain(line.split()).what == told
 
 
 def test_what_it_does_not_understand_is_told_all_the_same() -> None:
-    assert usage_errors.explain(["connect", "-4q", "a:1"]) == "these are not words that 'connect' takes"
+    assert usage_errors.explain(["connect", "-4q", "a:1"]).what == "these are not words that 'connect' takes"
 
 
 def test_a_long_word_is_not_said_again_as_a_whole() -> None:
     for words in (["x" * 1000], ["serve", "x" * 1000], ["serve", "--" + "x" * 1000]):
-        assert len(usage_errors.explain(words)) < 130
+        assert len(usage_errors.explain(words).what) < 130
 
 
 @pytest.mark.parametrize(
@@ -70,3 +72,41 @@ def test_a_long_word_is_not_said_again_as_a_whole() -> None:
 )  # fmt: skip
 def test_help_may_stand_anywhere(line: str, wanted: bool) -> None:
     assert usage_errors.wants_help(line.split()) is wanted
+
+
+SSH = "ssh {}-o ProxyCommand='nitrosocks connect %h %p' host"
+HINTS = {
+    "fly": "commands are keygen, serve, ",
+    "server": "did you mean 'serve'?",
+    "foward -L 1:a:2": "did you mean 'forward'?",
+    "help": "try 'nitrosocks --help'",
+    "ssh host": "try " + SSH.format(""),
+    "host:22": "to reach a target write: nitrosocks connect HOST:PORT",
+    "user@host": "to reach a target write: nitrosocks connect HOST:PORT",
+    "serve --decoi x": "did you mean --decoy?",
+    "serve --zzz": "see: nitrosocks --help",
+    "forward --warn 3": "if you mean --warm, leave it out: sessions are made ahead of need anyway",
+    "forward --warm -L 1:a:2": "leave it out: sessions are made ahead of need anyway",
+    "-D 1080 host": "for a SOCKS proxy, run: " + SSH.format("-D 1080 "),
+    "forward -D 1080": "for a SOCKS proxy, run: " + SSH.format("-D 1080 "),
+    "forward -R 1:a:2": "to forward a port from there to here, run: " + SSH.format("-R 8080:localhost:80 "),
+    "forward -f -L 1:a:2": "to run it in the background, end the line with &, or write a systemd unit",
+    "forward -gL 1:a:2": "to let other machines connect, bind all interfaces: -L '*:8080:host:80'",
+    "connect -J a b:22": "to go on through the server, run: " + SSH.format(""),
+    "connect -W a:22": "write: nitrosocks connect HOST:PORT",
+    "connect -p 22 a": "write the port behind the host, as in host:22",
+    "connect -l me a:22": "users are for ssh: " + SSH.format("-l user "),
+    "connect -o Port=22 a": "options of ssh are for ssh: " + SSH.format("-o Option=value "),
+    "connect -C a:22": "to compress, run: " + SSH.format("-C "),
+    "connect -A a:22": "to forward an agent, run: " + SSH.format("-A "),
+    "connect -X a:22": "for X11, run: " + SSH.format("-X "),
+    "connect -t a:22": "for a terminal, run: " + SSH.format("-t "),
+    "forward 8080:a:80": "as in -L 8080:intranet.example:80",
+    "connect": "as in: nitrosocks connect intranet.example:22",
+    "keygen alice": "as in --server vpn.example:8443",
+}
+
+
+@pytest.mark.parametrize(("line", "told"), HINTS.items())
+def test_what_to_write_instead(line: str, told: str) -> None:
+    assert usage_errors.explain(line.split()).hint.startswith(told)

@@ -46,7 +46,7 @@ def test_urls(url: str, scheme: str, address: tuple[str, int]) -> None:
     [
         ("http://proxy.example", "has no port", "http://proxy.example:3128"),
         ("http://:3128", "has no host", "as in http://"),
-        ("http://proxy.example:0", "between 1 and 65535", "as in http://"),
+        ("http://proxy.example:0", "'0' is not a port", "as in http://"),
         ("http://proxy.example:port", "not a port", "as in http://"),
         ("http://2001:db8::1:3128", "brackets", "as in http://"),
         ("http://proxy.example:3128/proxy.pac", "nothing may stand behind the port", "PAC file is not read"),

@@ -44,26 +44,26 @@ def test_what_is_split(text: str, host: str, port: int) -> None:
         ("host:٨٠", "is not a port"),
         ("host:8²", "is not a port"),
         ("host:000080", "is not a port"),
-        ("host:0", "between 1 and 65535"),
-        ("host:65536", "between 1 and 65535"),
-        ("host:99999", "between 1 and 65535"),
-        ("::1:443", "stands in brackets"),
-        ("2001:db8::1", "stands in brackets"),
-        ("host:80:90", "stands in brackets"),
+        ("host:0", "'0' is not a port"),
+        ("host:65536", "'65536' is not a port"),
+        ("host:99999", "'99999' is not a port"),
+        ("::1:443", "needs brackets"),
+        ("2001:db8::1", "needs brackets"),
+        ("host:80:90", "needs brackets"),
         ("[::1:443", "']' is missing"),
-        ("[::1]443", "may stand behind ']'"),
+        ("[::1]443", "may follow ']'"),
         ("[host]:443", "'host' is not an IPv6 address"),
         ("[10.0.0.1]:443", "is not an IPv6 address"),
         ("[]:443", "is not an IPv6 address"),
         ("[::1%]:443", "is not an IPv6 address"),
         ("[fe80::1%\x1b]:443", "is not a host"),
-        ("https://host:443", "has a '/'"),
+        ("https://host:443", "no scheme here"),
         ("host:443/path", "has a '/'"),
         ("ho st:443", "is not a host"),
         (" host:443", "is not a host"),
         ("ho\nst:443", "is not a host"),
         ("ho\0st:443", "is not a host"),
-        ("user@host:443", "is not a host"),
+        ("user@host:443", "no user here"),
         ("host]:443", "is not a host"),
         ("ho\u202est:443", "is not a host"),
         ("\udc80:443", "is not a host"),
@@ -89,7 +89,7 @@ def test_port_zero_and_an_empty_host_are_for_listeners() -> None:
     assert split_host_port("127.0.0.1:0", zero=True) == ("127.0.0.1", 0)
     assert split_host_port(":443", empty=True) == ("", 443)
     assert split_host_port(":0", zero=True, empty=True) == ("", 0)
-    with pytest.raises(UsageError, match="between 0 and 65535"):
+    with pytest.raises(UsageError, match="'65536' is not a port"):
         split_host_port(":65536", zero=True, empty=True)
     with pytest.raises(UsageError, match="is not an IPv6 address"):
         split_host_port("[]:443", empty=True)
@@ -100,6 +100,18 @@ def test_errors_say_what_to_do_or_name_the_bounds(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         split_host_port(text)
     assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [("ssh://a:22", "a:22"), ("ssh://a", "a:22"), ("http://a/b?c", "a:80"), ("HTTPS://[::1]/", "[::1]:443"),
+     ("https://a:8443/", "a:8443"), ("ftp://a", "a:PORT"), ("ssh://me@a:22", "a:22"), ("me@a:22", "a:22"),
+     ("a@b@c:1", "c:1")],
+)  # fmt: skip
+def test_a_url_or_a_user_is_told_what_to_write(text: str, instead: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        split_host_port(text)
+    assert caught.value.hint == f"write {instead}"
 
 
 def test_join_puts_brackets_around_ipv6_only() -> None:
