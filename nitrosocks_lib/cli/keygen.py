@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import os
+import stat
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..crypto.identity import fingerprint
+from ..crypto.identity import ServerKey, fingerprint
 from ..facts.address import typed
 from ..facts.words import foreign
-from ..files import profiles
+from ..files import enrol, profiles
+from ..files.owner import as_owner
 from ..files.writing import secrets_written
-from . import options as specs
-from .options import Options
+from ..net.signals import ended_by_exception
+from ..protocol.permit import futile
 from .output import hand_over, note, tell
+
+if TYPE_CHECKING:
+    from .options import Options
 
 
 def keygen(options: Options) -> int:
     """The server's key and certificate where missing, or a client's profile and its authorisation."""
+    ended_by_exception()
     home = profiles.home(options["--home"], os.environ)
     if options["NAME"] is not None:
         return _client(home, options)
-    key, _, _, made = profiles.ensure_server(home, datetime.now(UTC))
+    with as_owner(home, home):
+        key, _, _, made = profiles.ensure_server(home, datetime.now(UTC))
     for path in made:
         note(f"made {foreign(path)}")
     tell(f"{fingerprint(key.public)}\n")
@@ -30,24 +39,48 @@ def keygen(options: Options) -> int:
 
 def _client(home: Path, options: Options) -> int:
     name = profiles.check_name(options["NAME"])
-    authorisation = profiles.client_path(home, name)
-    profiles.check_clients(home)
-    key, made = profiles.ensure_server_key(home)
-    for path in made:
-        note(f"made {foreign(path)}")
+    key = _server_key(home)
     servers, rules = map(typed, options["--server"]), [*map(typed, options["--permit"])]
-    profile, client = profiles.make_client(name, [*servers], key.public, rules)
+    texts = enrol.make_client(name, [*servers], key.public, rules, now=datetime.now(UTC))
     target = options["-o"] or f"{name}{profiles.PROFILE}"
-    files = [(authorisation, client)] + ([(Path(target), profile)] if target != "-" else [])
-    with secrets_written(files, options["--force"]):  # without the profile nothing is authorised
-        if target == "-":
-            hand_over(profile)
+    authorisation = _write(home, name, target, texts, options["--force"])
     yet = "" if rules else ", but nothing is permitted yet"
     note(f"{name} is authorised in {foreign(authorisation)}{yet}")
-    for rule, better in specs.futile(rules):
+    for rule, better in futile(rules):
         note(f"the rule {foreign(rule)} permits nothing, since names never reach loopback; write {foreign(better)}")
     if target != "-":
         shown = foreign(target)
         secret = f"{shown} is a secret, bring it to {name} over a way that you trust"
         note(f"{secret}; there: nitrosocks forward -i {shown} -L …")
     return 0
+
+
+def _server_key(home: Path) -> ServerKey:
+    with as_owner(home, home / profiles.CLIENTS):
+        profiles.check_clients(home)
+        key, made = profiles.ensure_server_key(home)
+    for path in made:
+        note(f"made {foreign(path)}")
+    return key
+
+
+def _write(home: Path, name: str, target: str, texts: tuple[str, str], force: bool) -> Path:
+    """Both files or none: without the profile nothing is authorised. The profile belongs to who runs this."""
+    authorisation = profiles.client_path(home, name)
+    with ExitStack() as stack:
+        if target != "-":
+            stack.enter_context(secrets_written([(Path(target), texts[0])], force, directories=False))
+        stack.enter_context(as_owner(home, home / profiles.CLIENTS))
+        stack.enter_context(secrets_written([(authorisation, texts[1])], force))
+        if target == "-":
+            hand_over(texts[0])
+            _look_at_stdout()
+    return authorisation
+
+
+def _look_at_stdout() -> None:
+    """A shell makes a file of 0644 where it is told to write there; its mode is not ours to change."""
+    status = os.fstat(1)
+    if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
+        mode = f"{stat.S_IMODE(status.st_mode):04o}"
+        note(f"the profile went into a file with mode {mode}, and is refused with it: run chmod 600, or use -o FILE")

@@ -107,8 +107,8 @@ def _run(work: Callable[[], int | None]) -> int:
     except NitroSocksError as error:
         _say(str(error), error.hint)
         return exit_code(error)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    except KeyboardInterrupt as error:
+        return 128 + getattr(error, "number", signal.SIGINT)
     except BrokenPipeError:
         return EXIT_FAULT
     except Exception:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..client.forward import LOOPBACK, Forward
@@ -21,7 +20,6 @@ from .amounts import TIMES, duration, is_number, size, whole
 Options = dict[str, Any]  # what docopt makes of a command line
 _CIPHERS = {"aes-256-gcm": EncryptType.AES_256_GCM, "aes-128-gcm": EncryptType.AES_128_GCM}
 _WEB_PORTS = {"http": 80, "https": 443}
-_LOOPBACK_NAME = re.compile(r"(.*\.)?localhost(\.localdomain)?")
 _WEB_SERVER = "name a web server that runs, as in --decoy 127.0.0.1:8080, or https://www.example.org"
 _AUTO = "auto"
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")  # no segment that servers resolve, or clean away
@@ -112,15 +110,6 @@ def decoy(text: str | None) -> Site | None:
     if found and bare:
         where += f":{_WEB_PORTS[scheme.lower()]}"
     return Site(*address("--decoy", where), tls=scheme.lower() == "https" and bool(found))
-
-
-def futile(rules: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The rules with a name that stands for loopback, where no name leads to, and what to write instead of each."""
-    for rule in rules:
-        kind = "udp:" * rule.startswith("udp:")
-        host, _, port = rule.removeprefix(kind).rpartition(":")
-        if not rule.startswith("/") and _LOOPBACK_NAME.fullmatch(host.lower().rstrip(".")):
-            yield rule, f"{kind}127.0.0.1:{port}"
 
 
 def window(text: str | None) -> int:

@@ -52,6 +52,9 @@ def hand_over(text: str) -> None:
         if isinstance(error, BrokenPipeError):
             raise
         raise _unwritable(error) from None
+    except BaseException:  # a signal, while nobody reads
+        discard(1)
+        raise
 
 
 def _unwritable(error: OSError) -> CannotCreate:

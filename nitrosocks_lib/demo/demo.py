@@ -27,7 +27,7 @@ from ..facts.address import join_host_port
 from ..facts.errors import CannotCreate
 from ..facts.wire import Kind
 from ..facts.words import foreign, said
-from ..files import profiles
+from ..files import enrol, profiles
 from ..files.writing import make_directory, write_secret
 from ..net.connect import Context, Route, client_context, server_context
 from ..protocol.frames import Target
@@ -138,7 +138,7 @@ def _dialler(home: Path, port: int, target: int) -> Dialler:
     """Of an authorised client whose profile takes the box for the server."""
     public = profiles.ensure_server_key(home)[0].public
     permit = [join_host_port(_LOOPBACK, target)]
-    profile, client = profiles.make_client("demo", [join_host_port(_LOOPBACK, port)], public, permit)
+    profile, client = enrol.make_client("demo", [join_host_port(_LOOPBACK, port)], public, permit)
     write_secret(profiles.client_path(home, "demo"), client)
     write_secret(path := profiles.profile_path(home, "demo"), profile)
     loaded = profiles.load_profile(path)

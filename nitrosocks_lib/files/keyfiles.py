@@ -15,13 +15,14 @@ from ..facts.errors import KeyFileError
 from ..facts.limits import FILE
 from ..facts.words import foreign, quoted
 from . import toml
+from .editing import line_of
 
 _KEY_MAX = 16  # characters of an unknown key that are shown: it may be a secret in the wrong place
 _KEYS_MAX = 3  # unknown keys that are shown
 _QUOTED = re.compile(r"""(['"])((?:(?!\1).){40})(?:(?!\1).)+\1""")
 # what tomllib shows of keys in its faults
 _TOML_KEYS = re.compile(r"""(?<=declare |mespace )\(.*\)(?= twice| \(at )|(?<=table )key (['"]).*\1""")
-_CLOSED = "see its mode; what was moved or linked elsewhere while 'nitrosocks serve' runs needs a new start of it"
+_MOVED = "see its mode; what was moved or linked elsewhere while 'nitrosocks serve' runs needs a new start of it"
 
 
 def read_secret(path: Path, hint: str = "", others: bool = True) -> str:
@@ -38,7 +39,7 @@ def read_secret(path: Path, hint: str = "", others: bool = True) -> str:
         raise KeyFileError(f"{foreign(path)}: there is no such file", hint) from None
     except PermissionError as error:
         check_secret(path)  # says whose it is
-        raise KeyFileError(f"{foreign(path)}: {error.strerror}", _CLOSED) from error
+        raise KeyFileError(f"{foreign(path)}: {error.strerror}", _opening(path)) from error
     except OSError as error:
         raise KeyFileError(f"{foreign(path)}: {error.strerror}", hint) from error
     if len(raw) > FILE:
@@ -47,6 +48,21 @@ def read_secret(path: Path, hint: str = "", others: bool = True) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         raise KeyFileError(f"{foreign(path)}: not a text in UTF-8", hint) from None
+
+
+def _opening(path: Path) -> str:
+    """What opens a file to us, which we may not read."""
+    for place in (*reversed(path.absolute().parents), path):
+        try:
+            status, needed = place.stat(), stat.S_IXUSR if place != path else stat.S_IRUSR
+        except OSError:  # the one above it was closed, too
+            break
+        given = foreign(quote(str(place)))
+        if status.st_uid == os.geteuid() and not status.st_mode & needed:
+            return f"run: chmod {'u+x' if place != path else '600'} {given}"
+        if place != path and not os.access(place, os.X_OK, effective_ids=True):
+            return f"{given} lets only user {status.st_uid} and its group in"
+    return _MOVED
 
 
 def check_secret(path: Path) -> None:
@@ -78,9 +94,9 @@ class Table:
     def __init__(self, path: Path, hint: str = "", others: bool = True) -> None:
         """Reads the file as read_secret does; `hint` is for all faults that have none of their own."""
         self.path, self._hint = path, hint
-        text = read_secret(path, hint, others)
+        self.written = read_secret(path, hint, others)
         try:
-            self._values: dict[str, Any] = toml.loads(text)
+            self._values: dict[str, Any] = toml.loads(self.written)
         except ValueError as error:
             raise self.fault(f"not TOML: {_TOML_KEYS.sub('a key', str(error))}") from None
         except RecursionError:
@@ -89,10 +105,12 @@ class Table:
     def __contains__(self, key: str) -> bool:
         return key in self._values
 
-    def fault(self, reason: str, hint: str = "") -> KeyFileError:
-        """The error to raise, naming the file. Of what stands in quotes it shows 40 characters."""
+    def fault(self, reason: str, hint: str = "", key: str = "", item: str = "") -> KeyFileError:
+        """The error to raise, naming the file, and the line of this key or this item of it. Of what stands in quotes it
+        shows 40 characters."""
         shown = foreign(_QUOTED.sub(r"\1\2…\1", reason))
-        return KeyFileError(f"{foreign(self.path)}: {shown}", hint or self._hint)
+        line = line_of(self.written, key, item) if key else 0
+        return KeyFileError(f"{foreign(self.path)}: {shown}{f' (at line {line})' if line else ''}", hint or self._hint)
 
     def only(self, required: str, optional: str = "") -> None:
         """The keys, divided by spaces, that must and that may stand there; any other is a fault."""
@@ -100,7 +118,8 @@ class Table:
         if unknown := sorted(quoted(key, _KEY_MAX) for key in self._values if key not in allowed):
             more = f" and {len(unknown) - _KEYS_MAX} more" if len(unknown) > _KEYS_MAX else ""
             shown = f"{', '.join(unknown[:_KEYS_MAX])}{more}"
-            raise self.fault(f"unknown key {shown}", f"known are: {required} {optional}".rstrip())
+            first = min(self._values.keys() - allowed)
+            raise self.fault(f"unknown key {shown}", f"known are: {required} {optional}".rstrip(), first)
         if missing := [repr(key) for key in required.split() if key not in self._values]:
             raise self.fault(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
 
@@ -108,7 +127,7 @@ class Table:
         """A text that is not empty."""
         value = self._values[key]
         if not isinstance(value, str) or not value:
-            raise self.fault(f"{key!r} is not a text")
+            raise self.fault(f"{key!r} is not a text", key=key)
         return value
 
     def texts(self, key: str, one: bool = False) -> list[str]:
@@ -117,27 +136,27 @@ class Table:
         if one and not isinstance(value, list):
             return [self.text(key)]
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.fault(f"{key!r} is not a list of texts")
+            raise self.fault(f"{key!r} is not a list of texts", key=key)
         return value
 
-    def base64(self, key: str, size: int) -> bytes:
+    def base64(self, key: str, size: int, hint: str = "") -> bytes:
         """`size` bytes in standard base64."""
-        return self._decoded(key, size, "base64")
+        return self._decoded(key, size, "base64", hint)
 
-    def base32(self, key: str, size: int) -> bytes:
+    def base32(self, key: str, size: int, hint: str = "") -> bytes:
         """`size` bytes in base32 without padding."""
-        return self._decoded(key, size, "base32 without padding")
+        return self._decoded(key, size, "base32 without padding", hint)
 
-    def _decoded(self, key: str, size: int, form: str) -> bytes:
+    def _decoded(self, key: str, size: int, form: str, hint: str) -> bytes:
         text = self.text(key)
         try:
             raw = b64decode(text, validate=True) if form == "base64" else b32decode(text + "=" * (-len(text) % 8))
         except ValueError:
             raw = b""
         if (b64(raw) if form == "base64" else b32(raw)) != text:  # one way to write it: no bits lost at the end
-            raise self.fault(f"{key!r} is not {form}")
+            raise self.fault(f"{key!r} is not {form}", hint, key)
         if len(raw) != size:
-            raise self.fault(f"{key!r} has {len(raw)} bytes, not {size}")
+            raise self.fault(f"{key!r} has {len(raw)} bytes, not {size}", hint, key)
         return raw
 
 

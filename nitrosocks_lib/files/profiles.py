@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,12 +19,11 @@ from ..crypto.identity import ClientKey, ClientPublic, KemPublic, ServerKey
 from ..facts import wire
 from ..facts.address import split_host_port
 from ..facts.errors import ConfigurationError, KeyFileError, ProtocolError, UsageError
-from ..facts.limits import FILE
 from ..facts.words import foreign, quoted
 from ..protocol.greet import Credentials
 from ..protocol.permit import Client, Rules
 from ..protocol.welcome import Authorised
-from .keyfiles import Table, b32, b64, read_secret
+from .keyfiles import Table, b64, read_secret
 from .places import below_home, check_place
 from .writing import locked, write_secret
 
@@ -39,6 +38,8 @@ _MAKE_SERVER: Final = "make it with: nitrosocks keygen"
 _RESTORE_SERVER: Final = "restore it from a backup; a new one would need new profiles for all clients"
 _RESTORE_TLS: Final = "restore it, or remove both tls.crt and tls.key: then new ones are made"
 _ASK_AGAIN: Final = "ask the operator of the server for it again"
+_MEND: Final = "mend it, the keys can stay as they are; 'nitrosocks check' tells what is wrong"
+_NEW_KEYS: Final = "restore the file from a backup, or make new keys and a new profile: nitrosocks keygen {} --force …"
 _MAKE_CLIENT: Final = "the operator of the server makes one with: nitrosocks keygen NAME --server HOST:PORT"
 
 
@@ -127,29 +128,6 @@ def ensure_server(home: Path, now: datetime) -> tuple[ServerKey, Path, Path, lis
 # Authorised clients, at the server
 
 
-def make_client(
-    name: str, servers: Sequence[str], server_public: bytes, permit: Iterable[str], listen: Iterable[str] = ()
-) -> tuple[str, str]:
-    """A new client: the text of its profile, and of its file for clients.d. Writes nothing.
-
-    `servers` are `host:port`, at least one; raises UsageError for a name, address or rule that is none.
-    """
-    check_name(name)
-    if not servers:
-        raise UsageError("a client needs the address of its server", "give --server HOST:PORT")
-    for server in servers:
-        split_host_port(server)
-    rules = {"permit": list(Rules.parse(permit).texts), "listen": list(Rules.parse(listen).texts)}
-    seed, token = secrets.token_bytes(wire.SECRET), b32(secrets.token_bytes(wire.SECRET))
-    profile = {"name": name, "server": servers[0] if len(servers) == 1 else list(servers)}
-    profile |= {"server_public": b64(server_public), "secret": b64(seed), "token": token}
-    client = {"name": name, "public": b64(ClientKey(seed).public), "token": token, **rules}
-    texts = tomli_w.dumps(profile), tomli_w.dumps(client)
-    if any(len(text.encode()) > FILE for text in texts):
-        raise UsageError(f"the rules or addresses take more than {FILE >> 10} KiB", "write blocks and ranges of ports")
-    return texts
-
-
 def client_path(home: Path, name: str) -> Path:
     """Where the server keeps an authorised client; raises UsageError for a bad name."""
     return home / CLIENTS / f"{check_name(name)}.toml"
@@ -157,16 +135,23 @@ def client_path(home: Path, name: str) -> Path:
 
 def load_client(path: Path) -> Client:
     """An authorised client; raises KeyFileError, also where somebody else could have written the file."""
+    return read_client(path)[0]
+
+
+def read_client(path: Path) -> tuple[Client, Table]:
+    """As load_client, with what stands in the file."""
     check_place(path)
-    known = path.stem if _NAME.fullmatch(path.stem) else "NAME"
-    table = Table(path, f"mend it, or make keys and profile anew: nitrosocks keygen {known} --force --server HOST:PORT")
-    table.only("name public token", "permit listen")
-    name = _name(table)
-    raw = table.base64("public", wire.CLIENT_PUBLIC)
-    with _usable(table, "public"):
+    table = Table(path, _MEND)
+    table.only("name public token", "permit listen created")
+    name, known = _name(table), path.stem if _NAME.fullmatch(path.stem) else "NAME"
+    anew = _NEW_KEYS.format(known)
+    raw = table.base64("public", wire.CLIENT_PUBLIC, anew)
+    with _usable(table, "public", anew):
         public = ClientPublic(raw)
-    authorised = Authorised(name, public, table.base32("token", wire.SECRET))
-    return Client(name, authorised, _rules(table, "permit"), _rules(table, "listen"))
+    authorised = Authorised(name, public, table.base32("token", wire.SECRET, anew))
+    if "created" in table:
+        table.text("created")
+    return Client(name, authorised, _rules(table, "permit"), _rules(table, "listen")), table
 
 
 def check_clients(home: Path) -> None:
@@ -198,7 +183,8 @@ def load_profile(path: Path) -> Profile:
             "ask the operator of the server for a profile without a passphrase",
         )
     if "public" in table:
-        raise table.fault("a file of the server's, and no client profile", _MAKE_CLIENT)
+        hint = f"the profile is a file that 'nitrosocks keygen {path.stem}' made with it: {path.stem}{PROFILE}"
+        raise table.fault("this is the server's file of a client, not its profile", foreign(hint))
     table.only("name server server_public secret token")
     server_public = table.base64("server_public", wire.KEM_PUBLIC)
     with _usable(table, "server_public"):
@@ -226,12 +212,12 @@ def default_profile(home: Path, environ: Mapping[str, str]) -> Path:
 
 
 @contextmanager
-def _usable(table: Table, key: str) -> Iterator[None]:
+def _usable(table: Table, key: str, hint: str = "") -> Iterator[None]:
     """Tells which key of the file it is that is no public key."""
     try:
         yield
     except ProtocolError as error:
-        raise table.fault(f"{key!r}: {error}") from None
+        raise table.fault(f"{key!r}: {error}", hint, key) from None
 
 
 def _is_ours(path: Path) -> bool:
@@ -250,14 +236,16 @@ def _name(table: Table) -> str:
     try:
         return check_name(table.text("name"))
     except UsageError as error:
-        raise table.fault(f"'name': {error}", error.hint) from None
+        raise table.fault(f"'name': {error}", error.hint, "name") from None
 
 
 def _rules(table: Table, key: str) -> Rules:
+    texts = table.texts(key)
     try:
-        return Rules.parse(table.texts(key))
+        return Rules.parse(texts)
     except UsageError as error:
-        raise table.fault(f"{key!r}: {error}", error.hint) from None
+        wrong = next((text for text in texts if quoted(text) in str(error)), "")
+        raise table.fault(f"{key!r}: {error}", error.hint, key, wrong) from None
 
 
 def _servers(table: Table) -> tuple[tuple[str, int], ...]:
@@ -265,7 +253,7 @@ def _servers(table: Table) -> tuple[tuple[str, int], ...]:
     try:
         servers = tuple(map(split_host_port, table.texts("server", one=True)))
     except UsageError as error:
-        raise table.fault(f"'server': {error}", error.hint) from None
+        raise table.fault(f"'server': {error}", error.hint, "server") from None
     if not servers:
-        raise table.fault("'server' names no address")
+        raise table.fault("'server' names no address", key="server")
     return servers

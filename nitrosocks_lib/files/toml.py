@@ -16,6 +16,7 @@ _QUOTES: Final = re.compile("[\"']")
 _TEXT: Final = r'"([^"\\\x00-\x1f\x7f]*)"'
 _PLAIN: Final = re.compile(rf"([A-Za-z0-9_-]+) = (?:{_TEXT}|\[(\]|\n(?:    {_TEXT},\n)+\]))\n")
 _ITEM: Final = re.compile(_TEXT)
+_NOTHING: Final = re.compile(r"(?:#[^\x00-\x08\x0a-\x1f\x7f]*)?\n")  # a line that says nothing
 
 
 def loads(text: str) -> dict[str, Any]:
@@ -33,13 +34,16 @@ def loads(text: str) -> dict[str, Any]:
 
 
 def _plain(text: str) -> dict[str, Any] | None:
-    """A file as keygen writes it, else None: lines `key = "text"`, and lists of texts, one a line.
+    """A file as keygen writes it, else None: lines `key = "text"`, lists of texts, one a line, and comments.
 
     tomllib goes through a text in quotes character by character; a server reads thousands of these files as it starts.
     """
     values: dict[str, Any] = {}
     at = 0
     while at < len(text):
+        if nothing := _NOTHING.match(text, at):
+            at = nothing.end()
+            continue
         line = _PLAIN.match(text, at)
         if line is None or line[1] in values:
             return None
@@ -61,6 +65,11 @@ def _check_flat(text: str) -> None:
         depth += (character == "[") - (character == "]")
         if depth > FILE_NESTED:
             raise ValueError("nested too deep")
+
+
+def masked(text: str) -> str:
+    """As long as the text: quotes for each character of strings, blanks for those of comments; line ends stay."""
+    return _OPAQUE.sub(lambda found: re.sub(r"[^\r\n]", " " if found[0][0] == "#" else '"', found[0]), text)
 
 
 def _same_lines(opaque: re.Match[str]) -> str:

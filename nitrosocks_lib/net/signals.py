@@ -14,6 +14,25 @@ from ..facts.errors import NitroSocksError
 from .wake import wait
 
 
+class Ended(KeyboardInterrupt):
+    """SIGTERM or SIGHUP came, to a command that is short: whatever it had begun is taken back on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def ended_by_exception() -> None:
+    """SIGTERM and SIGHUP raise Ended from now on, unless they are ignored. For the main thread of a short command."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise Ended(number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
+
+
 class Stop:
     """SIGTERM and SIGINT end the program in order; the second one ends it at once. SIGHUP hurries a reconnection,
     SIGUSR1 asks for one line about what goes on. What was ignored when the program began stays ignored, as nohup and

@@ -7,11 +7,12 @@ as a name; every rule but a name's looks at the numeric address that the connect
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
+from ..facts import wire
 from ..facts.address import halves, parse_port
 from ..facts.errors import UsageError
 from ..facts.limits import NAME_MAX
@@ -23,6 +24,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Own = Callable[[Address], bool]
 
+MARKS: Final = ("public key", "client_id", "C", "Token")  # of a client
 HINT: Final = "rules are like db.example:5432, *:443, 10.0.0.0/8:8000-8010, [2001:db8::/32]:*, udp:host:port and /path"
 
 # The machine itself and its link, with the addresses that it has just now (`own`): reached only through a rule that
@@ -50,7 +52,17 @@ _THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
 _BITS_32: Final = 0xFFFF_FFFF
 _ALL_PORTS: Final = range(65_536)
 _NAME: Final = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
+_LOOPBACK_NAME: Final = re.compile(r"(.*\.)?localhost(\.localdomain)?")
 _NUMERIC: Final = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)")  # what getaddrinfo takes for an address of old
+
+
+def futile(rules: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The rules with a name that stands for loopback, where no name leads to, and what to write instead of each."""
+    for rule in rules:
+        kind = "udp:" * rule.startswith("udp:")
+        host, _, port = rule.removeprefix(kind).rpartition(":")
+        if not rule.startswith("/") and _LOOPBACK_NAME.fullmatch(host.lower().rstrip(".")):
+            yield rule, f"{kind}127.0.0.1:{port}"
 
 
 def nobodys(_: Address) -> bool:
@@ -71,6 +83,17 @@ class _Rule:
         if kind != self.kind or port not in self.ports:
             return False
         return self.network is not None or self.name in ("*", asked)
+
+    def covers(self, other: _Rule) -> bool:
+        """Whether what the other permits is permitted by this one, too: of a name, where it leads into its block."""
+        if self.kind != other.kind or other.ports[0] not in self.ports or other.ports[-1] not in self.ports:
+            return False
+        if self.network is None:
+            return self.name == "*" or (other.network is None and self.name == other.name)
+        if other.network is None:
+            return other.name != "*"
+        low, high = other.network[0], other.network[-1]
+        return low in self.network and high in self.network
 
     def matches(self, asked: str, meant: tuple[Address, ...], port: int, kind: Kind, own: Own) -> bool:
         if not self.may_match(asked, port, kind):
@@ -115,6 +138,19 @@ class Rules:
         asked = _canonical(host_asked)
         return any(rule.may_match(asked, port, kind) for rule in self._rules)
 
+    def like(self, text: str) -> str | None:
+        """The rule here, as it is written, that means the same as this one; raises UsageError."""
+        wanted = _meaning(text)
+        return next((own for own in self.texts if _meaning(own) == wanted), None)
+
+    def covering(self, text: str) -> list[str]:
+        """The rules, but for this one, that permit what it does, as far as no name is resolved; raises UsageError."""
+        rule = _meaning(text)
+        if isinstance(rule, str):
+            return []
+        others = [(own, each) for own in self.texts if not isinstance(each := _meaning(own), str) and each != rule]
+        return [own for own, each in others if each.covers(rule)]
+
     def permits_path(self, path: str) -> bool:
         """Whether the unix socket at exactly this path is permitted."""
         return path.startswith("/") and path in self.texts
@@ -129,11 +165,21 @@ class Client:
     permit: Rules
     listen: Rules = Rules()
 
+    def marks(self) -> tuple[tuple[str, bytes], ...]:
+        """What no two clients may share (protocol 2), the plainest reason first."""
+        public = self.authorised.public
+        values = public.raw, public.client_id, public.raw[: wire.KEM_PUBLIC], self.authorised.token
+        return tuple(zip(MARKS, values, strict=True))
+
 
 def _is_path(text: str) -> bool:
     if text.startswith("/") and not text.isprintable():
         raise _wrong(text, "a path has no control characters")
     return text.startswith("/")
+
+
+def _meaning(text: str) -> _Rule | str:
+    return text if _is_path(text) else _parse(text)
 
 
 def _parse(text: str) -> _Rule:

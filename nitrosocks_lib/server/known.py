@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
-from ..facts import wire
-from ..protocol.permit import Client
+from ..protocol.permit import MARKS, Client
 
 Stamp = tuple[int, ...]
 Mark = tuple[str, bytes]
 _Key = TypeVar("_Key")
-
-_MARKS: Final = ("public key", "client_id", "C", "Token")  # what no two files may share, the plainest reason first
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ class Known:
     def twins(self) -> list[tuple[str, tuple[str, ...]]]:
         """What files share that no two may; each such set of files once, with the plainest reason."""
         reasons: dict[tuple[str, ...], str] = {}
-        for what, raw in sorted(self._shared, key=lambda mark: _MARKS.index(mark[0])):
+        for what, raw in sorted(self._shared, key=lambda mark: MARKS.index(mark[0])):
             reasons.setdefault(tuple(sorted(self._owners[what, raw])), what)
         return [(what, paths) for paths, what in reasons.items()]
 
@@ -103,11 +100,7 @@ def _id(client: Client | None) -> bytes | None:
 
 
 def _marks(client: Client | None) -> set[Mark]:
-    if client is None:
-        return set()
-    public = client.authorised.public
-    values = public.raw, public.client_id, public.raw[: wire.KEM_PUBLIC], client.authorised.token
-    return set(zip(_MARKS, values, strict=True))
+    return set(client.marks()) if client is not None else set()
 
 
 def _remove(owners: dict[_Key, tuple[str, ...]], key: _Key, path: str) -> None:

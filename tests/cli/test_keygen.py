@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -15,6 +17,16 @@ from program import NITROSOCKS, Site, expect_one_line
 def site(tmp_path: Path):
     with Site(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def service(site: Site, tmp_path: Path) -> Site:
+    """The home is another user's, who can come to it."""
+    site.home.mkdir()
+    for place in (tmp_path, *tmp_path.parents[:2]):
+        place.chmod(place.stat().st_mode | 0o011)
+    os.chown(site.home, NOBODY, NOBODY)
+    return site
 
 
 def keygen(site: Site, name: str, *words: object) -> subprocess.CompletedProcess[bytes]:
@@ -114,3 +126,92 @@ def test_names_are_written_as_they_were_typed_in_a_locale_without_utf_8(site: Si
     assert run.returncode == 0, run.stderr
     written = profile.read_text("utf-8") + (site.home / "clients.d" / "a.toml").read_text("utf-8")
     assert 'server = "中文.test:1"' in written and '"中文.test:80"' in written
+
+
+def test_a_directory_for_the_profile_is_not_made(site: Site) -> None:
+    done = keygen(site, "bob", "-q", "-o", site.place / "none" / "x.profile")
+    said = expect_one_line(done.stderr)
+    assert done.returncode == 73 and f"there is no directory {site.place / 'none'}; make it first" in said
+    assert not (site.place / "none").exists() and not list((site.home / "clients.d").glob("*"))
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o660, 0o600])
+def test_a_profile_that_the_shell_writes_into_a_file(site: Site, mode: int) -> None:
+    words = ["keygen", "bob", "--server", "a:1", "--home", site.home, "-o", "-"]
+    with (site.place / "profile").open("wb") as file:
+        os.fchmod(file.fileno(), mode)
+        process = site.nitrosocks(*words, stdout=file)
+        assert process.wait() == 0
+    told = f"a file with mode {mode:04o}, and is refused with it: run chmod 600, or use -o FILE"
+    assert (told in str(process.err)) == (mode != 0o600)
+    assert stat.S_IMODE((site.place / "profile").stat().st_mode) == mode
+
+
+def test_a_signal_leaves_nothing(site: Site) -> None:
+    """It comes while the profile is handed over: what reads it does not."""
+    assert site.run("keygen", "--home", site.home).returncode == 0
+    before = files(site.place)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with open(reading, "rb"), open(writing, "wb", buffering=0) as full:
+        while full.write(b"x" * 65_536):
+            pass
+        os.set_blocking(writing, True)
+        process = site.nitrosocks("keygen", "bob", "--server", "a:1", "--home", site.home, "-o", "-", stdout=full)
+        while not (site.home / "clients.d" / "bob.toml").exists():
+            assert process.popen.poll() is None
+        assert process.signal(signal.SIGTERM).wait() == 128 + signal.SIGTERM
+    assert files(site.place) == before
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root works in the homes of others")
+NOBODY = 65_534
+
+
+@needs_root
+def test_root_leaves_the_files_in_the_home_of_a_service_to_it(service: Site) -> None:
+    assert keygen(service, "bob", "--permit", "a:1").returncode == 0
+    made = list(service.home.rglob("*"))
+    assert {path.name for path in made} == {"server.key", "clients.d", "bob.toml"}
+    assert all(path.stat().st_uid == NOBODY for path in made)
+    assert (service.place / "bob.profile").stat().st_uid == 0
+    assert service.run("keygen", "--home", service.home).returncode == 0
+    assert (service.home / "tls.key").stat().st_uid == NOBODY
+
+
+@needs_root
+def test_a_link_of_the_service_leads_root_nowhere(service: Site, tmp_path: Path) -> None:
+    (tmp_path / "roots").mkdir(mode=0o700)
+    (service.home / "clients.d").symlink_to(tmp_path / "roots")
+    done = keygen(service, "bob")
+    assert done.returncode in (65, 73) and expect_one_line(done.stderr)
+    assert not list((tmp_path / "roots").iterdir())
+    assert not (service.place / "bob.profile").exists()
+
+
+@needs_root
+def test_root_that_may_become_nobody_else(service: Site) -> None:
+    if shutil.which("setpriv") is None:
+        pytest.skip("needs setpriv")
+    words = ["keygen", "bob", "--server", "a:1", "--home", service.home]
+    done = service.call("setpriv", "--bounding-set=-setuid,-setgid", *NITROSOCKS, *words)
+    assert done.returncode == 73 and f"belongs to user {NOBODY}" in expect_one_line(done.stderr)
+    assert not list(service.home.iterdir())
+
+
+@needs_root
+@pytest.mark.parametrize("pages", [1, 2, 4, 5, 6, 8, 16])
+def test_a_full_disk(site: Site, pages: int) -> None:
+    """Each file is whole or not there, whatever is left of room."""
+    mount = f"mount -t tmpfs -o size={pages * 4096},mode=700 none {site.place} || exit 99"
+    script = f'{mount}; cd {site.place}; "$@"; code=$?; find . -type f -printf "%f %s\\n"; exit $code'
+    words = ["keygen", "bob", "-q", "--server", "a:1", "--home", site.home, "-o", "bob.profile"]
+    if shutil.which("unshare") is None:
+        pytest.skip("needs unshare")
+    done = site.call("unshare", "-m", "sh", "-c", script, "sh", *NITROSOCKS, *words)
+    if done.returncode == 99:
+        pytest.skip("may not mount")
+    found = dict(line.split() for line in done.stdout.decode().splitlines())
+    assert all(name in ("server.key", "bob.toml", "bob.profile") and int(size) > 1_000 for name, size in found.items())
+    assert done.returncode == (0 if len(found) == 3 else 73), (found, done.stderr)
+    assert done.returncode == 0 or ("bob.toml" not in found and "No space left" in expect_one_line(done.stderr))

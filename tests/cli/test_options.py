@@ -99,16 +99,6 @@ def test_a_port_alone_is_no_listening_address(text: str) -> None:
     assert wrong(lambda: specs.listen(text)) == f"--listen {text}: a port alone; write it as host:port or :{text}"
 
 
-@pytest.mark.parametrize(
-    ("rule", "better"),
-    [("localhost:22", "127.0.0.1:22"), ("LocalHost.:*", "127.0.0.1:*"), ("a.localhost:1-2", "127.0.0.1:1-2"),
-     ("udp:localhost:53", "udp:127.0.0.1:53"), ("localhost.localdomain:1", "127.0.0.1:1"), ("mylocalhost:1", None),
-     ("127.0.0.1:22", None), ("[::1]:22", None), ("*:22", None), ("/localhost:1", None)],
-)  # fmt: skip
-def test_rules_that_permit_nothing(rule: str, better: str | None) -> None:
-    assert list(specs.futile([rule, "a.example:1"])) == ([(rule, better)] if better else [])
-
-
 @pytest.mark.parametrize("text", ["", "8443", ":", ":x", ":65536", "::1:443", "[::1]", "http://a:1"])
 def test_listening_addresses_that_are_none(text: str) -> None:
     wrong(lambda: specs.listen(text))

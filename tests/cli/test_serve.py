@@ -13,7 +13,7 @@ from program import Site, expect_one_line
 
 from nitrosocks_lib.cli.serve import open_clients
 from nitrosocks_lib.crypto.identity import ClientPublic
-from nitrosocks_lib.files import profiles
+from nitrosocks_lib.files import enrol, profiles
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_status_line(site: Site) -> None:
 def test_the_clients_of_a_home(tmp_path: Path) -> None:
     clients = open_clients(tmp_path)
     assert clients.lookup(b"") is None
-    _, text = profiles.make_client("alice", ["tunnel.example:443"], SERVER.public, [])
+    _, text = enrol.make_client("alice", ["tunnel.example:443"], SERVER.public, [])
     path = put(profiles.client_path(tmp_path, "alice"), text)
     public = ClientPublic(profiles.Table(path).base64("public", 3200))
     found = clients.lookup(public.client_id)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from keys import unlined
 
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import KeyFileError
@@ -165,7 +166,7 @@ def test_encodings(tmp_path: Path, form: str, text: str, reason: str) -> None:
         return
     with pytest.raises(KeyFileError) as caught:
         decoded("key", 32)
-    assert str(caught.value) == f"{tmp_path / 'file'}: 'key' {reason}"
+    assert unlined(caught.value) == f"{tmp_path / 'file'}: 'key' {reason}"
 
 
 def test_an_error_never_shows_the_secret(tmp_path: Path) -> None:
@@ -175,6 +176,15 @@ def test_an_error_never_shows_the_secret(tmp_path: Path) -> None:
             decoded("key", 32)
         assert "SECRET" not in str(caught.value) + caught.value.hint
     assert "SECRET" not in repr(t)
+
+
+def test_the_line_is_named(tmp_path: Path) -> None:
+    t = table(tmp_path / "file", "# c\na = 'x'\nb = [\n  'y',\n  'z',\n]\nc = 1\n")
+    assert str(t.fault("wrong", key="b", item="z")) == f"{tmp_path / 'file'}: wrong (at line 5)"
+    assert str(t.fault("wrong", key="none")) == f"{tmp_path / 'file'}: wrong"
+    for says, line in ((lambda: t.text("c"), 7), (lambda: t.base32("a", 32), 2), (lambda: t.only("b c"), 2)):
+        with pytest.raises(KeyFileError, match=rf"\(at line {line}\)$"):
+            says()
 
 
 # What is shown
@@ -197,7 +207,7 @@ def test_a_secret_in_the_place_of_a_key_is_not_shown(tmp_path: Path, text: str) 
 def test_what_is_shown_is_short(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError) as caught:
         table(tmp_path / "file", "".join(f"k{n} = 1\n" for n in range(1_000))).only("a")
-    assert str(caught.value).endswith("unknown key 'k0', 'k1', 'k10' and 997 more")
+    assert unlined(caught.value).endswith("unknown key 'k0', 'k1', 'k10' and 997 more")
     t = table(tmp_path / "empty", "")
     long = f"'x': {'y' * 100_000!r} and {'z' * 40!r}"
     assert str(t.fault(long)) == f"{tmp_path / 'empty'}: 'x': '{'y' * 40}…' and '{'z' * 40}'"

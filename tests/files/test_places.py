@@ -8,12 +8,12 @@ import pytest
 from keys import SERVER, put
 
 from nitrosocks_lib.facts.errors import KeyFileError
-from nitrosocks_lib.files import profiles
+from nitrosocks_lib.files import enrol, profiles
 from nitrosocks_lib.files.places import check_place
 from nitrosocks_lib.files.writing import write_secret
 
 US = os.geteuid()
-PROFILE, CLIENT = profiles.make_client("alice", ["h:1"], SERVER.public, [])
+PROFILE, CLIENT = enrol.make_client("alice", ["h:1"], SERVER.public, [])
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from keys import SERVER, put
+from keys import SERVER, put, unlined
 
 from nitrosocks_lib.crypto.identity import ServerKey
 from nitrosocks_lib.facts.errors import CannotCreate, ConfigurationError, KeyFileError
@@ -147,7 +147,7 @@ def test_bad_server_keys(tmp_path: Path, changes: dict[str, object], reason: str
     path = put(tmp_path / "server.key", SERVER_FILE, **changes)
     with pytest.raises(KeyFileError) as caught:
         profiles.load_server(path)
-    assert str(caught.value) == f"{path}: {reason}" and caught.value.hint
+    assert unlined(caught.value) == f"{path}: {reason}" and caught.value.hint
 
 
 def test_server_keys(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from keys import SERVER
 
 from nitrosocks_lib.facts.limits import FILE
-from nitrosocks_lib.files import profiles, toml
+from nitrosocks_lib.files import enrol, toml
 
-WRITTEN = profiles.make_client("alice", ["h:1", "[::1]:2"], SERVER.public, ["db.example:*", "*:443"], ["[::1]:22"])
+WRITTEN = enrol.make_client("alice", ["h:1", "[::1]:2"], SERVER.public, ["db.example:*", "*:443"], ["[::1]:22"])
 
 
 @pytest.mark.parametrize("text", [*WRITTEN, "", "a = []\n", 'b = ""\n'])

@@ -23,6 +23,8 @@ TESTS = {
 # Modules whose tests are in a file of another name
 TESTED_BY: dict[str, str] = {
     "cli/connect": "whole/test_connect.py",  # and test_connect_stdio.py
+    "files/enrol": "files/test_profiles.py",
+    "files/owner": "cli/test_keygen.py",
     "client/farewell": "client/test_attempt.py",
     "client/findings": "client/test_doctor.py",
     "client/held": "client/test_asking.py",

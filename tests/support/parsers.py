@@ -36,9 +36,9 @@ from nitrosocks_lib.facts.errors import (
     Violation,
 )
 from nitrosocks_lib.facts.wire import EncryptType, Frame, Kind
-from nitrosocks_lib.files import profiles
+from nitrosocks_lib.files import enrol, profiles
 from nitrosocks_lib.protocol import frames
-from nitrosocks_lib.protocol.permit import Rules
+from nitrosocks_lib.protocol.permit import Rules, futile
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _address(data: bytes) -> None:
 def _rule(data: bytes) -> None:
     lines = text(data).split("\n")
     asked = lines[0].rpartition(":")[0]
-    list(options.futile(lines))
+    list(futile(lines))
     rules = Rules.parse(lines)
     for where in ("10.0.0.1", "::1", "64:ff9b::a00:1", lines[-1]):
         rules.permits(asked, where, 80, Kind.TCP)
@@ -197,7 +197,7 @@ def _file(load: Callable[[Path], object], data: bytes) -> None:
 
 
 _PROFILE, _CLIENT = (
-    each.encode() for each in profiles.make_client("ann", ["host:1", "[::1]:2"], SERVER.public, ["*:443", "/x"])
+    each.encode() for each in enrol.make_client("ann", ["host:1", "[::1]:2"], SERVER.public, ["*:443", "/x"])
 )
 _SERVER = f'secret = "{profiles.b64(SERVER.seed)}"\npublic = "{profiles.b64(SERVER.public)}"\n'.encode()
 _TOML = (b'"""', b"[", b"]", b"{", b"}", b"a.b", b" = ", b"\n", b"\\u0000", b"1e999", b"1979-05-27", b"''", b"#")

@@ -18,7 +18,7 @@ from program import Site, expect_one_line
 from targets import CHUNK, Target, drain, echo, read_all
 from world import SERVER_KEY, World
 
-from nitrosocks_lib.files import profiles
+from nitrosocks_lib.files import enrol, profiles
 from nitrosocks_lib.files.writing import write_secret
 from nitrosocks_lib.server.registry import Entry
 from nitrosocks_lib.session.inbound import Inbound
@@ -177,7 +177,7 @@ def end_is_acked(entry: Entry) -> bool:
 
 def world_profile(site: Site, world: World) -> Path:
     address = [f"127.0.0.1:{world.proxy.port}"]
-    profile, client = profiles.make_client("world", address, SERVER_KEY.public, ["127.0.0.1:*"])
+    profile, client = enrol.make_client("world", address, SERVER_KEY.public, ["127.0.0.1:*"])
     for path, text in ((site.place / "world.profile", profile), (site.place / "world.toml", client)):
         write_secret(path, text, force=True)
     loaded = profiles.load_client(site.place / "world.toml")
