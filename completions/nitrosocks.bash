@@ -53,6 +53,10 @@ _nitrosocks() {
         _nitrosocks_add < <(compgen -W 'raw websocket http auto' -- "$current")
         return
         ;;
+    --log-format)
+        _nitrosocks_add < <(compgen -W 'text json' -- "$current")
+        return
+        ;;
     -L | --server | --permit | --listen | --window | --resume | --heartbeat | --refresh | --drain | --sessions | --redial | \
         --proxy | --path | --host-header | --decoy | --open | --idle | --age | --echo)
         return
@@ -61,8 +65,8 @@ _nitrosocks() {
     case $command in
     '') options='keygen serve forward connect doctor demo -h --help -V --version' ;;
     keygen) options='--server --permit -o --force --home -v -q' ;;
-    serve) options='--listen --cert --key --cipher --window --resume --heartbeat --refresh --drain --carrier --path --decoy --home -v -q' ;;
-    forward) options='-L -i -N --retry --sessions --redial --window --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --home -v -q' ;;
+    serve) options='--listen --cert --key --cipher --window --resume --heartbeat --refresh --drain --carrier --path --decoy --log-format --home -v -q' ;;
+    forward) options='-L -i -N --retry --sessions --redial --window --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --log-format --home -v -q' ;;
     connect) options='-i --redial --window --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --home -v -q' ;;
     doctor) options='-i --json --open --idle --age --speed --echo --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --home -v -q' ;;
     demo) options='--keep -v' ;;

@@ -57,6 +57,8 @@ complete -c nitrosocks -n '__nitrosocks_command forward connect doctor' -s 4 -d 
 complete -c nitrosocks -n '__nitrosocks_command forward connect doctor' -s 6 -d 'IPv6 only'
 complete -c nitrosocks -n '__nitrosocks_command serve forward connect' -l window -x -d 'bytes of a stream in flight at first, 64K to 64M'
 
+complete -c nitrosocks -n '__nitrosocks_command serve forward' -l log-format -x -a 'text json' -d 'form of log lines'
+
 complete -c nitrosocks -n '__nitrosocks_command doctor' -l json -d 'one JSON object'
 complete -c nitrosocks -n '__nitrosocks_command doctor' -l open -x -d 'check whether the server opens this target, host:port'
 complete -c nitrosocks -n '__nitrosocks_command doctor' -l idle -x -d 'check whether an idle connection lives this long, 5m'

@@ -17,9 +17,7 @@ from .. import __version__
 from ..crypto.identity import missing_algorithm
 from ..facts import errors
 from ..facts.errors import NitroSocksError
-from ..facts.limits import LINE
 from ..facts.wire import Refusal
-from ..facts.words import foreign
 from ..net.lines import STDERR
 from . import logs, usage_errors
 from .connect import connect
@@ -91,12 +89,13 @@ def _main(argv: list[str]) -> int:
         return _run(lambda: tell(f"nitrosocks {__version__}\n"))
     for short in ("-4", "-6"):
         options[short] = options.pop(_named(short))
-    logs.set_up(options["-v"], options["-q"])
+    command = next(name for name in _COMMANDS if options[name])
+    if code := _run(lambda: logs.set_up(options["-v"], _least(command, options), options["--log-format"])):
+        return code
     _raise_descriptor_limit()
     threading.excepthook = _thread_failed
     if not sys.warnoptions:  # those of libraries are for developers: a strange certificate makes some, at every user's
         warnings.simplefilter("ignore")
-    command = next(name for name in _COMMANDS if options[name])
     code = _run(lambda: _COMMANDS[command](with_files(options)))
     return EXIT_CONNECT if command == "connect" and code not in (0, EXIT_USAGE) else code
 
@@ -114,6 +113,15 @@ def _run(work: Callable[[], int | None]) -> int:
     except Exception:
         log.exception("internal error; please report it")
         return EXIT_FAULT
+
+
+def _least(command: str, options: Options) -> int:
+    """The level below which it says nothing, whatever -v says."""
+    if command == "demo":  # its server's audit trail is nothing to show, unless one wants to see it
+        return logging.NOTSET if options["-v"] else logging.WARNING
+    if not options["-q"]:
+        return logging.NOTSET
+    return logging.WARNING if command == "serve" else logging.ERROR
 
 
 def exit_code(error: NitroSocksError) -> int:
@@ -139,7 +147,7 @@ def _named(text: str) -> str:
 
 def _say(text: str, hint: str = "") -> int:
     """What went wrong, on one line."""
-    STDERR.put(foreign(f"nitrosocks: {text}" + (f"; {hint}" if hint else ""), LINE) + "\n")
+    STDERR.put(STDERR.form(logging.ERROR, f"{text}; {hint}" if hint else text) + "\n")
     return EXIT_FAULT
 
 

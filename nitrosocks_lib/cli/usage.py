@@ -12,10 +12,10 @@ Usage:
   nitrosocks keygen NAME (--server HOST:PORT)... [--permit RULE]... [-o FILE] [--force] [--home DIR] [-v]... [-q]
   nitrosocks serve [--listen ADDR]... [(--cert FILE --key FILE)] [--cipher NAME] [--window SIZE] [--resume TIME]
              [--heartbeat TIME] [--refresh WHEN] [--drain TIME] [--carrier NAME] [--path PREFIX] [--decoy WHERE]
-             [--home DIR] [-v]... [-q]
+             [--log-format FORM] [--home DIR] [-v]... [-q]
   nitrosocks forward (-L SPEC)... [-i PROFILE] [-N] [--retry] [--sessions N] [--redial TIME] [--window SIZE]
              [--carrier NAME] [--path PREFIX] [--host-header NAME] [--require-direct] [--tls-verify] [--proxy URL]
-             [--proxy-auth FILE] [-4 | -6] [--home DIR] [-v]... [-q]
+             [--proxy-auth FILE] [-4 | -6] [--log-format FORM] [--home DIR] [-v]... [-q]
   nitrosocks connect [-i PROFILE] HOST [PORT] [--redial TIME] [--window SIZE] [--carrier NAME] [--path PREFIX]
              [--host-header NAME] [--require-direct] [--tls-verify] [--proxy URL] [--proxy-auth FILE] [-4 | -6]
              [--home DIR] [-v]... [-q]
@@ -75,8 +75,9 @@ Options:
   -N                   ignored, for compatibility with ssh
   -4                   reach the server over IPv4 only
   -6                   reach the server over IPv6 only
+  --log-format FORM    text, or json for one object per line (default text)
   -v                   say more; twice: with times, threads and connections that are not clients
-  -q                   print errors only
+  -q                   print errors only; serve: warnings, too
   -h --help            print this text
   -V --version         print the version
 

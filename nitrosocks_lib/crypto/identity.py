@@ -192,4 +192,13 @@ def proof_holds(claimed: bytes, token: bytes, r1: bytes | bytearray, seconds: in
 
 def fingerprint(public: bytes) -> str:
     """`SHA256:…` as ssh prints it: base64 without padding of H over the public key."""
-    return "SHA256:" + b64encode(hash256(public)).decode().rstrip("=")
+    return f"SHA256:{_printed(hash256(public))}"
+
+
+def client_fingerprint(client_id: bytes) -> str:
+    """A client's key, as `SHA256:…` too, of its client_id: of a client that it does not know a server has no more."""
+    return f"SHA256:{_printed(client_id)}"
+
+
+def _printed(raw: bytes) -> str:
+    return b64encode(raw).decode().rstrip("=")

@@ -95,6 +95,8 @@ KEPT_COST: Final = 100  # of these for each frame kept, and
 STREAM_COST: Final = 2048  # for each stream: what Python takes for them
 WARNINGS: Final = 20  # log lines a second, warnings or worse, behind WARNINGS_AT_ONCE: the others are only counted
 WARNINGS_AT_ONCE: Final = 200
+FAILING: Final = 1024  # sources of failed logins that are told apart; each takes some 200 bytes
+FAILURES_COUNTED: Final = 60.0  # s within which further failed logins of a source are counted, and told in one line
 
 # Streams and acknowledgements (protocol 5).
 ACK_BYTES: Final = 1 << 20

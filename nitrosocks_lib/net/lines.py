@@ -14,6 +14,7 @@ import sys
 import termios
 import threading
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
@@ -35,6 +36,7 @@ class Lines:
     def __init__(self, descriptor: int) -> None:
         """Its thread starts with the first line. The descriptor stays open."""
         self.error: OSError | None = None  # why the last of it could not be written
+        self.form: Callable[[int, str], str] = _plain  # the line that says a text beside the log, of this level
         self._descriptor = descriptor
         self._waiting: deque[str] = deque()
         self._held = 0  # characters of these
@@ -113,7 +115,7 @@ class Lines:
     def _take_dropped(self) -> bytes:
         count, self._dropped = self._dropped, 0
         what = "1 line was dropped" if count == 1 else f"{count} lines were dropped"
-        return f"nitrosocks: {what}, since nobody read them\n".encode()
+        return _encoded(self.form(logging.WARNING, f"{what}, since nobody read them") + "\n")
 
     def _write(self, batch: bytes) -> None:
         if _is_raw(self._descriptor):
@@ -159,7 +161,7 @@ class LogLines(logging.Handler):
         if self._left_out:
             left_out, self._left_out = self._left_out, 0
             what = "1 warning was" if left_out == 1 else f"{left_out} warnings were"
-            self._lines.put(f"nitrosocks: {what} left out, since too many came at once\n")
+            self._lines.put(self._lines.form(logging.WARNING, f"{what} left out, since too many came at once") + "\n")
         self._lines.put(f"{self.format(record)}\n")
 
     def _in_time(self, at: float) -> bool:
@@ -179,6 +181,10 @@ class _OneLine(logging.Formatter):
     def formatException(self, ei: _ExcInfo) -> str:
         lines = super().formatException(ei).split("\n")  # an exception may say words of others, on lines of their own
         return "\n".join(foreign(f"  {line}", limits.LINE) for line in lines)
+
+
+def _plain(_: int, text: str) -> str:
+    return foreign(f"nitrosocks: {text}", limits.LINE)
 
 
 def _is_raw(descriptor: int) -> bool:

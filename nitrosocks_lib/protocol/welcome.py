@@ -227,11 +227,11 @@ def _verified(client: Authorised, r1: Secret, before: bytes, response: bytes, se
     ephemeral = response[wire.HASH + wire.SIGNATURES : wire.RESPONSE_BODY]
     checked_zeros(response[wire.RESPONSE_BODY :])
     if not proof_holds(claimed, client.token, r1, seconds):
-        raise NotAuthorised(f"client {client.name}: the proof does not hold (Token or time)")
+        raise NotAuthorised("its key and Token are known, but the proof does not hold: its time differs")
     try:
         client.public.verify(signatures, b"ns1 response", signed_response(before, claimed, ephemeral))
     except ProtocolError as error:
-        raise NotAuthorised(f"client {client.name}: {error}") from None
+        raise NotAuthorised(str(error)) from None
     return KemPublic(ephemeral)
 
 

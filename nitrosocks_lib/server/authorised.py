@@ -13,6 +13,7 @@ from ..facts import limits
 from ..facts.errors import NitroSocksError
 from ..facts.words import foreign
 from ..protocol.permit import Client
+from .audit import tell
 from .known import File, Known, Stamp
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,13 @@ class Clients:
         """
         self._look_for(client_id)
         return self._known.last(client_id)
+
+    def near(self, client_id: bytes) -> tuple[str, str]:
+        """For the log: the file that names this client, and why it does not count, "" where it does.
+
+        Where no file does, the first one that could never be read, since that may be its own; "" where there is none.
+        """
+        return self._known.near(client_id)
 
     def look(self) -> None:
         """Looks at every file, and reads again what changed and what has a fault; tells new faults. For one thread.
@@ -155,15 +163,18 @@ class Clients:
         """Logs what is wrong and was not told yet."""
         with self._changing:
             files = self._known.files
-            faults = {(path, file.stamp, file.fault): file.fault for path, file in files.items() if file.fault}
-            twins: dict[object, str] = {
-                (what, paths, *(files[path].stamp for path in paths)): f"{_named(paths)} have the same {what}"
-                for what, paths in self._known.twins()
+            faults: dict[object, tuple[str, str]] = {
+                (path, file.stamp, file.fault): (foreign(path), file.fault)
+                for path, file in files.items()
+                if file.fault
             }
-            told, self._told = self._told, {*faults, *twins}
-        for key, text in [*faults.items(), *((key, f"{text}; {_TWINS_HINT}") for key, text in twins.items())]:
+            for what, paths in self._known.twins():
+                twins = (what, paths, *(files[path].stamp for path in paths))
+                faults[twins] = (named := _named(paths)), f"{named} have the same {what}; {_TWINS_HINT}"
+            told, self._told = self._told, {*faults}
+        for key, (file, fault) in faults.items():
             if key not in told:
-                log.error("%s", text)
+                tell("client-faulty", file=file, fault=fault)
 
 
 def _named(paths: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from ..crypto.identity import ServerKey
 from ..crypto.seal import Opener
 from ..crypto.secret import Secret
 from ..facts import limits, wire
-from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, Overtaken, ProtocolError, Refused
+from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, ProtocolError, Refused
 from ..facts.wire import Carrier, EncryptType, Refusal
 from ..net.connect import Context
 from ..net.link import Link
@@ -30,7 +30,9 @@ from .admission import Rank
 from .authorised import Clients
 from .decoy import Site
 from .dials import Dials, Reach
-from .registry import Entry, Registry
+from .entry import Entry
+from .failures import Failures
+from .registry import Registry
 from .shares import Shares
 from .stranger import Arrival
 from .tarpit import Tarpit
@@ -103,6 +105,7 @@ class Reception:
         self._key, self._clients, self._settings = key, clients, settings
         self._tarpit = tarpit
         self.nonces = SharedNonces()
+        self.failures = Failures(clients.near)
         self._reach = Reach()
 
     def receive(self, arrival: Arrival) -> None:
@@ -113,11 +116,11 @@ class Reception:
                 self.nonces.say_full()
             entry, first, opener = self._begin(arrival)
         except Refused as error:
-            log.info("%s: %s", arrival.peer, error)
+            self.failures.refused(arrival, error)
             arrival.leave()
             self._refuse(talk, arrival.hello.refusal(error.reason))
         except (NitroSocksError, OSError) as error:
-            self._log_failure(arrival.peer, error)
+            self.failures.broken(arrival, error)
             arrival.leave()
             talk.link.close()
         except Exception:
@@ -126,7 +129,7 @@ class Reception:
             talk.link.close()
         else:
             arrival.leave()
-            self._serve(talk.link, entry, arrival.peer, first, opener)
+            self._serve(talk.link, entry, first, opener)
 
     def _refuse(self, talk: Conversation, answer: bytes) -> None:
         """One who does not read it costs no thread."""
@@ -134,20 +137,12 @@ class Reception:
             talk.link.write_all(answer, talk.deadline)
         self._tarpit.linger(talk.link)
 
-    @staticmethod
-    def _log_failure(peer: str, error: NitroSocksError | OSError) -> None:
-        if isinstance(error, NotAuthorised):
-            log.warning("%s: %s", peer, error)  # it names the client
-        else:
-            level = logging.INFO if isinstance(error, NetworkError | Overtaken) else logging.WARNING
-            log.log(level, "%s: the handshake failed: %s", peer, error)
-
     def _begin(self, arrival: Arrival) -> tuple[Entry, bytes, Opener | None]:
         if arrival.hello.kind == wire.KIND_GREETING:
             return self._welcome(arrival), b"", None
         return self._resume(arrival)
 
-    def _serve(self, link: Link, entry: Entry, peer: str, first: bytes, opener: Opener | None) -> None:
+    def _serve(self, link: Link, entry: Entry, first: bytes, opener: Opener | None) -> None:
         if self.draining:  # looked at after the session is in the registry, so that none is left without
             entry.tunnel.outbox.post(goaway=frames.goaway(max(0, int(self.draining - now()))))
         outcome = Outcome.LOST
@@ -157,25 +152,25 @@ class Reception:
             link.close()
             raise
         finally:
-            log.info("%s: %s: left: %s", peer, entry.name, entry.tunnel.state.reason or "released")
             self.registry.leave(entry, outcome)
 
     # -- GREETING ---------------------------------------------------------------------------------------------------
 
     def _welcome(self, arrival: Arrival) -> Entry:
-        talk, settings, known = arrival.talk, self._settings, []
+        talk, settings, reserved = arrival.talk, self._settings, list[bytes]()
         session_id, times = os.urandom(wire.SESSION_ID), (settings.resume, settings.heartbeat_over(talk.link.carrier))
         terms = Terms(settings.encrypt_type, session_id, Secret(), settings.window, *times)
 
         def lookup(client_id: bytes) -> Authorised | None:
-            client = self._clients.lookup(client_id)
+            client, arrival.client_id = self._clients.lookup(client_id), client_id
             if client is None:
                 return None
+            arrival.name = client.name
             arrival.came(Rank.NAMED, client_id)
             if self.draining:
                 raise Refused(Refusal.DRAINING)
             self.registry.reserve(client_id)
-            known.append(client.authorised)
+            reserved.append(client_id)
             return client.authorised
 
         challenge = Challenge(settings.certificate_hash, lambda: time.time_ns() // 1_000_000)
@@ -185,17 +180,17 @@ class Reception:
             entry.tunnel.state.round_trip = max(talk.round_trip, limits.ROUND_TRIP)
             self.registry.add(entry, talk.link)  # before SESSION leaves: the client may resume as soon as it has it
         except BaseException as error:
-            for client in known:
-                self.registry.give_back(client.public.client_id)
+            for client_id in reserved:
+                self.registry.give_back(client_id)
                 if isinstance(error, NetworkError | ProtocolError):
-                    raise NotAuthorised(_blame(client.name, error, now() >= talk.deadline)) from None
+                    raise NotAuthorised(_blame(error, now() >= talk.deadline)) from None
             raise
+        entry.started(arrival.peer, talk.link.carrier)
         try:
             talk.link.write_all(welcomed.session, talk.deadline)
         except NetworkError:
             self.registry.leave(entry, Outcome.LOST)
             raise
-        log.info("%s: %s: session begins", arrival.peer, entry.name)
         return entry
 
     def _host(self, welcomed: Welcomed) -> Entry:
@@ -221,6 +216,7 @@ class Reception:
                 return None
             arrival.came(Rank.RESUMING, entry.client_id)
             found.append(entry)
+            arrival.client_id, arrival.name = entry.client_id, entry.name
             client = self._clients.standing(entry.client_id)
             return client.authorised if client else None, entry.tunnel.state.terms.resume_secret, entry.attempt
 
@@ -230,10 +226,6 @@ class Reception:
             if error.reason is Refusal.UNKNOWN_CLIENT and found:
                 self.registry.forget(found[0], "the client was revoked")
             raise
-        except ProtocolError as error:
-            if found:
-                raise _of(found[0].name, error) from None
-            raise
         entry = found[0]
         self.registry.claim(entry, attempt, talk.link)
         try:
@@ -241,14 +233,12 @@ class Reception:
         except Refused:
             self.registry.leave(entry, Outcome.OVER)
             raise
-        except BaseException as error:
+        except BaseException:
             self.registry.leave(entry, Outcome.LOST)
-            if isinstance(error, ProtocolError):
-                raise _of(entry.name, error) from None
             raise
         entry.tunnel.attach(Attached(keys, request.ephemeral), request.received)
         self.registry.moved(entry)
-        log.info("%s: %s: session goes on", arrival.peer, entry.name)
+        entry.resumed(arrival.peer, talk.link.carrier)
         return entry, first, opener
 
     def _recover(self, talk: Conversation, tunnel: ServerTunnel, request: welcome.Resume) -> tuple[Keys, bytes, Opener]:
@@ -267,16 +257,10 @@ class Reception:
         return keys, bytes(plain[:size]), opener
 
 
-def _of(name: str, error: ProtocolError) -> ProtocolError:
-    """For the log: the error, and whose session it was about."""
-    kind = Overtaken if isinstance(error, Overtaken) else ProtocolError
-    return kind(f"client {name}: {error}")
-
-
-def _blame(name: str, error: NitroSocksError, late: bool) -> str:
+def _blame(error: NitroSocksError, late: bool) -> str:
     """For the log: why a client that is known did not get its session. One with another Token hangs up at CHALLENGE."""
     if not isinstance(error, NetworkError):
-        return f"client {name}: {error}"
+        return str(error)
     if late:
-        return f"{name} did not answer CHALLENGE in time"
-    return f"{name} ended the handshake after CHALLENGE: its Token differs, or bytes were changed"
+        return "it did not answer CHALLENGE in time"
+    return "its key is known, and it ended the handshake after CHALLENGE: its Token differs, or bytes were changed"

@@ -25,6 +25,7 @@ from ..protocol.permit import Client, Rules
 from ..protocol.welcome import Authorised
 from ..session.dialling import Reached, Unreached
 from . import targets
+from .audit import tell
 from .resolvers import Lookup, Resolvers
 from .shares import Shares
 from .targets import Found
@@ -244,11 +245,13 @@ class Dials:
 
     def _won(self, dial: _Dial, won: Connected, at: float) -> Reached:
         self._reach.remembered.worked(dial.target.host, dial.target.port, dial.places, won.place, at)
-        return Reached(won.sock, targets.address(dial.target, won.place))
+        reached = targets.address(dial.target, won.place)
+        tell(
+            "target-reached", client=self._who.name, target=targets.name_of(dial.target), reached=targets.shown(reached)
+        )
+        return Reached(won.sock, reached)
 
     def _decide(self, number: int, decided: Reached | Unreached) -> None:
-        if isinstance(decided, Unreached):
-            log.info("%s: refused: %s%s", self._who.name, decided.text, decided.more)
         self._decided.append((number, decided))
 
     def _end(self, dial: _Dial) -> None:

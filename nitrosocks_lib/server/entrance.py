@@ -19,6 +19,7 @@ from collections.abc import Callable
 from ..crypto.identity import ServerKey
 from ..facts import limits, wire
 from ..facts.errors import NetworkError, NitroSocksError, NotOurs
+from ..facts.wire import Carrier
 from ..net.connect import Context
 from ..net.listener import accepted
 from ..net.overlong import Overlong
@@ -27,12 +28,12 @@ from ..net.wake import Waiter
 from ..protocol.nonces import Nonces
 from .admission import Admission, Place, Rank, turns
 from .exits import Exits
+from .failures import Failures
 from .stranger import Arrival, Stranger
 from .tarpit import Tarpit
 from .web import Web
 
 log = logging.getLogger(__name__)
-
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
@@ -51,6 +52,7 @@ class Entrance:
         (self._key, self._context, self._nonces), self._receive = door, receive
         self._exits = Exits(tarpit, web)
         self.raw = True  # whether it is served
+        self.failures = Failures()
         self._admission = Admission(most, random.randrange, limits.PATIENCE if self._exits.decoyed else 0.0)
         self._lock = threading.Lock()  # arrivals come further, and leave, in their threads
         self._waiter = Waiter()
@@ -170,7 +172,7 @@ class Entrance:
             log.debug("%s: %s: %s", stranger, "no TLS" if stranger.link is None else "not ours", error)
             self._see_off(stranger, broken=not isinstance(error, NotOurs))
         except NitroSocksError as error:
-            log.warning("%s: the handshake failed: %s", stranger, error)
+            self.failures.failed(stranger.peer, stranger.carrier or Carrier.RAW, str(error))
             self._drop(stranger)
         except Exception:
             log.exception("a fault of our own; the connection is over")

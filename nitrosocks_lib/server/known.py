@@ -60,6 +60,17 @@ class Known:
             if file is not None and _id(file.last) == client_id:  # it may change just now
                 yield path, file
 
+    def near(self, client_id: bytes) -> tuple[str, str]:
+        """As in authorised.Clients."""
+        for path, file in self._of(client_id):
+            if file.fault:
+                return path, f"its file has a fault: {file.fault}"
+            return path, "another file has the same key or Token" if path in self._twins else ""
+        for path, file in self.files.copy().items():
+            if file.fault and file.last is None:
+                return path, f"no client has this key; perhaps this file names it, which cannot be read: {file.fault}"
+        return "", "no client has this key"
+
     def put(self, path: str, file: File) -> None:
         """What a file says now. Who asks meanwhile gets what it said before or what it says now, never neither."""
         old = self.files.get(path)

@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 
 from ..facts import limits
 from ..facts.errors import Overtaken, Refused
 from ..facts.wire import Abort, Refusal
 from ..net.link import Link
 from ..net.timers import TIMERS, Timer
-from ..session.liveness import Liveness
 from ..session.state import Outcome
+from .audit import tell
+from .entry import Entry
 from .shares import Shares
 from .tunnel import ServerTunnel
 
-log = logging.getLogger(__name__)
 _AGAIN = 1.0  # seconds until an expiry for which there was no thread is tried again
-
-
-class Entry:
-    """One session in the registry. `owner` is the thread that attached the last link, or tries to."""
-
-    __slots__ = ("attempt", "expiry", "link", "liveness", "name", "owner", "tunnel")
-
-    def __init__(self, tunnel: ServerTunnel, liveness: Liveness) -> None:
-        self.tunnel = tunnel
-        self.name = tunnel.client.name
-        self.liveness = liveness
-        self.attempt = 0  # the last j accepted
-        self.owner: threading.Thread | None = None
-        self.link: Link | None = None
-        self.expiry: Timer | None = None
-
-    @property
-    def client_id(self) -> bytes:
-        """Whose session it is."""
-        return _client_id(self.tunnel)
 
 
 class Registry:
@@ -49,6 +29,7 @@ class Registry:
         self._lock = threading.Lock()
         self._sessions: dict[bytes, Entry] = {}
         self._per_client: Counter[bytes] = Counter()
+        self._numbers = count(1)
         self._shared = Shares(limits.SESSIONS_IN_ALL) if sessions is None else sessions
         self._held_most = held_most
         self._changed = threading.Condition(self._lock)
@@ -69,7 +50,6 @@ class Registry:
         with self._lock:
             victim = self._longest_detached(client_id)
         if victim is not None:
-            log.info("%s has too many sessions: the one that is longest without a connection ends", victim.name)
             self.forget(victim, "it made room for a newer session")
         if not self._take(client_id):
             raise Refused(Refusal.FULL)
@@ -96,6 +76,7 @@ class Registry:
     def add(self, entry: Entry, link: Link) -> None:
         """A new session, on the link of the calling thread, which becomes its owner."""
         with self._lock:
+            entry.tunnel.number = next(self._numbers)
             entry.owner, entry.link = threading.current_thread(), link
             self._sessions[entry.tunnel.state.terms.session_id] = entry
             if self._watch is None:
@@ -118,7 +99,7 @@ class Registry:
         if held.total() > self._held_most:
             client_id = held.most_common(1)[0][0]
             largest = max((t for t in tunnels if _client_id(t) == client_id), key=lambda tunnel: tunnel.held)
-            log.warning("%s: all sessions together hold too much; its largest ends", largest.client.name)
+            tell("client-holds-too-much", client=largest.client.name, session=largest.number)
             self._end_large(largest)
         with self._lock:
             if tunnels or self._sessions:
@@ -198,6 +179,8 @@ class Registry:
                 self._detach(entry)
         if over:
             self.forget(entry, entry.tunnel.state.reason)
+        else:
+            entry.lost()
 
     def _detach(self, entry: Entry) -> None:
         """`resume seconds` run from the first moment without a connection; a further RESUME does not restart them.
@@ -217,8 +200,7 @@ class Registry:
         with self._lock:
             if entry.expiry is None:
                 return  # it moved before this thread began
-        log.info("%s: a session was not resumed in time", entry.name)
-        self.forget(entry, "the session was not resumed in time")
+        self.forget(entry, "it was not resumed in time")
 
     def forget(self, entry: Entry, reason: str) -> None:
         """Ends a session for good; its local sockets are reset. Whoever is not its owner waits for the owner first."""
@@ -234,6 +216,7 @@ class Registry:
         self.moved(entry)
         entry.liveness.stop()
         entry.tunnel.dispose(reason)
+        entry.ended(reason)
         self.give_back(entry.client_id)
         with self._lock:
             if entry.tunnel.load:

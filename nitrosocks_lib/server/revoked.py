@@ -8,8 +8,10 @@ import threading
 from ..facts import limits
 from ..facts.wire import Abort
 from ..session.state import Outcome
+from .audit import tell
 from .authorised import Clients
-from .registry import Entry, Registry
+from .entry import Entry
+from .registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +47,11 @@ class Revoked:
 
     def _end(self, entry: Entry) -> None:
         tunnel = entry.tunnel
+        if tunnel.outbox.farewell is None:
+            tell("client-revoked", **entry.named, source=entry.source, fingerprint=entry.key)
         if tunnel.state.outcome is Outcome.LOST:
             self._registry.forget(entry, "the client was revoked")
         elif tunnel.outbox.farewell is None:
             tunnel.post_abort(Abort.REVOKED, "")
         else:  # told already, but it does not read
             tunnel.state.end(Outcome.OVER, "the client was revoked")
-            return
-        log.warning("%s was revoked: its session ends", entry.name)

@@ -27,7 +27,7 @@ from .carriers import Carriers
 from .connection import Reception, Settings
 from .decoy import Decoy
 from .entrance import Entrance
-from .registry import Entry
+from .entry import Entry
 from .revoked import Revoked
 from .stranger import Stranger
 from .tarpit import Tarpit
@@ -49,6 +49,7 @@ class Server:
         self._web = self._web_of(key, settings, late) if settings.decoy or settings.carriers != _RAW else None
         self._entrance = Entrance(door, self.reception.receive, self._tarpit, most, self._web)
         self._entrance.raw = Carrier.RAW in settings.carriers
+        self._entrance.failures = self.reception.failures
         self._revoked = Revoked(clients, self.reception.registry)
         self._listeners: list[socket.socket] = []
         self._stopped = False
@@ -143,6 +144,7 @@ class Server:
         if self._thread is not None:
             self._thread.join()
         self._tarpit.stop()
+        self.reception.failures.end()
 
 
 def _hour() -> int:

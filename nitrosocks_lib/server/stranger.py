@@ -31,9 +31,11 @@ class Arrival:
 
     talk: Conversation
     hello: Hello
-    peer: str
+    peer: tuple[str, int]
     came: Callable[[Rank, bytes], None]  # it has come as far as this rank, and is of this client
     leave: Callable[[], None]  # it is authenticated, or over: it gives its place back; before its link is closed
+    client_id: bytes = b""  # what it says of itself, once that was read; of a RESUME, whose session it is
+    name: str = ""  # of this client, where it is known
 
 
 class Stranger(Place):
@@ -169,6 +171,6 @@ class Stranger(Place):
         """What its thread needs; nothing of it stays here."""
         assert self.link is not None and self.hello is not None, "its first message was read"
         talk = Conversation(self.link, self.began + limits.HANDSHAKE, self._got)
-        arrival = Arrival(talk, self.hello, str(self), came, leave)
+        arrival = Arrival(talk, self.hello, self.peer, came, leave)
         self.handed, self.hello, self._dialogue, self._got = True, None, None, b""
         return arrival

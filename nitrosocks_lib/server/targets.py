@@ -31,6 +31,11 @@ def name_of(target: Target) -> str:
     return foreign(target.host if target.kind == Kind.UNIX else join_host_port(target.host, target.port))
 
 
+def shown(reached: Address) -> str:
+    """The same of what was reached."""
+    return foreign(join_host_port(*reached) if reached.port else reached.host)
+
+
 def place(target: Target, permit: Rules) -> Found | None:
     """Where an address or a path leads, as far as it is permitted; None where a name is to be looked up for it.
 

@@ -16,19 +16,37 @@ from ..facts.wire import Abort, Frame, Reply
 from ..net.timers import TIMERS, now
 from ..net.wake import Waiter
 from ..protocol import frames, refresh
+from ..protocol.frames import Target
 from ..protocol.receiving import Peer
 from ..protocol.refresh import Started
 from ..protocol.welcome import Welcomed
 from ..session.dialling import Dialling
 from ..session.inbound import Handler
 from ..session.state import Attached, Outcome
-from ..session.streams import Sending, Stream
+from ..session.streams import Ending, Sending, Stream
 from ..session.tunnel import Tunnel, abort_text
+from . import targets
+from .audit import tell
 from .shares import Shares
 
 _AFTER_DISCONNECT: Final = frozenset({Frame.DISCONNECT_DONE, Frame.ABORT})
 log = logging.getLogger(__name__)
 _LAST_WORDS: Final = 1.0  # seconds that ABORT may take to be written
+
+# How a stream ended, as the audit trail says it.
+_ENDED: Final = {
+    Ending.CLEAN: "clean",
+    Ending.RESET_HERE: "reset by target",
+    Ending.RESET_THERE: "reset by client",
+    Ending.LOST: "lost",
+}
+_NOT_REACHED, _BY_SERVER = "not reached", "refused by server"
+_REFUSED: Final[dict[int, str]] = {
+    Reply.NOT_PERMITTED: "refused by rule",
+    Reply.CONNECTION_REFUSED: "refused by target",
+    Reply.GENERAL: _BY_SERVER,
+    Reply.COMMAND: _BY_SERVER,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +81,8 @@ class ServerTunnel(Tunnel):
         self._key, self._policy = key, policy
         self._shared = Shares(limits.STREAMS_IN_ALL) if streams is None else streams
         self._r2 = b""
+        self.number = 0  # of the session, since the server began; the registry gives it
+        self.opened = 0  # inbound: streams, also those that were refused
         self.refreshes = 0  # completed ones
         self.inbound.dialling = dialling(self.state.inbox.waiter)
 
@@ -84,13 +104,15 @@ class ServerTunnel(Tunnel):
         number, target = frames.parse_target(payload, Frame.OPEN)
         state, inbound = self.state, self.inbound
         state.streams.theirs.expect(number, Frame.OPEN)
+        self.opened += 1
         if len(state.streams) + inbound.dialling.left >= limits.STREAMS:
-            self._refuse(number, f"{limits.STREAMS} streams are open")
+            self._refuse(number, target, f"{limits.STREAMS} streams are open")
             return
         if not self._shared.take(self.client.public.client_id):
-            self._refuse(number, "the server carries as many streams as it can for this client")
+            self._refuse(number, target, "the server carries as many streams as it can for this client")
             return
-        stream = Stream(target, None, lambda _: self._shared.give_back(self.client.public.client_id))
+        began = now()
+        stream = Stream(target, None, lambda stream: self._over(stream, began))
         stream.sending, stream.peer = Sending.WAITING, Peer.FLOWING
         stream.limit, stream.credit = state.send_window, state.credit()
         state.streams.add(stream, number)
@@ -101,8 +123,33 @@ class ServerTunnel(Tunnel):
         for answered, result in inbound.dialling.take():
             inbound.delivery.answer(answered, result)
 
-    def _refuse(self, number: int, text: str) -> None:
-        log.info("%s: refused: %s", self.client.name, text)
+    def _over(self, stream: Stream, began: float) -> None:
+        """inbound, or the owner: a stream is over."""
+        self._shared.give_back(self.client.public.client_id)
+        if stream.ending is Ending.REFUSED:
+            self._tell_refused(stream.target, _REFUSED.get(stream.detail, _NOT_REACHED), stream.reason)
+            return
+        credit, reached = stream.credit, stream.reached
+        assert stream.ending is not None and credit is not None, "it is over, and had a number"
+        tell(
+            "stream-ended",
+            client=self.client.name,
+            session=self.number,
+            target=targets.name_of(stream.target),
+            reached=targets.shown(reached) if reached is not None else "",
+            duration=round(now() - began, 1),
+            how=_ENDED[stream.ending],
+            reason=stream.reason,
+            received=credit.received,
+            sent=stream.sent,
+        )
+
+    def _tell_refused(self, target: Target, how: str, reason: str) -> None:
+        name = targets.name_of(target)
+        tell("stream-refused", client=self.client.name, session=self.number, target=name, how=how, reason=reason)
+
+    def _refuse(self, number: int, target: Target, text: str) -> None:
+        self._tell_refused(target, _BY_SERVER, text)
         self.outbox.frames.append(frames.refusal(Frame.REFUSED, number, Reply.GENERAL, text))
         self.outbox.waiter.set()
 

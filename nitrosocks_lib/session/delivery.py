@@ -248,18 +248,18 @@ class Delivery:
             if isinstance(result, Reached):
                 result.sock.close()
         elif isinstance(result, Unreached):
-            self.refuse(stream, result.reply, result.text)
+            self.refuse(stream, result.reply, result.text, result.more)
         else:
             stream.answer = frames.address(Frame.OPENED, number, result.address)
-            stream.reach(result.sock)
+            stream.reach(result.sock, result.address)
             self._outbox.post_stream(stream)
             if stream in self._behind:
                 self._watch(stream)
             self.flush(stream)
 
-    def refuse(self, stream: Stream, reply: Reply, text: str) -> None:
-        """Answers REFUSED: the stream is over."""
-        stream.end(Ending.REFUSED, text, reply)
+    def refuse(self, stream: Stream, reply: Reply, text: str, more: str = "") -> None:
+        """Answers REFUSED: the stream is over. `more` is for our own log."""
+        stream.end(Ending.REFUSED, text + more, reply)
         stream.answer = frames.refusal(Frame.REFUSED, stream.number, reply, text)
         stream.peer = Peer.OVER
         self._stop(stream)

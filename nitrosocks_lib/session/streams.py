@@ -14,7 +14,7 @@ from enum import Enum, auto
 from ..facts import limits
 from ..facts.wire import Reset
 from ..protocol.credit import Credit
-from ..protocol.frames import Target
+from ..protocol.frames import Address, Target
 from ..protocol.receiving import Numbers, Peer
 
 _LINGER_RST, _LINGER_OFF = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
@@ -57,8 +57,8 @@ class Stream:
 
     __slots__ = (
         "_finished", "answer", "answered", "backlog", "broken", "credit", "detail", "end_waits", "ending", "got_all",
-        "heavy", "held", "limit", "local", "moves", "number", "peer", "progress_at", "queued", "reason", "sending",
-        "sent", "sent_all", "stopped", "stuck", "target", "took",
+        "heavy", "held", "limit", "local", "moves", "number", "peer", "progress_at", "queued", "reached", "reason",
+        "sending", "sent", "sent_all", "stopped", "stuck", "target", "took",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +87,7 @@ class Stream:
         self.end_waits = False  # inbound: END stands behind the backlog
         self.got_all = False  # inbound: it writes the local socket no more
         self.progress_at = 0.0  # inbound: when the local socket last took something, while that matters
+        self.reached: Address | None = None  # inbound: where the peer's OPEN has led to
         self.answer = b""  # inbound: OPENED or REFUSED, for outbound to send
         self.answered = False  # inbound, of the opener: OPENED came
         self.stopped = False  # inbound: nothing more is to be sent, RESET or REFUSED came, or REFUSED goes out
@@ -138,9 +139,9 @@ class Stream:
         self.local = self._finished = None
         return moved
 
-    def reach(self, local: socket.socket) -> None:
+    def reach(self, local: socket.socket, address: Address) -> None:
         """inbound: what the peer's OPEN has led to."""
-        self.local = _guarded(local)
+        self.local, self.reached = _guarded(local), address
 
     def close_local(self) -> None:
         """Closes the local socket, with RST unless both directions ended well. One thread, when both are done."""

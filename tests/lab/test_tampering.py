@@ -12,7 +12,7 @@ from tampering import Change, Tamperer, flip, tampering
 from world import BOUND, Opened, World, echo
 
 from nitrosocks_lib.facts.errors import NitroSocksError
-from nitrosocks_lib.server.registry import Entry
+from nitrosocks_lib.server.entry import Entry
 
 # where a bit is flipped: direction, and offset there
 GREETING = {"the body": ("up", 1227), "the body's tag": ("up", 2486)}

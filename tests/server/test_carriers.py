@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from audited import told
 from carried import LEAST, Begun, Connection, carrier, greeted, greeting, head, hour, path, pool, websocket
 from loopback import is_silent
 from webserver import Nginx, Seeing, nginx
@@ -54,8 +55,8 @@ def test_the_log_says_by_which_carrier_and_from_where(
 ) -> None:
     caplog.set_level("INFO")
     assert Opened(pool(world, kind), world.target(echo)).ask(b"x") == b"x"
-    (line,) = [each for each in caplog.messages if each.endswith("session begins")]
-    assert line.startswith("127.0.0.1:") and f" ({kind}): alice" in line
+    (begun,) = told(caplog.records, "session-started")
+    assert begun["source"].startswith("127.0.0.1:") and (begun["client"], begun["carrier"]) == ("alice", kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,7 +13,7 @@ import pytest
 from loopback import dial_tcp, is_silent
 from world import BOUND, SERVER_KEY, Opened, World, echo
 
-from nitrosocks_lib.crypto.identity import ClientKey
+from nitrosocks_lib.crypto.identity import ClientKey, client_fingerprint
 from nitrosocks_lib.facts import limits, wire
 from nitrosocks_lib.facts.errors import NetworkError, NotAuthorised, ProtocolError, Refused, Unanswered
 from nitrosocks_lib.facts.wire import Refusal
@@ -23,6 +23,7 @@ from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.protocol import greet
 from nitrosocks_lib.protocol.greet import Credentials
 from nitrosocks_lib.server import connection as module
+from nitrosocks_lib.server import failures
 from nitrosocks_lib.server.connection import SharedNonces
 from nitrosocks_lib.server.tarpit import Tarpit
 
@@ -174,7 +175,7 @@ def test_silence_behind_the_challenge_is_closed_and_gives_its_place_back(
     with pytest.raises(NetworkError, match="the connection"):
         link.read_exactly(1 << 20, now() + BOUND)
     assert not world.registry._per_client
-    assert "alice did not answer CHALLENGE in time" in caplog.text
+    assert "client alice" in caplog.text and "it did not answer CHALLENGE in time" in caplog.text
 
 
 def test_a_session_is_in_the_registry_before_its_client_hears_of_it(
@@ -234,15 +235,16 @@ def test_clients_that_are_not_authorised(credentials, error, world: World) -> No
 def test_who_hangs_up_at_challenge_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client with another Token cannot open CHALLENGE; all that the server sees of it is that it leaves."""
     warned, lines = threading.Event(), []
-    monkeypatch.setattr(module.log, "warning", lambda text, *args: (lines.append(text % args), warned.set()))
+    monkeypatch.setattr(failures, "tell", lambda name, **values: (lines.append((name, values)), warned.set()))
     dialler = world.dialler()
     dialler.credentials = Credentials(SERVER_KEY.public, world.key, bytes(32))
     with pytest.raises(NotAuthorised):
         dialler.greet()
-    assert warned.wait(BOUND) and re.fullmatch(
-        r"127\.0\.0\.1:\d+: alice ended the handshake after CHALLENGE: its Token differs, or bytes were changed",
-        *lines,
-    )
+    assert warned.wait(BOUND)
+    ((event, values),) = lines
+    assert (event, values["client"], values["file"]) == ("login-failed", "alice", "alice.toml")
+    assert values["fingerprint"] == client_fingerprint(world.key.client_id)
+    assert values["reason"].endswith("it ended the handshake after CHALLENGE: its Token differs, or bytes were changed")
 
 
 def test_who_is_not_ours_is_worth_a_debug_line(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
+from audited import told
 from pools import WatchedPool, begun
 from world import BOUND, World, echo
 
 from nitrosocks_lib.crypto.identity import ClientKey
 from nitrosocks_lib.facts import wire
 from nitrosocks_lib.protocol import frames, welcome
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING and "server" in each.name]
 
 
 def test_a_frame_that_a_client_may_not_send(caplog: pytest.LogCaptureFixture) -> None:
@@ -44,7 +39,8 @@ def test_a_resume_that_is_not_signed_well(caplog: pytest.LogCaptureFixture, monk
             world.proxy.cut()
             assert opened.ask(b"y") == b"y"  # once it signs well again
     assert tried
-    assert any(line.endswith("client alice: a signature does not verify") for line in warnings(caplog))
+    failed = told(caplog.records, "login-failed")
+    assert [(each["client"], each["reason"]) for each in failed] == [("alice", "a signature does not verify")]
 
 
 def watched(dialogue, context: pytest.MonkeyPatch):

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from audited import told
 from dialling import Session
 from loopback import unused_port
 
@@ -39,7 +40,8 @@ def test_an_address_on_this_machine_is_reached_at_once(host: str, session: Sessi
     assert session.idle()
 
 
-def test_a_name_is_looked_up_elsewhere(session: Session) -> None:
+def test_a_name_is_looked_up_elsewhere(session: Session, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     session.tcp(1, session.port, "name.example")
     session.names.begun(1)
     session.turn()
@@ -47,6 +49,10 @@ def test_a_name_is_looked_up_elsewhere(session: Session) -> None:
     session.names.let_go("name.example")
     session.wait(1)
     assert session.decided[1] == Reached(session.sock(1), Address("127.0.0.1", session.port)) and session.idle()
+    place = f"127.0.0.1:{session.port}"
+    assert told(caplog.records, "target-reached") == [
+        {"client": "a", "target": f"name.example:{session.port}", "reached": place}
+    ]
 
 
 def test_a_dead_first_address(session: Session) -> None:
@@ -103,11 +109,10 @@ def test_a_unix_socket(session: Session, tmp_path: Path) -> None:
 # -- refused ----------------------------------------------------------------------------------------------------------
 
 
-def test_nobody_listens_there(session: Session, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+def test_nobody_listens_there(session: Session) -> None:
     session.tcp(1, port := unused_port())
     assert session.refusal(1) == (Reply.CONNECTION_REFUSED, f"127.0.0.1:{port}: connection refused")
-    assert caplog.messages == [f"a: refused: 127.0.0.1:{port}: connection refused"] and session.idle()
+    assert session.idle()
 
 
 def test_nobody_answers(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,8 @@ from nitrosocks_lib.facts.wire import Abort, Frame
 from nitrosocks_lib.net.timers import Timer
 from nitrosocks_lib.protocol.frames import Address
 from nitrosocks_lib.server import registry as module
-from nitrosocks_lib.server.registry import Entry, Registry
+from nitrosocks_lib.server.entry import Entry
+from nitrosocks_lib.server.registry import Registry
 from nitrosocks_lib.server.tunnel import ServerTunnel
 from nitrosocks_lib.session.dialling import NoDialling, Reached
 from nitrosocks_lib.session.state import Outcome

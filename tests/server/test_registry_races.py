@@ -14,7 +14,8 @@ from nitrosocks_lib.facts.errors import NetworkError, ProtocolError, Refused
 from nitrosocks_lib.facts.wire import Refusal
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.server import registry as module
-from nitrosocks_lib.server.registry import Entry, Registry
+from nitrosocks_lib.server.entry import Entry
+from nitrosocks_lib.server.registry import Registry
 from nitrosocks_lib.session.state import Outcome
 
 

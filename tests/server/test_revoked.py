@@ -6,6 +6,7 @@ import logging
 import threading
 
 import pytest
+from audited import told
 from pools import WatchedPool, begun
 from world import BOUND, SERVER_KEY, Directory, Opened, World, echo, read_all
 
@@ -59,9 +60,8 @@ def test_a_revoked_clients_session_ends_and_the_log_says_why(caplog: pytest.LogC
             )
             assert read_all(opened.near) == b""
         assert world.registry.wait_empty(lambda _: True, BOUND)
-    assert "alice was revoked: its session ends" in caplog.text
-    ends = [each.getMessage() for each in caplog.records if ": left: " in each.getMessage()]
-    assert len(ends) == 1 and ends[0].endswith(": alice: left: the client was revoked")
+    assert "alice was revoked: its session 1 ends" in caplog.text
+    assert [each["reason"] for each in told(caplog.records, "session-ended")] == ["the client was revoked"]
 
 
 def test_a_revoked_client_that_does_not_read_ends_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def test_a_message_is_handed_over_whole(message, kind: int, pair) -> None:
     near.write_all(said, now() + BOUND)
     read_all(stranger, far)
     arrival = stranger.hand_over(lambda rank, client: None, lambda: None)
-    assert arrival.hello.kind == kind and arrival.peer == "192.0.2.7:4711"
+    assert arrival.hello.kind == kind and arrival.peer == ("192.0.2.7", 4711)
     assert arrival.talk._read(arrival.hello.rest) == said[wire.KNOCK + wire.HELLO :][: arrival.hello.rest]
     assert arrival.hello.rest == len(said) - len(b"and more") - wire.KNOCK - wire.HELLO
     assert stranger.hello is None and not stranger._got, "nothing of it stays"

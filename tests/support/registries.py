@@ -11,7 +11,8 @@ from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.wire import EncryptType
 from nitrosocks_lib.protocol.handshake import Keys, Terms
 from nitrosocks_lib.protocol.welcome import Authorised, Welcomed
-from nitrosocks_lib.server.registry import Entry, Registry
+from nitrosocks_lib.server.entry import Entry
+from nitrosocks_lib.server.registry import Registry
 from nitrosocks_lib.server.tunnel import RefreshPolicy, ServerTunnel
 from nitrosocks_lib.session.dialling import NoDialling
 from nitrosocks_lib.session.liveness import Liveness

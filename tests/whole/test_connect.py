@@ -20,7 +20,7 @@ from world import SERVER_KEY, World
 
 from nitrosocks_lib.files import enrol, profiles
 from nitrosocks_lib.files.writing import write_secret
-from nitrosocks_lib.server.registry import Entry
+from nitrosocks_lib.server.entry import Entry
 from nitrosocks_lib.session.inbound import Inbound
 from nitrosocks_lib.session.streams import Sending
 
