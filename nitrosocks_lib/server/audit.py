@@ -61,21 +61,21 @@ EVENTS: Final[dict[str, Event]] = {
     ),
     "session-ended": Event(
         NOTE,
-        "{client}: session {session} ended after {duration} s: {reason}; {streams} streams, {received} bytes "
-        "received, {sent} sent; from {source} over {carrier}, key {fingerprint}",
+        "{client}: session {session} ended after {duration} s: {reason}; streams: {streams}, bytes received: "
+        "{received}, sent: {sent}; from {source} over {carrier}, key {fingerprint}",
     ),
     "target-reached": Event(logging.INFO, "{client}: {target} reached at {reached}"),
     "stream-refused": Event(NOTE, "{client}: session {session}: {target}: {how}: {reason}"),
     "stream-ended": Event(
         NOTE,
         "{client}: session {session}: {target}[ at {reached}] ended after {duration} s: {how}[: {reason}]; "
-        "{received} bytes received, {sent} sent",
+        "bytes received: {received}, sent: {sent}",
     ),
     "login-failed": Event(
         logging.WARNING,
         "{source}: login failed over {carrier}[, client {client}][, key {fingerprint}][, file {file}]: {reason}",
     ),
-    "logins-failed": Event(logging.WARNING, "{count} more failed logins from {source} in {seconds} s"),
+    "logins-failed": Event(logging.WARNING, "more failed logins from {source} in {seconds} s: {count}"),
     "login-refused": Event(logging.INFO, "{source}: login refused over {carrier}[, client {client}]: {reason}"),
     "handshake-failed": Event(logging.INFO, "{source}: the handshake failed over {carrier}: {reason}"),
     "client-faulty": Event(logging.ERROR, "{fault}", ("file",)),

@@ -51,8 +51,7 @@ class Entrance:
         """`receive` is run in a thread for each arrival; `most` as from `admission.places`; `web` gets what is HTTP."""
         (self._key, self._context, self._nonces), self._receive = door, receive
         self._exits = Exits(tarpit, web)
-        self.raw = True  # whether it is served
-        self.failures = Failures()
+        self.raw, self.failures = True, Failures()  # whether it is served; of first messages that are wrong
         self._admission = Admission(most, random.randrange, limits.PATIENCE if self._exits.decoyed else 0.0)
         self._lock = threading.Lock()  # arrivals come further, and leave, in their threads
         self._waiter = Waiter()
@@ -60,8 +59,7 @@ class Entrance:
         self._coming: deque[Stranger] = deque()
         self._ready: dict[Stranger, float] = {}  # something came of them, and when; these are not watched
         self._heard: dict[Stranger, float] = {}  # their first message is there, and they wait for a thread
-        self._seldom = Seldom()
-        self._gave_way = 0
+        self._seldom, self._gave_way = Seldom(), 0
 
     def __len__(self) -> int:
         return len(self._admission)
@@ -171,7 +169,7 @@ class Entrance:
         except (NotOurs, NetworkError, OSError) as error:
             log.debug("%s: %s: %s", stranger, "no TLS" if stranger.link is None else "not ours", error)
             self._see_off(stranger, broken=not isinstance(error, NotOurs))
-        except NitroSocksError as error:
+        except NitroSocksError as error:  # of who knows our key
             self.failures.failed(stranger.peer, stranger.carrier or Carrier.RAW, str(error))
             self._drop(stranger)
         except Exception:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import socket
 import threading
 import time
@@ -22,7 +21,6 @@ from nitrosocks_lib.net.link import Link
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.protocol import greet
 from nitrosocks_lib.protocol.greet import Credentials
-from nitrosocks_lib.server import connection as module
 from nitrosocks_lib.server import failures
 from nitrosocks_lib.server.connection import SharedNonces
 from nitrosocks_lib.server.tarpit import Tarpit
