@@ -43,6 +43,7 @@ PLACES_HEARD: Final = 32  # a thread each, like the next ones; these wait for a 
 PLACES_NAMED: Final = 64  # of clients that are authorised, until they have their session
 PLACES_RESUMING: Final = 128  # many come at once when a network is back; with the server's own, threads stay below 320
 PLACES_VISITS: Final = 512  # HTTP, or what the decoy serves: two descriptors and 128 KiB each, and nginx has as many
+AHEAD: Final = 128  # connections to the decoy for those whose TLS is under way: beyond it the oldest is closed
 PLACES_SHARES: Final = 16  # a source that has more than such a part of a full rank gives way first
 PLACES_PICKED: Final = 4  # so many at random are compared
 SAID: Final = 60.0  # how often the log says that places are scarce, or that the decoy cannot be reached
@@ -205,10 +206,10 @@ GATHER_FROM: Final = 16 << 10  # it does so only behind one of so many: a keystr
 # The decoy (protocol 3.6): connections that are HTTP, or that it serves since they are not ours.
 DECOY_DIAL: Final = 3.0  # seconds until it has to be connected; beyond them it is as if there were none
 PATIENCE: Final = 60.0  # with a decoy: until TLS is done, as nginx waits by default
-QUIET: Final = 0.005  # who said nothing so long behind TLS is shown to the decoy, whose time for it begins then
+QUIET: Final = 0.005  # who said nothing so long behind TLS goes to the web thread, which sees when the decoy ends that
 RELAYED: Final = 64 * 1024  # bytes that wait in each direction: beyond them no more is read
 HELD_OPEN: Final = 60.0  # an end of the decoy's is passed on, and the rest of the connection kept so long
-TIMED_OUT: Final = 1.0  # a web server that closes later than this amid a request has waited in vain: without a word
+TIMED_OUT: Final = 0.5  # a web server that closes later than this amid a request has waited in vain: without a word
 NUDGED: Final = (0.02, 0.2)  # seconds behind a byte that came too late, when its reset is looked for
 KEPT_ALIVE: Final = 75.0  # without a request a connection is closed then, as common servers do
 

@@ -77,10 +77,10 @@ class Incoming:
         tune(self._raw)
         return PlainEnd(self._raw)
 
-    def begin(self, context: Context) -> None:
-        """Begins TLS, of which nothing is done yet; may be called again. Raises OSError."""
+    def begin(self, context: Context) -> bool:
+        """Begins TLS, of which nothing is done yet; False where it has begun before. Raises OSError."""
         if self._tls is not None:
-            return
+            return False
         self._await(1)
         self._raw.setblocking(False)
         tune(self._raw)
@@ -89,6 +89,7 @@ class Incoming:
         self._tls = wrap(self._raw, unnamed or context)
         if offer.protocols and isinstance(self._tls, ServerSocket) and not _SPOKEN.intersection(offer.protocols):
             self._tls.refusal = _NO_PROTOCOL
+        return True
 
     def _peek(self) -> bytes:
         with suppress(BlockingIOError):

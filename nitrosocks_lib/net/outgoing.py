@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import selectors
 import socket
 from collections.abc import Callable, Sequence
 
@@ -29,8 +30,23 @@ class Outgoing:
         `deadline` (seconds of `timers.now`) is for all of it.
         """
         self._watch, self._forget, self._tls, self._deadline = watch, forget, tls, deadline
-        self._race = Race(places, deadline, lambda sock: watch(sock.fileno(), 2), lambda sock: forget(sock.fileno()))
+        self._watched: dict[int, int] = {}
+        self._race = Race(places, deadline, lambda sock: self._await(sock, selectors.EVENT_WRITE), self._cease)
         self._sock: Wrapped | None = None
+
+    def watched_by(self, watch: Callable[[int, int], None], forget: Callable[[int], None]) -> None:
+        """It is another thread's from here on, and these are that one's."""
+        self._watch, self._forget = watch, forget
+        for fd, events in self._watched.items():
+            watch(fd, events)
+
+    def _await(self, sock: socket.socket, events: int) -> None:
+        self._watched[sock.fileno()] = events
+        self._watch(sock.fileno(), events)
+
+    def _cease(self, sock: socket.socket) -> None:
+        self._watched.pop(sock.fileno(), None)
+        self._forget(sock.fileno())
 
     @property
     def next_at(self) -> float:
@@ -63,11 +79,11 @@ class Outgoing:
             if events := go_on(self._sock):
                 if now >= self._deadline:
                     raise NetworkError("no TLS handshake in time")
-                self._watch(self._sock.fileno(), events)
+                self._await(self._sock, events)
                 return None
         except OSError as error:
             raise _failed(error) from None
-        self._forget(self._sock.fileno())
+        self._cease(self._sock)
         sock, self._sock = self._sock, None
         return TlsLink(sock)
 
@@ -75,7 +91,7 @@ class Outgoing:
         """Gives up what is under way."""
         self._race.close()
         if self._sock is not None:
-            self._forget(self._sock.fileno())
+            self._cease(self._sock)
             self._sock.close()
 
 

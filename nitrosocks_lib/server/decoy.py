@@ -40,7 +40,7 @@ class Site:
 
 
 class Decoy:
-    """The web thread's, but for `look`, and for `warn` and `leads_to` before that thread begins."""
+    """The web thread's, but for `look` and `begin`, and for `warn` and `leads_to` before that thread begins."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -97,7 +97,7 @@ class Decoy:
             waiter.close()
 
     def begin(self, watch: Callable[[int, int], None], forget: Callable[[int], None]) -> Outgoing:
-        """A connection to it, as in Outgoing."""
+        """A connection to it, as in Outgoing; any thread."""
         tls = (self._context, self.site.host) if self._context is not None else None
         return Outgoing(self._places, now() + limits.DECOY_DIAL, watch, forget, tls)
 

@@ -182,7 +182,8 @@ class Entrance:
         if link is None:
             incoming = stranger.incoming
             assert incoming is not None
-            incoming.begin(self._context)
+            if incoming.begin(self._context):
+                self._exits.begins(stranger)
             if events := incoming.go_on():
                 self._waiter.watch(stranger.fd, events, stranger)
                 return False
@@ -190,6 +191,7 @@ class Entrance:
             self._advance(stranger, Rank.UNPROVEN)
         whole = stranger.read(link, self._key, self._nonces, self._reads)
         if stranger.hello is not None and stranger.rank is Rank.UNPROVEN:
+            self._exits.spare(stranger)
             greets = stranger.hello.kind == wire.KIND_GREETING
             self._advance(stranger, Rank.GREETING if greets else Rank.RESUME)
             stranger.judged(True)
@@ -204,6 +206,7 @@ class Entrance:
 
     def _drop(self, stranger: Stranger) -> None:
         self._leave(stranger)
+        self._exits.spare(stranger)
         stranger.close()
 
     # -- those that get a thread ---------------------------------------------------------------------------------------
@@ -272,6 +275,7 @@ class Entrance:
             victim.link.abort()
         else:
             self._forget(victim)
+            self._exits.spare(victim)
             victim.close()
 
     def _forget(self, stranger: Stranger) -> None:

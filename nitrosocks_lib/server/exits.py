@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ..facts import limits
+from ..facts.errors import NetworkError
 from ..net.ends import PlainEnd
 from ..net.pipe import PipeLink
 from ..net.timers import now
 from ..net.tls import TlsLink
 from .stranger import Stranger
 from .tarpit import Tarpit
+from .upstream import Upstream
 from .visitor import Visitor
 from .web import Web
 
@@ -18,6 +20,7 @@ class Exits:
 
     def __init__(self, tarpit: Tarpit, web: Web | None) -> None:
         self._tarpit, self._web = tarpit, web
+        self._ahead: dict[Stranger, Upstream] = {}  # connections to the decoy, for who is not known yet
         self._quiet: dict[Stranger, float] = {}  # behind TLS they said nothing; when the decoy has to hear of them
 
     @property
@@ -25,13 +28,34 @@ class Exits:
         """Whether there is a decoy: what is not ours is to have the times of a web server then."""
         return self._web is not None and self._web.decoy is not None
 
+    def begins(self, stranger: Stranger) -> None:
+        """Its TLS begins, and so does a connection to the decoy: web servers count from accept on until the head is
+        there, and the decoy does, too. Beyond a bound the oldest is closed; who had it is shown to the decoy later."""
+        if self._web is None or self._web.decoy is None:
+            return
+        if len(self._ahead) >= min(limits.AHEAD, self._web.most):
+            self.spare(next(iter(self._ahead)))
+        ahead = Upstream(self._web.decoy.begin(lambda fd, events: None, lambda fd: None))
+        try:
+            ahead.move(now())
+        except NetworkError:  # who has something for it tries again
+            ahead.close()
+        else:
+            self._ahead[stranger] = ahead
+
+    def spare(self, stranger: Stranger) -> None:
+        """The decoy is not to serve it."""
+        ahead = self._ahead.pop(stranger, None)
+        if ahead is not None:
+            ahead.close()
+
     def see_off(self, stranger: Stranger, broken: bool) -> None:
         """One that failed, or whose connection broke; it has no place any more.
 
         Without TLS it is closed, as at any web server; behind a first Enc, too (D6). Else the decoy serves it, or it is
         closed late. What the `http` carrier brought is its own to see off.
         """
-        link = stranger.link
+        link, ahead = stranger.link, self._ahead.pop(stranger, None)
         if link is None and stranger.incoming is not None:
             if stranger.plain and self._web is not None and self.decoyed:
                 self._web.take(_visitor(stranger, stranger.incoming.plain()))
@@ -44,7 +68,10 @@ class Exits:
         elif broken and not stranger.read_before:
             link.part()  # as web servers do
         else:
-            self._web.take(_visitor(stranger, link))
+            self._web.take(_visitor(stranger, link, ahead))
+            return
+        if ahead is not None:
+            ahead.close()
 
     def waits(self, stranger: Stranger) -> None:
         """More of it has to come."""
@@ -72,5 +99,5 @@ class Exits:
         return due
 
 
-def _visitor(stranger: Stranger, link: TlsLink | PlainEnd) -> Visitor:
-    return Visitor(link, stranger.peer, stranger.source, stranger.began, stranger.read_before)
+def _visitor(stranger: Stranger, link: TlsLink | PlainEnd, ahead: Upstream | None = None) -> Visitor:
+    return Visitor(link, stranger.peer, stranger.source, stranger.began, stranger.read_before, ahead)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -58,7 +59,9 @@ class Relayed(Place):
         self._near = Near(visitor.link)
         self._judge: Judge[Found] = Judge(host.door.find, host.door.can_begin)
         self._exchange: Exchange | None = None
-        self._upstream: Upstream | None = None
+        self._upstream = visitor.ahead
+        if self._upstream is not None:
+            self._upstream.watched_by(*self._watches())
         self._got: bytes | None = visitor.got  # None behind the first turn
         self._asks = False  # something came of the visitor behind the decoy's last byte
         self._first = not visitor.got  # nothing came yet
@@ -97,10 +100,12 @@ class Relayed(Place):
         if self._host.decoy is None:
             self._keep_waiting()
             return False
-        turns = self._host.turns
-        outgoing = self._host.decoy.begin(lambda fd, events: turns.watch(fd, events, self), turns.forget)
-        self._upstream = Upstream(outgoing)
+        self._upstream = Upstream(self._host.decoy.begin(*self._watches()))
         return True
+
+    def _watches(self) -> tuple[Callable[[int, int], None], Callable[[int], None]]:
+        turns = self._host.turns
+        return lambda fd, events: turns.watch(fd, events, self), turns.forget
 
     def _drop_idle(self) -> None:
         """What comes is ours: a connection to the decoy that waits for more is closed."""

@@ -68,7 +68,7 @@ class Server:
             find=find,
             can_begin=lambda got: http and can_begin(got, prefix),
             knocks=lambda first: Carrier.RAW in settings.carriers and welcome.knocks(key, first, _hour()),
-            back=lambda visitor: self._come(Stranger.over(visitor.tls, *visitor[1:])),
+            back=lambda visitor: self._come(Stranger.over(visitor.tls, *visitor[1:5])),
             begin=carriers.begin,
         )
         decoy = Decoy(settings.decoy) if settings.decoy is not None else None

@@ -1,7 +1,8 @@
-"""One connection to the decoy, for one visit; the web thread's."""
+"""One connection to the decoy, for one visit: the web thread's, and before that visit the accept thread's."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 from ..facts import limits
@@ -19,7 +20,11 @@ class Upstream:
         self._waits = bytearray()  # to be sent
         self._finish = False  # behind them, what is sent ends
         self.ended: ConnectionEnded | None = None  # how it ended what it sends
-        self.used = False  # something was sent to it
+
+    def watched_by(self, watch: Callable[[int, int], None], forget: Callable[[int], None]) -> None:
+        """As Outgoing.watched_by, while it connects."""
+        if self._outgoing is not None:
+            self._outgoing.watched_by(watch, forget)
 
     @property
     def fd(self) -> int:
@@ -50,7 +55,6 @@ class Upstream:
     def push(self, data: bytes) -> None:
         """These bytes go to it, in order."""
         self._waits += data
-        self.used = True
 
     def finish(self) -> None:
         """Nothing more goes to it."""

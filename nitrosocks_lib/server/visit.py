@@ -47,7 +47,7 @@ class Visit(Relayed):
         self._got = None
         if got:
             self._came(got)
-        elif self._host.decoy is not None:
+        elif self._host.decoy is not None and self._upstream is None:
             self.reach()  # so that its time begins
 
     def _watch(self) -> None:

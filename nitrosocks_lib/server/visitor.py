@@ -11,18 +11,23 @@ from ..net.ends import PlainEnd
 from ..net.tls import TlsLink
 from ..protocol.http1 import Head
 from ..protocol.judge import Ours, Piece
+from .upstream import Upstream
 
 Found = tuple[Token, int]  # what a token says, and the hour that it was made with
 
 
 class Visitor(NamedTuple):
-    """A connection on its way between two threads; `got` was read of it. Its time runs from `accepted`."""
+    """A connection on its way between two threads; `got` was read of it. Its time runs from `accepted`.
+
+    `ahead` is one to the decoy, where that was made already: who takes the visitor has it, too.
+    """
 
     link: TlsLink | PlainEnd
     peer: tuple[str, int]
     source: bytes
     accepted: float
     got: bytes = b""
+    ahead: Upstream | None = None
 
     @property
     def tls(self) -> TlsLink:

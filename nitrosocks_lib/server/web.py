@@ -37,6 +37,7 @@ class Web:
         self.door, self.decoy, self.turns = door, decoy, turns
         self.buffer = memoryview(bytearray(limits.RELAYED))
         self.reads = Overlong()
+        self.most = most
         self._tarpit = tarpit
         self._places = Held(most)
         self._seated: set[Relayed] = set()
@@ -53,7 +54,12 @@ class Web:
     def take(self, visitor: Visitor) -> None:
         """Takes over a connection behind its TLS, with what was read of it."""
         if not self._thread.give(lambda: self.turns.call(lambda: self._enter(visitor))):
-            self._wait_late(visitor.accepted, visitor.link)
+            self._give_back(visitor)
+
+    def _give_back(self, visitor: Visitor) -> None:
+        if visitor.ahead is not None:
+            visitor.ahead.close()
+        self._wait_late(visitor.accepted, visitor.link)
 
     def stop(self) -> None:
         """Closes them all; the server ends."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from loopback import dial_tcp, is_silent
 from pools import WatchedPool, begun
+from prober import hello
 from world import BOUND, Opened, World, echo
 
 from nitrosocks_lib.facts import limits
@@ -16,6 +18,7 @@ from nitrosocks_lib.facts.errors import NitroSocksError
 from nitrosocks_lib.net.connect import client_context, dial
 from nitrosocks_lib.net.link import Link
 from nitrosocks_lib.server.admission import Admission, Rank
+from nitrosocks_lib.server.decoy import Site
 
 
 class Counted(Admission):
@@ -83,6 +86,21 @@ def test_strangers_have_no_thread(world: World) -> None:
     while places.count(Rank.UNPROVEN) < 30:
         assert threading.active_count() <= before
     assert len(world.server._entrance) == 60 == len(made)
+
+
+def test_a_decoy_counts_from_the_first_of_tls_and_hears_nothing_of_clients() -> None:
+    """As a web server does that has TLS of its own: from accept on."""
+    with socket.create_server(("127.0.0.1", 0)) as decoy, ThreadPoolExecutor(1) as threads:
+        decoy.settimeout(BOUND)
+        asked = threads.submit(decoy.accept)
+        with World(decoy=Site(*decoy.getsockname())) as world:
+            asked.result()[0].close()  # `serve` asks it once
+            silent(world).sendall(hello())
+            stranger, _ = decoy.accept()
+            world.dialler().greet().link.close()
+            client, _ = decoy.accept()
+            with stranger, client:
+                assert client.recv(1) == b"" and is_silent(stranger)
 
 
 def test_a_flood_ends_the_silent_and_nobody_else(world: World) -> None:

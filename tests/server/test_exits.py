@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import pytest
 from links import Pairs
+from loopback import unused_port
 
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.net import pipe
 from nitrosocks_lib.net.pipe import Progress
+from nitrosocks_lib.net.race import find
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.net.tls import TlsLink
 from nitrosocks_lib.protocol.nonces import Carried
 from nitrosocks_lib.server.admission import Rank
+from nitrosocks_lib.server.decoy import Decoy, Site
 from nitrosocks_lib.server.exits import Exits
 from nitrosocks_lib.server.stranger import Stranger
 from nitrosocks_lib.server.tarpit import Tarpit
@@ -25,8 +29,8 @@ PEER = "192.0.2.7", 4711
 class Web:
     """With a decoy, or without."""
 
-    def __init__(self, decoy: object, ours: bool = False) -> None:
-        self.decoy, self.ours = decoy, ours
+    def __init__(self, decoy: object, ours: bool = False, most: int = 9) -> None:
+        self.decoy, self.ours, self.most = decoy, ours, most
         self.taken: list[Visitor] = []
 
     def wants(self, got: bytes) -> bool:
@@ -51,6 +55,19 @@ class Kept(Tarpit):
 def pairs() -> Iterator[Pairs]:
     with Pairs() as made:
         yield made
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """Where the decoy is."""
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        yield made
+
+
+def decoy_at(listener: socket.socket) -> Decoy:
+    made = Decoy(Site(*listener.getsockname()))
+    made._places = find(*listener.getsockname())
+    return made
 
 
 def stranger(pairs: Pairs, got: bytes = b"") -> Stranger:
@@ -120,3 +137,56 @@ def test_without_a_decoy_nobody_is_shown(pairs: Pairs) -> None:
     exits, each = Exits(Kept(), Web(None)), stranger(pairs)
     exits.waits(each)
     assert exits.next_at is None
+
+
+def test_a_connection_to_the_decoy_begins_with_tls_and_goes_with_the_visitor(
+    pairs: Pairs, listener: socket.socket
+) -> None:
+    web, each = Web(decoy_at(listener)), stranger(pairs)
+    exits = Exits(Kept(), web)
+    exits.begins(each)
+    with listener.accept()[0] as far:
+        exits.see_off(each, broken=False)
+        (visitor,) = web.taken
+        assert visitor.ahead is not None
+        visitor.ahead.push(b"x")
+        visitor.ahead.move(now())
+        assert far.recv(1) == b"x"
+        visitor.ahead.close()
+
+
+@pytest.mark.parametrize("how", ["spared", "broken"])
+def test_it_is_closed_where_the_decoy_serves_nobody(how: str, pairs: Pairs, listener: socket.socket) -> None:
+    exits, each = Exits(Kept(), Web(decoy_at(listener))), stranger(pairs)
+    exits.begins(each)
+    with listener.accept()[0] as far:
+        if how == "spared":
+            exits.spare(each)
+        else:
+            exits.see_off(each, broken=True)
+        assert far.recv(1) == b""
+
+
+def test_there_are_not_more_of_them_than_a_bound(pairs: Pairs, listener: socket.socket) -> None:
+    web = Web(decoy_at(listener), most=2)
+    exits, some = Exits(Kept(), web), [stranger(pairs) for _ in range(3)]
+    for each in some:
+        exits.begins(each)
+    with listener.accept()[0] as first, listener.accept()[0], listener.accept()[0]:
+        assert first.recv(1) == b""
+        for each in some:
+            exits.see_off(each, broken=False)
+        aheads = [visitor.ahead for visitor in web.taken]
+        assert [ahead is not None for ahead in aheads] == [False, True, True]
+        for ahead in filter(None, aheads):
+            ahead.close()
+
+
+def test_a_decoy_that_refuses_is_tried_again_when_there_is_something_for_it(pairs: Pairs) -> None:
+    decoy = Decoy(Site("127.0.0.1", port := unused_port()))
+    decoy._places = find("127.0.0.1", port)
+    web, each = Web(decoy), stranger(pairs)
+    exits = Exits(Kept(), web)
+    exits.begins(each)
+    exits.see_off(each, broken=False)
+    assert [visitor.ahead for visitor in web.taken] == [None]
