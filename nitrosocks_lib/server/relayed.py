@@ -134,6 +134,7 @@ class Relayed(Place):
 
     def _decoy_said(self, data: bytes) -> None:
         self._near.send(data)
+        self._near.tell()  # before it is judged, which takes longer
         self._asks = False
         self._judge.follow(data)
         if self._judge.server and self._host.decoy is not None:

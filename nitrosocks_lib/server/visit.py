@@ -47,6 +47,7 @@ class Visit(Relayed):
         self._got = None
         if got:
             self._came(got)
+            self._relay()  # before more is looked for
         elif self._host.decoy is not None and self._upstream is None:
             self.reach()  # so that its time begins
 
