@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ..crypto.identity import ServerKey
-from ..facts import limits, wire
+from ..facts import limits
 from ..facts.errors import NetworkError, NitroSocksError, NotOurs
 from ..facts.wire import Carrier
 from ..net.connect import Context
@@ -192,8 +192,7 @@ class Entrance:
         whole = stranger.read(link, self._key, self._nonces, self._reads)
         if stranger.hello is not None and stranger.rank is Rank.UNPROVEN:
             self._exits.spare(stranger)
-            greets = stranger.hello.kind == wire.KIND_GREETING
-            self._advance(stranger, Rank.GREETING if greets else Rank.RESUME)
+            self._advance(stranger, Rank.GREETING if stranger.greets else Rank.RESUME)
             stranger.judged(True)
         if not whole:
             self._waiter.watch(stranger.fd, _READ if link.read_wants == select.POLLIN else _WRITE, stranger)
@@ -206,8 +205,7 @@ class Entrance:
 
     def _drop(self, stranger: Stranger) -> None:
         self._leave(stranger)
-        self._exits.spare(stranger)
-        stranger.close()
+        self._exits.close(stranger)
 
     # -- those that get a thread ---------------------------------------------------------------------------------------
 
@@ -275,8 +273,7 @@ class Entrance:
             victim.link.abort()
         else:
             self._forget(victim)
-            self._exits.spare(victim)
-            victim.close()
+            self._exits.close(victim)
 
     def _forget(self, stranger: Stranger) -> None:
         """It leaves this thread, or is over."""

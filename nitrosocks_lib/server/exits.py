@@ -49,6 +49,11 @@ class Exits:
         if ahead is not None:
             ahead.close()
 
+    def close(self, stranger: Stranger) -> None:
+        """Ends it."""
+        self.spare(stranger)
+        stranger.close()
+
     def see_off(self, stranger: Stranger, broken: bool) -> None:
         """One that failed, or whose connection broke; it has no place any more.
 

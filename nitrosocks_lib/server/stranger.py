@@ -95,6 +95,11 @@ class Stranger(Place):
         unheard = self._dialogue is None and not self.read_before and self.hello is None
         return unheard and not self.handed and not self.carrier and self.rank is not None and self.link is not None
 
+    @property
+    def greets(self) -> bool:
+        """Whether its first message, whose first Enc has opened, is a GREETING, and no RESUME."""
+        return self.hello is not None and self.hello.kind == wire.KIND_GREETING
+
     def has_begun(self) -> bool:
         """As Incoming.has_hello; says whether it is `plain` then."""
         assert self.incoming is not None, "it has no TLS yet"

@@ -18,11 +18,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
+import nginx  # noqa: E402
 from carried import context, pool  # noqa: E402
-from webserver import REQUEST, nginx  # noqa: E402
-from world import Opened, World, echo  # noqa: E402
-
-from nitrosocks_lib.server.decoy import Site  # noqa: E402
+from decoyed import before  # noqa: E402
+from seeing import REQUEST  # noqa: E402
+from world import Opened, echo  # noqa: E402
 
 SECONDS, BOUND = 6.0, 2.0
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -61,7 +61,7 @@ def waits(opened: Opened) -> list[float]:
 def main() -> int:
     """Says it in lines; 1 where somebody waited for too long."""
     longest = 0.0
-    with nginx(head=20, keep=20) as decoy, World(decoy=Site("127.0.0.1", decoy.plain)) as world:
+    with nginx.running(head=20, keep=20) as decoy, before(decoy) as world:
         opened = Opened(pool(world, "http"), world.target(echo))
         for name, said in FLOODS.items():
             for count in (1, 20):

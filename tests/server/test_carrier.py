@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 from carried import LEAST, Begun, Connection, HttpClient, carrier, greeted, greeting, head, path, pool
-from webserver import Nginx, Seeing, nginx
+from decoyed import fixtures
+from seeing import Seeing
 from world import BOUND, Opened, World, echo
 
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.wire import What
-from nitrosocks_lib.server.decoy import Site
 
-
-@pytest.fixture(scope="module")
-def decoy() -> Iterator[Nginx]:
-    with nginx(head=20, keep=20) as running:
-        yield running
-
-
-@pytest.fixture
-def world(decoy: Nginx) -> Iterator[World]:
-    with World(decoy=Site("127.0.0.1", decoy.plain)) as made:
-        yield made
+decoy, world = fixtures(head=20, keep=20)
 
 
 def test_the_same_up_is_answered_again_and_the_same_down_alike(world: World) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from audited import told
 from carried import LEAST, Begun, Connection, carrier, greeted, greeting, head, hour, path, pool, websocket
+from decoyed import before, fixtures
 from loopback import is_silent
-from webserver import Nginx, Seeing, nginx
+from nginx import Nginx
+from seeing import Seeing
 from world import BOUND, Opened, World, echo
 
 from nitrosocks_lib.client.pool import Pool
@@ -19,21 +20,11 @@ from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import NetworkError
 from nitrosocks_lib.facts.wire import What
 from nitrosocks_lib.net.timers import now
-from nitrosocks_lib.server.decoy import Site
 
 KINDS = ["websocket", "http"]
 
 
-@pytest.fixture(scope="module")
-def decoy() -> Iterator[Nginx]:
-    with nginx(head=20, keep=20) as running:
-        yield running
-
-
-@pytest.fixture
-def world(decoy: Nginx) -> Iterator[World]:
-    with World(decoy=Site("127.0.0.1", decoy.plain)) as made:
-        yield made
+decoy, world = fixtures(head=20, keep=20)
 
 
 # -- sessions ---------------------------------------------------------------------------------------------------------
@@ -61,7 +52,7 @@ def test_the_log_says_by_which_carrier_and_from_where(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_session_goes_on_when_its_carrier_is_cut(kind: str, decoy: Nginx) -> None:
-    with World(proxy=True, decoy=Site("127.0.0.1", decoy.plain)) as world:
+    with before(decoy, proxy=True) as world:
         opened = Opened(pool(world, kind), world.target(echo))
         for said in (b"before", b"behind"):
             opened.near.sendall(said)

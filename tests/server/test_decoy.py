@@ -11,7 +11,7 @@ import pytest
 from loopback import Server as TlsServer
 from loopback import pem, unused_port
 from proxied import Plain
-from webserver import REQUEST, Seeing
+from seeing import REQUEST, Seeing
 from world import World
 
 from nitrosocks_lib.facts.errors import NetworkError

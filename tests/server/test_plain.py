@@ -5,25 +5,15 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from collections.abc import Iterator
 
 import pytest
-from webserver import Nginx, nginx
+from decoyed import fixtures
+from nginx import Nginx
 from world import BOUND, World
 
 from nitrosocks_lib.server.decoy import Site
 
-
-@pytest.fixture(scope="module")
-def decoy() -> Iterator[Nginx]:
-    with nginx() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def world(decoy: Nginx) -> Iterator[World]:
-    with World(decoy=Site("127.0.0.1", decoy.plain)) as made:
-        yield made
+decoy, world = fixtures(lasts="module")
 
 
 class _Once(threading.Thread):

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
+from decoyed import fixtures
 from loopback import reset, unused_port, was_reset
-from webserver import REQUEST, Nginx, Seeing, nginx
+from nginx import Nginx
+from seeing import REQUEST, Seeing
 from world import World
 
 from nitrosocks_lib.server.decoy import Site
 
-
-@pytest.fixture(scope="module")
-def decoy() -> Iterator[Nginx]:
-    with nginx() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def world(decoy: Nginx) -> Iterator[World]:
-    with World(decoy=Site("127.0.0.1", decoy.plain)) as made:
-        yield made
+decoy, world = fixtures(lasts="module")
 
 
 def post(length: int) -> bytes:

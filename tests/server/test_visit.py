@@ -7,13 +7,14 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
 from carried import LEAST, Begun, Connection, HttpClient, context, greeted, head, path
+from decoyed import before, fixtures
 from loopback import dial as dial_tls
 from loopback import is_silent, read_exactly
-from webserver import REQUEST, Nginx, Seeing, nginx
+from nginx import Nginx
+from seeing import REQUEST, Seeing
 from world import BOUND, World
 
 from nitrosocks_lib.facts import limits, wire
@@ -26,17 +27,7 @@ from nitrosocks_lib.server.decoy import Site
 from nitrosocks_lib.server.visit import Visit
 from nitrosocks_lib.session.conversation import Conversation
 
-
-@pytest.fixture(scope="module")
-def decoy() -> Iterator[Nginx]:
-    with nginx(head=20, keep=20) as running:
-        yield running
-
-
-@pytest.fixture
-def world(decoy: Nginx) -> Iterator[World]:
-    with World(decoy=Site("127.0.0.1", decoy.plain)) as made:
-        yield made
+decoy, world = fixtures(head=20, keep=20)
 
 
 def get(via: Connection, target: str = "/") -> tuple[int, bytes]:
@@ -119,7 +110,7 @@ def test_without_a_decoy_nothing_is_answered() -> None:
 
 def test_a_head_that_takes_too_long_is_the_decoys(decoy: Nginx, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "HEAD_TIME", 0.05)
-    with World(decoy=Site("127.0.0.1", decoy.plain)) as world:
+    with before(decoy) as world:
         visitor = Seeing(world.port).say(b"GET /" + b"x" * 43 + b" HTTP/1.1\r\n")
         while not any(visit._judge.amid for visit in list(world.server._web._seated)):
             pass

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from loopback import pem
 from program import BOUND, Process, Site, tool
 
 HEAD_TIME, KEEP_TIME, LINGER_TIME = 2, 3, 2  # seconds; nginx's own are 60, 75 and 5
+LARGE = 3 << 20  # bytes of /large
 TYPES = Path("/etc/nginx/mime.types")
 
 # As Debian's nginx.conf has it, but for where files are, with TLS as certbot sets it up (options-ssl-nginx.conf).
@@ -25,7 +29,7 @@ _CIPHERS = (
 )
 _SETTINGS = """
 daemon off; master_process off; pid {place}/nginx.pid; error_log stderr {level};
-events {{ worker_connections 768; }}
+events {{ worker_connections 2000; }}
 http {{
   sendfile on; tcp_nopush on; types_hash_max_size 2048;
   {types} default_type application/octet-stream;
@@ -52,6 +56,31 @@ class Nginx:
     plain: int
     secure: int
     place: Path
+    behind: int = 0  # the port that /echo leads to, with upgrades; of those of `running`
+
+    @property
+    def page(self) -> bytes:
+        """What / is."""
+        return (self.place / "site" / "index.html").read_bytes()
+
+
+_ECHO = """
+location /echo {{
+  proxy_pass http://127.0.0.1:{port}; proxy_http_version 1.1;
+  proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";
+}}
+"""
+
+
+@contextmanager
+def running(head: int = 1, keep: int = 2) -> Iterator[Nginx]:
+    """One in a folder of its own, in plain HTTP and in TLS; both times in seconds."""
+    with tempfile.TemporaryDirectory(prefix="ns-nginx-") as name, Site(Path(name)) as site:
+        behind = free_port()
+        times = head, keep, LINGER_TIME
+        made = start(site, *pem("www.example.org"), more=_ECHO.format(port=behind), times=times)
+        made.behind = behind
+        yield made
 
 
 def start(
@@ -87,6 +116,7 @@ def _content(root: Path) -> None:
         "style.css": "body { margin: 2em }\n" * 40,
         "notes.txt": "".join(f"{number}: a line of the notes\n" for number in range(4000)),
         "empty.txt": "",
+        "large": "\0" * LARGE,
     }
     for name, text in pages.items():
         (root / name).write_text(text)
