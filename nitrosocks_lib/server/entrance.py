@@ -54,8 +54,7 @@ class Entrance:
         self.raw, self.failures = True, Failures()  # whether it is served; of first messages that are wrong
         self._admission = Admission(most, random.randrange, limits.PATIENCE if self._exits.decoyed else 0.0)
         self._lock = threading.Lock()  # arrivals come further, and leave, in their threads
-        self._waiter = Waiter()
-        self._reads = Overlong()
+        self._waiter, self._reads = Waiter(), Overlong()
         self._coming: deque[Stranger] = deque()
         self._ready: dict[Stranger, float] = {}  # something came of them, and when; these are not watched
         self._heard: dict[Stranger, float] = {}  # their first message is there, and they wait for a thread
