@@ -23,6 +23,7 @@ def stopped(call: Call, intruders: dict[int, Call]) -> int:
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         nonlocal count
+        frame.f_trace = trace  # before the next: where there is none, Python 3.13 does not trace bytecodes
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "opcode":
             count += 1
@@ -33,6 +34,7 @@ def stopped(call: Call, intruders: dict[int, Call]) -> int:
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 traces bytecodes only if some frame asked before settrace
     sys.settrace(trace)
     try:
         call()
