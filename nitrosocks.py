@@ -1,39 +1,52 @@
-"""Console entry of NitroSocks; everything else is in nitrosocks_lib."""
+"""Console entry of NitroSocks; everything else is in nitrosocks_lib. Old interpreters must be able to read it."""
 
+import gc
+import signal
 import sys
 
-PACKAGES = {
-    "cryptography": "cryptography",
-    "pyotp": "pyotp",
-    "tomli_w": "tomli-w",
-    "docopt": "docopt-ng",
-    "websockets": "websockets",
-}
+NEEDS = (3, 11)
 
 
 def main() -> int:
-    """Run the command line and return its exit code: 70 where a package is missing or too old, 130 after SIGINT."""
+    """Run the command line and return its exit code: 70 where Python or a package is missing or too old, 130 after
+    SIGINT."""
+    if sys.version_info < NEEDS:
+        return _refuse("needs Python {}.{} or newer, and {} is {}.{}".format(*NEEDS, sys.executable, *sys.version_info))
     try:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # quiet, while nothing has begun; commands have their own
+        if sys.argv[1:] in (["-V"], ["--version"]) and _tell_version():
+            return 0
+        gc.disable()  # what is imported stays: to look for garbage in it takes a seventh of that time
         from nitrosocks_lib.cli import main as cli
 
         return cli.main(sys.argv[1:])
     except KeyboardInterrupt:
         return 130
     except ImportError as error:
-        from importlib.util import find_spec
+        from nitrosocks_lib.cli.packages import fault
 
-        module = (error.name or "").partition(".")[0]
-        if module not in PACKAGES:
+        told = fault(error)
+        if not told:
             raise
-        what, pip = ("is missing; install", "") if find_spec(module) is None else ("is too old; upgrade", "--upgrade ")
-        name = PACKAGES[module]
-        fault = f"the Python package '{name}' {what} it with: python3 -m pip install {pip}{name}"
-        if sys.stderr is not None:  # else descriptor 2 may be anything
-            from nitrosocks_lib.net.lines import STDERR
+        return _refuse(told)
 
-            STDERR.put(f"nitrosocks: {fault}\n")
-            STDERR.flush()
-        return 70
+
+def _tell_version() -> bool:
+    """At once, before anything else is imported; False where it cannot be written: the command line says why."""
+    from nitrosocks_lib import __version__
+
+    try:
+        print("nitrosocks " + __version__, flush=True)
+    except OSError:
+        return False
+    return sys.stdout is not None
+
+
+def _refuse(fault: str) -> int:
+    if sys.stderr is not None:  # else descriptor 2 may be anything
+        sys.stderr.write(f"nitrosocks: {fault}\n")
+    return 70
 
 
 if __name__ == "__main__":

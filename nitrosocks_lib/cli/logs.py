@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -43,6 +42,8 @@ class _JsonLine(logging.Formatter):
         values |= getattr(record, "fields", {})
         if record.exc_info:
             values["traceback"] = [foreign(line, LINE) for line in self.formatException(record.exc_info).split("\n")]
+        import json  # few want it
+
         return json.dumps(values)  # in ASCII, whatever stderr is encoded in
 
     def line(self, level: int, text: str) -> str:

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import resource
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from docopt import DocoptExit, docopt
 
 from .. import __version__
-from ..crypto.identity import missing_algorithm
 from ..facts import errors
 from ..facts.errors import NitroSocksError
 from ..facts.wire import Refusal
 from ..net.lines import STDERR
 from . import logs, usage_errors
-from .connect import connect
-from .demo import demo
-from .doctor import doctor
-from .forward import forward
-from .keygen import keygen
-from .options import Options, with_files
 from .output import discard, tell
-from .serve import serve
-from .usage import USAGE
+from .packages import install
+from .usage import USAGE, usage_of
+
+if TYPE_CHECKING:
+    from .options import Options
+
+    Command = Callable[[Options], int]
 
 EXIT_USAGE = 64
 EXIT_FAULT = 70
@@ -43,15 +42,56 @@ _CODES: tuple[tuple[type[NitroSocksError], int], ...] = (
     (errors.NotAuthorised, 77),
     (errors.ConfigurationError, 78),
 )
-_COMMANDS: dict[str, Callable[[Options], int]] = {
-    "keygen": keygen,
-    "serve": serve,
-    "forward": forward,
-    "connect": connect,
-    "doctor": lambda options: doctor(options, exit_code),
-    "demo": demo,
-}
 log = logging.getLogger("nitrosocks")
+
+
+# Each command is imported when it is chosen: none needs all, and most of the time until the first byte goes into this.
+
+
+def _keygen() -> Command:
+    from .keygen import keygen
+
+    return keygen
+
+
+def _serve() -> Command:
+    from .serve import serve
+
+    return serve
+
+
+def _forward() -> Command:
+    from .forward import forward
+
+    return forward
+
+
+def _connect() -> Command:
+    from .connect import connect
+
+    return connect
+
+
+def _doctor() -> Command:
+    from .doctor import doctor
+
+    return lambda options: doctor(options, exit_code)
+
+
+def _demo() -> Command:
+    from .demo import demo
+
+    return demo
+
+
+_COMMANDS: dict[str, Callable[[], Command]] = {
+    "keygen": _keygen,
+    "serve": _serve,
+    "forward": _forward,
+    "connect": _connect,
+    "doctor": _doctor,
+    "demo": _demo,
+}
 
 
 def main(argv: list[str]) -> int:
@@ -71,33 +111,47 @@ def main(argv: list[str]) -> int:
 
 
 def _main(argv: list[str]) -> int:
-    if missing := missing_algorithm():
-        hint = "its own wheels have it: python3 -m pip install --upgrade 'cryptography>=50'"
-        return _say(f"this build of the Python package 'cryptography' lacks {missing}", hint)
     if usage_errors.wants_help(argv):
         return _run(lambda: tell(USAGE))
     given = _accepted(argv)
     try:
         words = [_named(word) if word in ("-4", "-6") else word for word in given]
-        options: Options = docopt(_named(USAGE), words, default_help=False)
+        options: Options = docopt(_named(usage_of(*given[:1])), words, default_help=False)
     except DocoptExit:
         _say(*usage_errors.explain(given))
         return EXIT_USAGE
-    if options["--help"]:  # shortened
+    if options.get("--help"):  # shortened
         return _run(lambda: tell(USAGE))
-    if options["--version"]:
+    if options.get("--version"):
         return _run(lambda: tell(f"nitrosocks {__version__}\n"))
     for short in ("-4", "-6"):
-        options[short] = options.pop(_named(short))
-    command = next(name for name in _COMMANDS if options[name])
-    if code := _run(lambda: logs.set_up(options["-v"], _least(command, options), options["--log-format"])):
+        options[short] = options.pop(_named(short), False)
+    command = next(name for name in _COMMANDS if options.get(name))
+    if code := _run(lambda: logs.set_up(options["-v"], _least(command, options), options.get("--log-format"))):
         return code
+    code = _command(_COMMANDS[command], options)
+    return EXIT_CONNECT if command == "connect" and code not in (0, EXIT_USAGE) else code
+
+
+def _command(load: Callable[[], Command], options: Options) -> int:
+    if not sys.warnoptions:  # those of libraries are for developers: a strange certificate makes some, at every user's
+        import warnings
+
+        warnings.simplefilter("ignore")
+    command = load()
+    from ..crypto.identity import missing_algorithm
+    from .options import with_files
+
+    if missing := missing_algorithm():
+        hint = f"its own wheels have it: {install('cryptography>=50', upgrade=True)}"
+        return _say(f"this build of the Python package 'cryptography' lacks {missing}", hint)
+    gc.freeze()
+    gc.enable()
     _raise_descriptor_limit()
     threading.excepthook = _thread_failed
-    if not sys.warnoptions:  # those of libraries are for developers: a strange certificate makes some, at every user's
-        warnings.simplefilter("ignore")
-    code = _run(lambda: _COMMANDS[command](with_files(options)))
-    return EXIT_CONNECT if command == "connect" and code not in (0, EXIT_USAGE) else code
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # until here nothing had to be put in order
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return _run(lambda: command(with_files(options)))
 
 
 def _run(work: Callable[[], int | None]) -> int:

@@ -7,7 +7,6 @@ import os
 import threading
 from pathlib import Path
 
-from ..client import sso
 from ..client.carriers import Carriers
 from ..client.dialler import Dialler
 from ..client.openers import Web
@@ -78,7 +77,10 @@ def way(options: Options) -> tuple[Route, set[Path]]:
     """The way to the server that the options ask for, and the files that are read on it at any time."""
     proxies, verify = _proxies(options), options["--tls-verify"]
     readable = authorities() if verify or proxies.secure else set()
-    readable |= sso.readable(os.environ) if proxies.asks else set()
+    if proxies.asks:
+        from ..client import sso
+
+        readable |= sso.readable(os.environ)
     return Route(verify, not options["-6"], not options["-4"], proxies, options["--require-direct"]), readable
 
 

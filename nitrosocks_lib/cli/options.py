@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..client.forward import LOOPBACK, Forward
-from ..client.openers import OPENERS
 from ..facts import limits
 from ..facts.address import join_host_port, parse_port, split_host_port
 from ..facts.errors import UsageError
 from ..facts.wire import Carrier, EncryptType, Kind
 from ..facts.words import foreign
 from ..protocol.frames import Target
-from ..server.decoy import Site
-from ..server.tunnel import RefreshPolicy
 from .amounts import TIMES, duration, is_number, size, whole
+
+if TYPE_CHECKING:  # a client imports nothing of the server, nor the other way round
+    from ..client.forward import Forward
+    from ..server.decoy import Site
+    from ..server.tunnel import RefreshPolicy
 
 Options = dict[str, Any]  # what docopt makes of a command line
 _CIPHERS = {"aes-256-gcm": EncryptType.AES_256_GCM, "aes-128-gcm": EncryptType.AES_128_GCM}
@@ -30,13 +31,15 @@ _PART = re.compile(r"\[([^\]]*)\]|([^:\[\]]*)")
 def with_files(options: Options) -> Options:
     """The options, unless one is to name a file and is empty: it is not to be taken for one that was left out."""
     for option in ("-i", "-o", "--home", "--cert", "--key", "--keep", "--proxy-auth"):
-        if options[option] == "":
+        if options.get(option) == "":
             raise UsageError(f"{option} is empty", "name a file or a directory, or leave it out")
     return options
 
 
 def forward(spec: str) -> Forward:
     """`[bind:]port:host:hostport` as ssh has it: IPv6 in brackets; bind empty or * = everywhere, none = loopback."""
+    from ..client.forward import LOOPBACK, Forward
+
     given = f"-L {foreign(spec)}"
     parts = _split(spec, given)
     if len(parts) not in (3, 4):
@@ -96,6 +99,8 @@ def address(option: str, text: str, local: bool = False) -> tuple[str, int]:
 
 def decoy(text: str | None) -> Site | None:
     """--decoy: `host:port`, or a URL without a path."""
+    from ..server.decoy import Site
+
     if text is None:
         return None
     scheme, found, rest = text.partition("://")
@@ -155,9 +160,9 @@ def heartbeat(text: str | None) -> int | None:
 def carriers(text: str | None) -> tuple[Carrier, ...]:
     """--carrier: the one that is named, or all that may be tried."""
     if text is None or text.lower() == _AUTO:
-        return tuple(OPENERS)
-    if text.lower() not in list(OPENERS):
-        raise UsageError(f"--carrier {foreign(text)}: unknown", f"one of {', '.join((*OPENERS, _AUTO))}")
+        return tuple(Carrier)
+    if text.lower() not in list(Carrier):
+        raise UsageError(f"--carrier {foreign(text)}: unknown", f"one of {', '.join((*Carrier, _AUTO))}")
     return (Carrier(text.lower()),)
 
 
@@ -178,6 +183,8 @@ def host_header(text: str | None) -> str:
 
 def refresh(text: str | None) -> RefreshPolicy:
     """--refresh: a time (30m), bytes (4G), or both with a comma."""
+    from ..server.tunnel import RefreshPolicy
+
     policy, given = RefreshPolicy(), f"--refresh {foreign(text)}"
     every, volume = policy.every, policy.volume
     for part in text.split(",") if text else []:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 USAGE: Final = """\
@@ -87,3 +88,12 @@ Exit codes: 0 done, 64 usage, 65 bad key or profile, 69 unreachable or refused, 
 write, 76 not the expected server, or bytes were changed, 77 not authorised, 78 configuration; connect: 255 for all but
 0 and 64.
 """
+
+
+def usage_of(command: str = "") -> str:
+    """The usage text with the patterns of one command alone, which docopt reads in a fifth of the time; all of it where
+    there is no such command."""
+    before, usage, rest = USAGE.partition("Usage:\n")
+    patterns, end, rest = rest.partition("\n\n")
+    own = re.findall(rf"^  nitrosocks {re.escape(command)} .*(?:\n {{4,}}.*)*", patterns, re.MULTILINE)
+    return "".join((before, usage, "\n".join(own) or patterns, end, rest))

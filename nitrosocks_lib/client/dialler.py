@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ..crypto.certificate import issuer
 from ..crypto.identity import fingerprint
 from ..facts import limits
 from ..facts.address import join_host_port, split_host_port
@@ -241,6 +240,8 @@ class Dialler:
         stated = made.certificate_hash
         if stated == link.certificate_hash():
             return
+        from ..crypto.certificate import issuer  # slow to import
+
         intercepted = f'TLS is intercepted by "{issuer(link.certificate())}"' if any(stated) else ""
         if self._direct:
             error = refused_as_indirect(intercepted)
@@ -258,8 +259,7 @@ class Dialler:
             self._once(f"this clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the server's")
 
     def _once(self, text: str) -> None:
-        kind = text.split(maxsplit=1)[0]
-        if kind not in self._said:
+        if (kind := text.split(maxsplit=1)[0]) not in self._said:
             self._said.add(kind)
             log.warning("%s", text)
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..crypto.schedule import knock_key
 from ..crypto.token import Token, Tokens
@@ -19,9 +19,10 @@ from ..net.link import Link
 from ..net.timers import now
 from ..protocol.carriers import patience
 from .carriers import Carriers
-from .http import Http
-from .updown import Way
-from .upgrade import upgrade
+
+if TYPE_CHECKING:  # h11 and websockets are slow to import: only the carriers that need them do
+    from .http import Http
+    from .updown import Way
 
 Server = tuple[str, int]
 _HTTPS = 443
@@ -72,6 +73,8 @@ class Openers:
         return dial(server, context, self._route.family, limits.DIAL, proxy=self._route.proxy(server))
 
     def _websocket(self, server: Server, hour: int, hurried: bool) -> Link:
+        from .upgrade import upgrade
+
         begun = now()
         link = self._dial(server, self._alpn)
         try:
@@ -89,6 +92,9 @@ class Openers:
 
     def _way(self, server: Server) -> tuple[Http, Way]:
         """The same for all carriers to a server: they share its connections, and its cookies."""
+        from .http import Http
+        from .updown import Way
+
         with self._lock:
             self._moving = self._moving or Http()
             if server not in self._ways:

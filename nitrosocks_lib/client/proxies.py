@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from ..facts.address import split_host_port
@@ -13,11 +13,10 @@ from ..facts.errors import UsageError
 from ..facts.words import quoted
 from ..net.connect import Context
 from ..net.proxy import Proxy, Talk
-from ..protocol import socks_client
-from ..protocol.proxy_auth import Login
-from ..protocol.proxy_login import Answers
-from . import sso
 from .no_proxy import goes_directly
+
+if TYPE_CHECKING:  # slow to import, and mostly there is no proxy
+    from ..protocol.proxy_auth import Login
 
 OPTION: Final = "--proxy"
 OURS: Final = "NITROSOCKS_PROXY"  # as the option, but where no ps shows it
@@ -89,6 +88,8 @@ def _login(text: str, shown: str) -> Login:
     user, password = (unquote(part, errors="surrogateescape") for part in text.partition(":")[::2])
     if any(letter < " " or letter == "\x7f" for letter in user + password):
         raise UsageError(f"{shown}: user or password before it have control characters")
+    from ..protocol.proxy_auth import Login
+
     return Login(user, password)
 
 
@@ -98,6 +99,8 @@ def login_of(text: str, name: str) -> Login:
     user, colon, password = line.partition(":")
     if not colon or not user or not line.isprintable():
         raise UsageError(f"--proxy-auth {quoted(name)}: not one line with user:password")
+    from ..protocol.proxy_auth import Login
+
     return Login(user, password)
 
 
@@ -138,11 +141,15 @@ class Proxies:
 def _talk(named: Named, login: Login | None) -> Callable[[str, int], Talk]:
     def by_http(host: str, port: int) -> Talk:
         from ..protocol import http_proxy  # h11 is slow to import
+        from ..protocol.proxy_login import Answers
+        from . import sso
 
         answers = Answers(login, lambda scheme: sso.begin(scheme, named.address[0], login), os.urandom)
         return http_proxy.connect(host, port, answers)
 
     def by_socks(host: str, port: int) -> Talk:
+        from ..protocol import socks_client
+
         return socks_client.connect(host, port, login)
 
     return by_socks if named.scheme.startswith("socks") else by_http

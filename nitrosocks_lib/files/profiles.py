@@ -10,22 +10,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import tomli_w
 
-from ..crypto import certificate
 from ..crypto.identity import ClientKey, ClientPublic, KemPublic, ServerKey
 from ..facts import wire
 from ..facts.address import split_host_port
 from ..facts.errors import ConfigurationError, KeyFileError, ProtocolError, UsageError
 from ..facts.words import foreign, quoted
 from ..protocol.greet import Credentials
-from ..protocol.permit import Client, Rules
-from ..protocol.welcome import Authorised
 from .keyfiles import Table, b64, read_secret
 from .places import below_home, check_place
 from .writing import locked, write_secret
+
+if TYPE_CHECKING:  # what only a server needs is imported when it is needed: a client is to begin soon
+    from ..protocol.permit import Client, Rules
 
 SERVER_KEY: Final = "server.key"
 TLS_CERT: Final = "tls.crt"
@@ -116,6 +116,8 @@ def ensure_server(home: Path, now: datetime) -> tuple[ServerKey, Path, Path, lis
             one = foreign(there[0])
             raise KeyFileError(f"{one} is there without {other.name}", f"restore it, or remove {one}")
         if not there:
+            from ..crypto import certificate  # slow to import, and no client makes one
+
             cert_pem, key_pem = certificate.make(now)
             write_secret(private, key_pem.decode())
             write_secret(cert, cert_pem.decode())
@@ -148,6 +150,9 @@ def read_client(path: Path) -> tuple[Client, Table]:
     raw = table.base64("public", wire.CLIENT_PUBLIC, anew)
     with _usable(table, "public", anew):
         public = ClientPublic(raw)
+    from ..protocol.permit import Client
+    from ..protocol.welcome import Authorised
+
     authorised = Authorised(name, public, table.base32("token", wire.SECRET, anew))
     if "created" in table:
         table.text("created")
@@ -240,6 +245,8 @@ def _name(table: Table) -> str:
 
 
 def _rules(table: Table, key: str) -> Rules:
+    from ..protocol.permit import Rules
+
     texts = table.texts(key)
     try:
         return Rules.parse(texts)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import signal
+import sys
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from nitrosocks_lib import __version__
 from nitrosocks_lib.cli import main as cli
 from nitrosocks_lib.cli.usage import USAGE
+from nitrosocks_lib.crypto import identity
 from nitrosocks_lib.facts import errors
 from nitrosocks_lib.facts.errors import NitroSocksError
 from nitrosocks_lib.facts.wire import Abort, Refusal
@@ -61,7 +64,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
                 raise outcome
             return outcome
 
-        monkeypatch.setattr(cli, "_COMMANDS", dict.fromkeys(cli._COMMANDS, command))
+        monkeypatch.setattr(cli, "_COMMANDS", dict.fromkeys(cli._COMMANDS, lambda: command))
         code = cli.main(argv)
         return code, capfd.readouterr().err.splitlines()
 
@@ -167,9 +170,26 @@ def test_help_and_version(argv: list[str], run, capfd: pytest.CaptureFixture[str
 
 
 def test_a_library_without_an_algorithm(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "missing_algorithm", lambda: "ML-KEM-768")
+    monkeypatch.setattr(identity, "missing_algorithm", lambda: "ML-KEM-768")
     code, lines = run(SERVE)
-    assert code == 70 and len(lines) == 1 and "ML-KEM-768" in lines[0] and "cryptography" in lines[0]
+    assert code == 70 and len(lines) == 1 and "ML-KEM-768" in lines[0]
+    assert f"{sys.executable} -m pip install --upgrade 'cryptography>=50'" in lines[0]
+    assert run(["--help"])[0] == 0  # without it
+
+
+def test_an_interrupt_is_quiet_at_first_and_later_an_exception(run) -> None:
+    """What a command has begun is put in order then; SIGINT that is ignored stays so."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        for found, left in (
+            (signal.SIG_DFL, signal.default_int_handler),
+            (signal.SIG_IGN, signal.SIG_IGN),
+        ):
+            signal.signal(signal.SIGINT, found)
+            run(SERVE)
+            assert signal.getsignal(signal.SIGINT) is left
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_thread_that_fails_is_logged(run, caplog: pytest.LogCaptureFixture) -> None:

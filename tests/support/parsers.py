@@ -179,7 +179,11 @@ def _command_line(data: bytes) -> None:
     words = [text(word) for word in data.split(b"\n")]
     usage_errors.wants_help(words)
     try:
-        docopt(main._named(usage.USAGE), [main._named(word) for word in main._accepted(words)], default_help=False)
+        docopt(
+            main._named(usage.usage_of(*words[:1])),
+            [main._named(word) for word in main._accepted(words)],
+            default_help=False,
+        )
     except DocoptExit:
         assert usage_errors.explain(words)
 
