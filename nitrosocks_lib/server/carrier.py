@@ -49,16 +49,14 @@ class Carrier:
         """`pipe` is the carrier's end of the pair."""
         self.host, self.id = host, carrier_id
         self._ups, self._downs = UpReceiver(), DownAnswerer()
-        self._requests: set[UpRequest] = set()  # not answered
-        self._asks: set[DownRequest] = set()  # not answered, either
+        self._requests, self._asks = set[UpRequest](), set[DownRequest]()  # not answered
+        self._admitted = False  # its handshake is done
         self._holds = 0  # bytes of bodies
         self._pipe: socket.socket | None = pipe
         self._progress = progress
         self._into = memoryview(b"")  # what the pipe did not take yet
-        self._in_pipe = 0  # so many bodies are in the pipe
-        self._taken = 0  # so many were taken for it
-        self._gathered = bytearray()  # out of the pipe
-        self._gather_until = 0.0  # 0: nothing is gathered
+        self._in_pipe = self._taken = 0  # so many bodies are in the pipe, and were taken for it
+        self._gathered, self._gather_until = bytearray(), 0.0  # out of the pipe, and until when; 0: nothing is
         self._given: deque[tuple[int, int, float]] = deque()  # m, bytes of all up to it, and when it was answered
         self._bulk = False  # the last answer with bytes was a large one
         self._asked = now()  # when the last request came
@@ -77,6 +75,14 @@ class Carrier:
         self._asked = now()
         return UpRequest(self, visit, n, head)
 
+    def admit(self) -> None:
+        """Its handshake is done: it may have more requests."""
+        self._admitted = True
+
+    def _crowded(self, these: int) -> bool:
+        """Whether there are too many: of one direction, and as long as anybody who knows S can have them, of both."""
+        return these > limits.REQUESTS if self._admitted else len(self._unanswered()) > limits.WAITING
+
     def begun(self, request: UpRequest) -> None:
         """As in updown.Ups, and so are the others."""
         self._requests.add(request)
@@ -91,7 +97,7 @@ class Carrier:
         later = n > self._in_pipe or any(each.n == n and each.keeps for each in self._requests)
         if verdict is Up.READ and later and self.host.held >= limits.CARRIED:
             return Up.WAITS
-        return Up.REFUSED if len(self._requests) > limits.REQUESTS else verdict
+        return Up.REFUSED if self._crowded(len(self._requests)) else verdict
 
     def put(self, n: int, body: bytearray) -> None:
         """As in Ups."""
@@ -187,7 +193,7 @@ class Carrier:
     def came(self, request: DownRequest) -> bool:
         """As in Downs."""
         self._asks.add(request)
-        return len(self._asks) <= limits.REQUESTS
+        return not self._crowded(len(self._asks))
 
     def gone(self, request: DownRequest) -> None:
         """As in Downs."""

@@ -224,7 +224,9 @@ class Carriers:
         carrier.first(first.data)
         verdict = partial(self._known, waiting, carrier)
         stranger = Stranger.over(link, visit.peer, visit.source, now())
-        self._come(stranger.by(Kind.HTTP, waiting.carried, lambda ours: self.turns.call(lambda: verdict(ours))))
+        call = self.turns.call
+        admitted = lambda: call(carrier.admit)  # noqa: E731
+        self._come(stranger.by(Kind.HTTP, waiting.carried, lambda ours: call(lambda: verdict(ours)), admitted))
         return True
 
     def _known(self, waiting: Waiting, carrier: Carrier, ours: bool) -> None:

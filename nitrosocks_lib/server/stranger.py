@@ -38,12 +38,16 @@ class Arrival:
     name: str = ""  # of this client, where it is known
 
 
+def _nothing() -> None:
+    pass
+
+
 class Stranger(Place):
     """The accept thread's, until it is handed over."""
 
     __slots__ = (
-        "_dialogue", "_got", "_patient", "_verdict", "_wanted", "carried", "carrier", "handed", "hello", "incoming",
-        "link", "peer", "plain", "read_before", "refused",
+        "_admitted", "_dialogue", "_got", "_patient", "_verdict", "_wanted", "carried", "carrier", "handed", "hello",
+        "incoming", "link", "peer", "plain", "read_before", "refused",
     )  # fmt: skip
 
     def __init__(self, way: socket.socket | Link, peer: tuple[str, int], accepted: float | None = None) -> None:
@@ -64,6 +68,7 @@ class Stranger(Place):
         self._got, self._wanted = b"", wire.KNOCK
         self._patient = False
         self._verdict: Callable[[bool], None] | None = None
+        self._admitted: Callable[[], None] = _nothing
 
     @classmethod
     def over(cls, link: Link, peer: tuple[str, int], source: bytes, accepted: float, got: bytes = b"") -> Stranger:
@@ -72,10 +77,20 @@ class Stranger(Place):
         stranger._got = stranger.read_before = got
         return stranger
 
-    def by(self, carrier: str, carried: Carried, verdict: Callable[[bool], None] | None = None) -> Stranger:
-        """It comes by a carrier other than raw: the knock may come in pieces. Where there is a `verdict`, it is called
-        once, by whatever thread, as soon as it is known whether the first Enc opens."""
+    def by(
+        self,
+        carrier: str,
+        carried: Carried,
+        verdict: Callable[[bool], None] | None = None,
+        admitted: Callable[[], None] = _nothing,
+    ) -> Stranger:
+        """It comes by a carrier other than raw: the knock may come in pieces.
+
+        Where there is a `verdict`, it is called once, by whatever thread, as soon as it is known whether the first Enc
+        opens; and `admitted` when it is authenticated, or over.
+        """
         self.carrier, self.carried, self._verdict, self._patient = carrier, carried, verdict, True
+        self._admitted = admitted
         return self
 
     def __str__(self) -> str:
@@ -176,6 +191,12 @@ class Stranger(Place):
         """What its thread needs; nothing of it stays here."""
         assert self.link is not None and self.hello is not None, "its first message was read"
         talk = Conversation(self.link, self.began + limits.HANDSHAKE, self._got)
-        arrival = Arrival(talk, self.hello, self.peer, came, leave)
+        admitted, self._admitted = self._admitted, _nothing
+
+        def left() -> None:
+            leave()
+            admitted()
+
+        arrival = Arrival(talk, self.hello, self.peer, came, left)
         self.handed, self.hello, self._dialogue, self._got = True, None, None, b""
         return arrival

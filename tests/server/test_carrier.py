@@ -127,8 +127,8 @@ def test_what_waits_in_all_is_bounded(world: World, monkeypatch: pytest.MonkeyPa
     assert answers == [200] * 3 and world.server._carriers.held == 0
 
 
-def test_requests_of_one_carrier_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "REQUESTS", 2)
+def test_requests_amid_a_handshake_are_few(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "WAITING", 2)
     begun = Begun(world)
     halves = []
     for _ in range(2):
@@ -138,6 +138,24 @@ def test_requests_of_one_carrier_are_bounded(world: World, monkeypatch: pytest.M
     while len(living._requests) < 2:
         pass
     assert begun.ask(What.UP, 1, b"x")[0] == 403
+    assert begun.ask(What.DOWN, 0)[0] == 403
+    for half in halves:
+        half.close()
+
+
+def test_requests_of_one_carrier_are_bounded(world: World) -> None:
+    opened = Opened(pool(world, "http"), world.target(echo))
+    opened.near.sendall(b"x")
+    assert opened.near.recv(1) == b"x"
+    (living,) = world.server._carriers._living.values()
+    while not living._admitted:
+        pass
+    halves = [Seeing(world.port).say(head(living.id, What.UP, living._taken, 9)) for _ in range(limits.REQUESTS)]
+    while len(living._requests) < limits.REQUESTS:
+        pass
+    via = Connection(world.port)
+    assert via.post(living.id, What.UP, living._taken, b"x")[0] == 403
+    via.close()
     for half in halves:
         half.close()
 
@@ -167,8 +185,8 @@ def test_what_the_session_writes_is_counted(world: World) -> None:
 def test_downs_that_wait_are_bounded(world: World) -> None:
     begun = Begun(world)
     assert begun.ask(What.DOWN, 0)[0] == 200
-    waiting = [Seeing(world.port).say(head(begun.id, What.DOWN, 1, 0)) for _ in range(limits.REQUESTS)]
-    while sum(len(each._asks) for each in list(world.server._carriers._living.values())) < limits.REQUESTS:
+    waiting = [Seeing(world.port).say(head(begun.id, What.DOWN, 1, 0)) for _ in range(limits.WAITING)]
+    while sum(len(each._asks) for each in list(world.server._carriers._living.values())) < limits.WAITING:
         pass
     assert begun.ask(What.DOWN, 1)[0] == 403
     for visitor in waiting:
