@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from ..client.stdio import Pipe
 from ..facts import limits
-from ..facts.address import join_host_port
 from ..facts.errors import NetworkError
 from ..net.signals import Stop
-from . import options as specs
+from . import specs
 from .opening import first_session, open_pool
 from .options import Options
 
@@ -25,7 +24,7 @@ def connect(options: Options) -> int:
     except NetworkError as error:
         if stop.failure is not None:
             raise stop.failure from None
-        raise NetworkError(f"{join_host_port(target.host, target.port)}: {error}") from None
+        raise NetworkError(f"{target}: {error}") from None
     finally:
         stop.see_through(lambda: pool.close(1.0 if stop.came else limits.RELEASE))
     if stop.failure is not None:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from ..client.forward import Forwarder
+from pathlib import Path
+
+from ..client.forward import Forward, Forwarder
 from ..facts import limits
-from ..facts.address import join_host_port
 from ..facts.errors import CannotCreate
+from ..facts.wire import Kind
 from ..net.signals import Stop
 from ..net.timers import now
-from . import options as specs
-from .opening import first_session, open_pool
+from ..protocol.frames import Target
+from . import options as words
+from . import specs
+from .opening import first_session, login_in, open_pool
 from .options import Options
 from .output import announce, counted, note
 
 
 def forward(options: Options) -> int:
     """Forwards until SIGTERM or SIGINT; exit code 0 then."""
-    forwards, began = [specs.forward(text) for text in options["-L"]], now()
+    forwards, began = _forwards(options), now()
     stop = Stop()
-    pool = open_pool(options, stop, specs.sessions(options["--sessions"]), forwards=True)
-    forwarder = Forwarder(pool)
+    login, mode = login_in("--socks-auth", options), words.mode(options["--socket-mode"])
+    pool = open_pool(options, stop, words.sessions(options["--sessions"]), forwards=True, sockets=_sockets(forwards))
+    forwarder = Forwarder(pool, login, mode)
     bound = [forwarder.bind(each) for each in forwards]
     if not first_session(pool, stop, options["--retry"]):
         return 0
@@ -28,8 +33,7 @@ def forward(options: Options) -> int:
     except CannotCreate:
         stop.see_through(lambda: pool.close(limits.RELEASE))
         raise
-    targets = [join_host_port(each.target.host, each.target.port) for each in forwards]
-    announce([f"forwarding {join_host_port(*at)} to {to}" for at, to in zip(bound, targets, strict=True)])
+    announce([_line(at, each.target) for at, each in zip(bound, forwards, strict=True)])
     note("ready")
     while not stop.wait():
         if stop.hurry:
@@ -45,3 +49,22 @@ def forward(options: Options) -> int:
     if stop.failure is not None:
         raise stop.failure
     return 0
+
+
+def _forwards(options: Options) -> list[Forward]:
+    """All of -L, then all of -D."""
+    return [
+        forward
+        for option, parse in (("-L", specs.local), ("-D", specs.dynamic))
+        for text in options[option]
+        for forward in parse(text)
+    ]
+
+
+def _sockets(forwards: list[Forward]) -> set[Path]:
+    """The directories in which unix sockets are made."""
+    return {Path(each.where.host).absolute().parent for each in forwards if each.where.kind == Kind.UNIX}
+
+
+def _line(where: Target, target: Target | None) -> str:
+    return f"proxy for SOCKS and HTTP on {where}" if target is None else f"forwarding {where} to {target}"

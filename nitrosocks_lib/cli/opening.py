@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..client.carriers import Carriers
@@ -24,6 +25,7 @@ from ..net.memory import tidy
 from ..net.netwatch import NetWatch
 from ..net.process import harden, settle
 from ..net.signals import Stop
+from ..protocol.proxy_auth import Login
 from . import options as specs
 from .options import Options
 from .output import note
@@ -32,11 +34,13 @@ log = logging.getLogger(__name__)
 _LOGIN = "write user:password into a file of mode 0600, and give its name"
 
 
-def open_pool(options: Options, stop: Stop, sessions: int, forwards: bool = False) -> Pool:
+def open_pool(
+    options: Options, stop: Stop, sessions: int, forwards: bool = False, sockets: Iterable[Path] = ()
+) -> Pool:
     """The pool of the profile that the options name or that lies in the home directory; dials nothing yet.
 
     It has so many sessions at most. `stop` hears when TLS must be direct and is not. For `forward` it may bind ports
-    still, and gives memory back that it used.
+    still, and unix sockets in the directories `sockets`, and gives memory back that it used.
     """
     harden()
     profile = load_profile(options)
@@ -47,7 +51,7 @@ def open_pool(options: Options, stop: Stop, sessions: int, forwards: bool = Fals
     dialler = Dialler(profile.credentials, profile.servers, route, specs.window(options["--window"]), carriers, web)
     dialler.on_intercepted = stop.fail
     redial = specs.redial(options["--redial"])
-    settle(readable, listens=forwards, replaced=memory)
+    settle(readable, listens=forwards, replaced=memory, sockets=sockets)
     if isinstance(route.proxy, Proxies) and route.proxy.named:  # not before: lines have a thread
         log.info("the way to the server may lead through the proxy %s", route.proxy.named)
     if forwards:
@@ -57,14 +61,19 @@ def open_pool(options: Options, stop: Stop, sessions: int, forwards: bool = Fals
 
 def _proxies(options: Options) -> Proxies:
     """The proxy that the options or the environment name, with the login of --proxy-auth."""
-    file = options["--proxy-auth"]
-    if file and ":" in file and not Path(file).exists():  # a password, it seems: not to be repeated
-        raise UsageError("--proxy-auth names a file, and there is none of this name", _LOGIN)
-    login = login_of(read_secret(Path(file)), file) if file else None
+    login = login_in("--proxy-auth", options)
     named = chosen(options["--proxy"], os.environ)
     if login is not None and named is None:
         log.warning("--proxy-auth is not used: neither --proxy nor the environment names a proxy")
     return Proxies(named, login, lambda: client_context(verify=True))
+
+
+def login_in(option: str, options: Options) -> Login | None:
+    """User and password from the file that the option names, if it does."""
+    file = options[option]
+    if file and ":" in file and not Path(file).exists():  # a password, it seems: not to be repeated
+        raise UsageError(f"{option} names a file, and there is none of this name", _LOGIN)
+    return login_of(read_secret(Path(file)), option, file) if file else None
 
 
 def load_profile(options: Options) -> Profile:

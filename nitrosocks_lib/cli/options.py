@@ -1,4 +1,4 @@
-"""Values of options: -L, addresses, --refresh and so on. Each parser raises UsageError with what is wrong."""
+"""Values of options: addresses, --refresh and so on. Each parser raises UsageError with what is wrong."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ..facts import limits
-from ..facts.address import join_host_port, parse_port, split_host_port
+from ..facts.address import split_host_port
 from ..facts.errors import UsageError
-from ..facts.wire import Carrier, EncryptType, Kind
+from ..facts.wire import Carrier, EncryptType
 from ..facts.words import foreign
-from ..protocol.frames import Target
 from .amounts import TIMES, duration, is_number, size, whole
 
 if TYPE_CHECKING:  # a client imports nothing of the server, nor the other way round
-    from ..client.forward import Forward
     from ..server.decoy import Site
     from ..server.tunnel import RefreshPolicy
 
@@ -25,60 +23,14 @@ _WEB_SERVER = "name a web server that runs, as in --decoy 127.0.0.1:8080, or htt
 _AUTO = "auto"
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")  # no segment that servers resolve, or clean away
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
-_PART = re.compile(r"\[([^\]]*)\]|([^:\[\]]*)")
 
 
 def with_files(options: Options) -> Options:
     """The options, unless one is to name a file and is empty: it is not to be taken for one that was left out."""
-    for option in ("-i", "-o", "--home", "--cert", "--key", "--keep", "--proxy-auth"):
+    for option in ("-i", "-o", "--home", "--cert", "--key", "--keep", "--proxy-auth", "--socks-auth"):
         if options.get(option) == "":
             raise UsageError(f"{option} is empty", "name a file or a directory, or leave it out")
     return options
-
-
-def forward(spec: str) -> Forward:
-    """`[bind:]port:host:hostport` as ssh has it: IPv6 in brackets; bind empty or * = everywhere, none = loopback."""
-    from ..client.forward import LOOPBACK, Forward
-
-    given = f"-L {foreign(spec)}"
-    parts = _split(spec, given)
-    if len(parts) not in (3, 4):
-        raise UsageError(f"{given}: not [bind:]port:host:hostport", "as in -L 8080:intranet.example:80")
-    *bind, port, host, hostport = parts
-    if not host:
-        raise UsageError(f"{given}: the target's host is missing", "as in -L 8080:intranet.example:80")
-    near = LOOPBACK if not bind else "" if bind[0] in ("", "*") else bind[0]
-    far = join_host_port(host, parse_port(hostport, given))
-    here = join_host_port(near, parse_port(port, given, zero=True))
-    return Forward(*split_host_port(here, zero=True, empty=True), Target(Kind.TCP, *split_host_port(far)))
-
-
-def _split(spec: str, given: str) -> list[str]:
-    """The parts between colons; brackets keep theirs together. Errors begin with `given`."""
-    parts, at = [], 0
-    while True:
-        match = _PART.match(spec, at)
-        assert match is not None, "the pattern matches the empty text too"
-        parts.append(match[1] if match[1] is not None else match[2])
-        at = match.end()
-        if at == len(spec):
-            return parts
-        if spec[at] != ":":
-            raise UsageError(f"{given}: brackets are for whole IPv6 addresses", "as in -L 8080:[2001:db8::1]:80")
-        at += 1
-
-
-def destination(host: str, port: str | None) -> Target:
-    """HOST:PORT, or HOST PORT."""
-    if port is None:
-        return Target(Kind.TCP, *split_host_port(host))
-    given = f"{foreign(host)} {foreign(port)}"
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if bare.count(":") == 1:  # as in no IPv6 address
-        raise UsageError(f"{given}: two ports", "write HOST:PORT or HOST PORT")
-    if not bare:
-        raise UsageError("the target's host is missing", "as in: nitrosocks connect host.example 22")
-    return Target(Kind.TCP, *split_host_port(join_host_port(bare, parse_port(port, given))))
 
 
 def listen(text: str) -> tuple[str, int]:
@@ -125,6 +77,15 @@ def window(text: str | None) -> int:
     if not limits.WINDOW_MIN <= chosen <= limits.WINDOW_MAX:
         raise UsageError(f"--window {foreign(text)}: out of range", "64K to 64M")
     return chosen
+
+
+def mode(text: str | None) -> int:
+    """--socket-mode, in octal."""
+    if text is None:
+        return limits.SOCKET_MODE
+    if not re.fullmatch("[0-7]{3,4}", text) or int(text, 8) > 0o777:
+        raise UsageError(f"--socket-mode {foreign(text)}: not a mode", "three octal digits, as in 660")
+    return int(text, 8)
 
 
 def sessions(text: str | None) -> int:

@@ -14,9 +14,10 @@ Usage:
   nitrosocks serve [--listen ADDR]... [(--cert FILE --key FILE)] [--cipher NAME] [--window SIZE] [--resume TIME]
              [--heartbeat TIME] [--refresh WHEN] [--drain TIME] [--carrier NAME] [--path PREFIX] [--decoy WHERE]
              [--log-format FORM] [--home DIR] [-v]... [-q]
-  nitrosocks forward (-L SPEC)... [-i PROFILE] [-N] [--retry] [--sessions N] [--redial TIME] [--window SIZE]
-             [--carrier NAME] [--path PREFIX] [--host-header NAME] [--require-direct] [--tls-verify] [--proxy URL]
-             [--proxy-auth FILE] [-4 | -6] [--log-format FORM] [--home DIR] [-v]... [-q]
+  nitrosocks forward (-L SPEC | -D SPEC)... [-i PROFILE] [-N] [--retry] [--sessions N] [--redial TIME]
+             [--window SIZE] [--socket-mode MODE] [--socks-auth FILE] [--carrier NAME] [--path PREFIX]
+             [--host-header NAME] [--require-direct] [--tls-verify] [--proxy URL] [--proxy-auth FILE] [-4 | -6]
+             [--log-format FORM] [--home DIR] [-v]... [-q]
   nitrosocks connect [-i PROFILE] HOST [PORT] [--redial TIME] [--window SIZE] [--carrier NAME] [--path PREFIX]
              [--host-header NAME] [--require-direct] [--tls-verify] [--proxy URL] [--proxy-auth FILE] [-4 | -6]
              [--home DIR] [-v]... [-q]
@@ -38,6 +39,9 @@ Commands:
 
 Options:
   -L SPEC              forward [bind:]port:host:hostport, as ssh does; port 0 picks a free one and prints it
+  -D SPEC              listen on [bind:]port as a proxy: SOCKS5, SOCKS4, SOCKS4a and HTTP
+  --socket-mode MODE   octal mode of the unix sockets that -L and -D make (default 600)
+  --socks-auth FILE    user:password that applications must give to -D, on one line
   -i PROFILE           the client profile (default $NITROSOCKS_PROFILE, default.profile or the only *.profile in DIR)
   -o FILE              where to write the profile, - for stdout (default NAME.profile)
   --home DIR           keys, certificates, profiles and clients.d (default $NITROSOCKS_HOME or ~/.config/nitrosocks)

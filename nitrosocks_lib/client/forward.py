@@ -1,4 +1,4 @@
-"""`-L`: listens near the client, and gives each accepted connection to the pool."""
+"""`-L` and `-D`: listens near the client, and gives each accepted connection to the pool."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
-from ..facts.address import join_host_port
 from ..facts.errors import CannotCreate
+from ..facts.wire import Kind
 from ..net.listener import PAUSE, bind_all, is_taken, listen
+from ..net.paths import SOCKET_MODE, Named, bind_path
 from ..net.race import tune
 from ..net.wake import Wake
 from ..protocol.frames import Target
+from ..protocol.proxy_auth import Login
 from ..session.streams import Ending, Stream
+from .applications import Applications
 from .pool import Pool
 from .session import OWN_END
 
@@ -27,11 +30,10 @@ LOOPBACK: Final = "127.0.0.1"  # of a Forward: [::1] as well, where there is one
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """One -L: where to listen (host empty: all interfaces), and the target at the server's side."""
+    """One -L or -D: where to listen (an empty host: all interfaces), and the target at the server's side."""
 
-    host: str
-    port: int
-    target: Target
+    where: Target
+    target: Target | None  # None: each application asks for its own
 
 
 class Forwarder:
@@ -40,28 +42,39 @@ class Forwarder:
     Between the two a port is ours, and refuses connections: a client, or a health check, is not to wait for a session.
     """
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._targets: dict[int, tuple[socket.socket, Target]] = {}
-        self._besides: list[tuple[socket.socket, Target]] = []  # at [::1], which others may have
+    def __init__(self, pool: Pool, login: Login | None = None, mode: int = SOCKET_MODE) -> None:
+        """With `login` only applications that give it are served, where they ask; `mode` is of unix sockets."""
+        self._pool, self._mode = pool, mode
+        self._applications = Applications(pool, _report, login)
+        self._targets: dict[int, tuple[socket.socket, Target | None]] = {}
+        self._besides: list[tuple[socket.socket, Target | None]] = []  # at [::1], which others may have
+        self._paths: list[Named] = []
         self._wake = Wake()
         self._stopped = False
         self._thread: threading.Thread | None = None
 
-    def bind(self, forward: Forward) -> tuple[str, int]:
-        """Binds all addresses of one -L; returns the first. A failure leaves nothing bound. Raises CannotCreate."""
+    def bind(self, forward: Forward) -> Target:
+        """Binds all addresses of one; returns the first. A failure leaves nothing bound. Raises CannotCreate."""
         try:
-            bound = bind_all(forward.host, forward.port, listening=False)
+            return self._bind(forward.where, forward.target)
         except CannotCreate:
             self.stop()
             raise
-        self._targets |= {each.fileno(): (each, forward.target) for each in bound}
-        host, port = bound[0].getsockname()[:2]
-        if forward.host == LOOPBACK:
-            self._bind_ipv6(int(port), forward.target)
-        return str(host), int(port)
 
-    def _bind_ipv6(self, port: int, target: Target) -> None:
+    def _bind(self, where: Target, target: Target | None) -> Target:
+        if where.kind == Kind.UNIX:
+            named = bind_path(where.host, self._mode, listening=False)
+            self._paths.append(named)
+            self._targets[named.sock.fileno()] = (named.sock, target)
+            return where
+        bound = bind_all(where.host, where.port, listening=False)
+        self._targets |= {each.fileno(): (each, target) for each in bound}
+        host, port = bound[0].getsockname()[:2]
+        if where.host == LOOPBACK:
+            self._bind_ipv6(int(port), target)
+        return Target(Kind.TCP, str(host), int(port))
+
+    def _bind_ipv6(self, port: int, target: Target | None) -> None:
         """The other loopback address, as ssh does; a machine may have none."""
         try:
             self._besides += [(each, target) for each in bind_all("::1", port, listening=False)]
@@ -101,6 +114,9 @@ class Forwarder:
             self._thread.join()  # its poll would keep a closed listener alive
         for listener, _ in [*self._targets.values(), *self._besides]:
             listener.close()
+        for named in self._paths:
+            named.remove()
+        self._applications.stop()
 
     def _accept(self) -> None:
         interest = dict.fromkeys(self._targets, select.POLLIN)
@@ -109,7 +125,7 @@ class Forwarder:
                 if not self._stopped:
                     self._accept_one(*self._targets[fd])
 
-    def _accept_one(self, listener: socket.socket, target: Target) -> None:
+    def _accept_one(self, listener: socket.socket, target: Target | None) -> None:
         try:
             local, _ = listener.accept()
         except OSError as error:
@@ -117,7 +133,10 @@ class Forwarder:
             self._wake.wait({}, PAUSE)
             return
         tune(local)
-        self._pool.open(target, local, _report)
+        if target is None:
+            self._applications.take(local)
+        else:
+            self._pool.open(target, local, _report)
 
 
 def _tell_taken(error: CannotCreate, port: int) -> None:
@@ -127,7 +146,7 @@ def _tell_taken(error: CannotCreate, port: int) -> None:
 
 def _report(stream: Stream) -> None:
     """Says why a connection did not end well; well-ended ones are no news, nor what the local side did itself."""
-    where = join_host_port(stream.target.host, stream.target.port)
+    where = str(stream.target)
     if stream.ending is Ending.REFUSED:
         log.warning("%s: refused by the server: %s", where, stream.reason)
     elif stream.ending is Ending.LOST and stream.reason != OWN_END:

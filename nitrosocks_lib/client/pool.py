@@ -14,7 +14,7 @@ from ..facts.errors import CutShort, NetworkError, NitroSocksError, Unanswered
 from ..facts.words import said
 from ..net.timers import TIMERS, jittered, now
 from ..protocol.frames import Target
-from ..session.streams import Stream
+from ..session.streams import Request, Stream
 from .dialler import Dialler
 from .outage import Outage
 from .session import OWN_END, ClientSession
@@ -59,13 +59,20 @@ class Pool:
         except Exception as error:
             raise NitroSocksError(_reason(error)) from error
 
-    def open(self, target: Target, local: socket.socket, finished: Callable[[Stream], None]) -> None:
-        """Carries `local`, which is the session's from now on, to a target; `finished` hears of its end.
+    def open(
+        self,
+        target: Target,
+        local: socket.socket,
+        finished: Callable[[Stream], None],
+        request: Request | None = None,
+    ) -> None:
+        """Carries `local`, which is the session's from now on, to a target; `finished` hears of its end. With `request`
+        its local side hears first what became of it.
 
         On the session that suits it best, or on the one that is made next; where that fails it is lost.
         """
         local.setblocking(False)
-        self._carry([Stream(target, local, finished)])
+        self._carry([Stream(target, local, finished, request)])
 
     def _carry(self, streams: list[Stream], moved: bool = False) -> None:
         """What waits goes in its order, so none overtakes another; `moved` ones were there before."""

@@ -93,12 +93,12 @@ def _login(text: str, shown: str) -> Login:
     return Login(user, password)
 
 
-def login_of(text: str, name: str) -> Login:
-    """What a file of --proxy-auth says, `user:password` on one line; raises UsageError, which shows none of it."""
+def login_of(text: str, option: str, name: str) -> Login:
+    """What the file of an option says, `user:password` on one line; raises UsageError, which shows none of it."""
     line = text.removesuffix("\n").removesuffix("\r")
     user, colon, password = line.partition(":")
     if not colon or not user or not line.isprintable():
-        raise UsageError(f"--proxy-auth {quoted(name)}: not one line with user:password")
+        raise UsageError(f"{option} {quoted(name)}: not one line with user:password")
     from ..protocol.proxy_auth import Login
 
     return Login(user, password)

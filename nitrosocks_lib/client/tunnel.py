@@ -70,10 +70,10 @@ class ClientTunnel(Tunnel):
         }
 
     def _on_opened(self, payload: bytes) -> None:
-        number, _ = frames.parse_address(payload, Frame.OPENED)
+        number, address = frames.parse_address(payload, Frame.OPENED)
         stream = self.inbound.stream(number, Frame.OPENED)
         if stream is not None:
-            stream.answered = True
+            self.inbound.delivery.opened(stream, address)
 
     def _on_refused(self, payload: bytes) -> None:
         number, reason = frames.parse_refusal(payload, Frame.REFUSED)

@@ -80,7 +80,8 @@ def _with_nitrosocks(home: Path, recording: Path) -> Got:
         stack.callback(pool.close, limits.RELEASE)
         forwarder = Forwarder(pool)
         stack.callback(forwarder.stop)
-        near = forwarder.bind(Forward(_LOOPBACK, 0, Target(Kind.TCP, _LOOPBACK, web.server_port)))
+        here, there = Target(Kind.TCP, _LOOPBACK, 0), Target(Kind.TCP, _LOOPBACK, web.server_port)
+        near = forwarder.bind(Forward(here, there))
         forwarder.start()
         server.start()
         stack.callback(server.drain, limits.RELEASE)  # the first thing at the end: it lets the stream end in order
@@ -91,7 +92,7 @@ def _with_nitrosocks(home: Path, recording: Path) -> Got:
             box.cut()
             web.cut_is_over.set()
 
-        got = _download(HTTPConnection(*near, timeout=_PATIENCE), web.document, cut)
+        got = _download(HTTPConnection(near.host, near.port, timeout=_PATIENCE), web.document, cut)
         return replace(got, cut=sum(cuts), sessions=pool.made)
 
 

@@ -102,7 +102,17 @@ def _check_ipv6(text: str, host: str) -> None:
 def _check_host(text: str, host: str) -> None:
     if not host:
         raise UsageError(f"{quoted(text)} has no host", "write it as host:port")
-    if any(c.isspace() or not c.isprintable() or c in _FORBIDDEN for c in host):
+    if not _has_letters(host):
         raise UsageError(f"{quoted(text)}: {quoted(host)} is not a host", "write a name or an address")
     if len(host.encode("utf-8", "surrogatepass")) > NAME_MAX:
         raise UsageError(f"{quoted(text)}: a host has at most {NAME_MAX} bytes")
+
+
+def is_host(host: str) -> bool:
+    """Whether it can be a host name or an address without brackets; it is not looked up."""
+    return bool(host) and _has_letters(host) and len(host.encode("utf-8", "surrogatepass")) <= NAME_MAX
+
+
+def _has_letters(host: str) -> bool:
+    """Whether all letters of it are some that a host may have."""
+    return not any(c.isspace() or not c.isprintable() or c in _FORBIDDEN for c in host)

@@ -30,6 +30,8 @@ FIRST_FRAME: Final = 10.0
 LATE: Final = 30  # the late close is LATE + (0 to 60) s after accept, fixed per server
 TARPIT: Final = 1024  # connections that wait for their late close; the one whose time is next goes
 LINGER_REFUSED: Final = 1.0  # one that was refused has that long to read it
+ASKING: Final = 30.0  # an application at -D has that long to say where it wants to go
+APPLICATIONS: Final = 256  # so many may be about to ask; the one that came first gives way to the next
 FIRST_READ: Final = 16_384  # one TLS record
 
 # Admission: connections before authentication, by how far they came (server.admission). When a rank is full, one of it

@@ -32,10 +32,12 @@ class Access(IntFlag):
     READ_DIR = 1 << 3
     REMOVE_FILE = 1 << 5
     MAKE_FILE = 1 << 8
+    MAKE_SOCK = 1 << 9
 
 
 READ: Final = Access.READ_FILE | Access.READ_DIR
 REPLACE: Final = READ | Access.WRITE_FILE | Access.REMOVE_FILE | Access.MAKE_FILE  # files of a directory, whole
+SOCKETS: Final = Access.READ_DIR | Access.REMOVE_FILE | Access.MAKE_SOCK
 _OF_FILES: Final = Access.READ_FILE | Access.WRITE_FILE
 
 

@@ -45,15 +45,18 @@ def harden() -> None:
     _try("no new privileges", lambda: _prctl(_SET_NO_NEW_PRIVS, 1))
 
 
-def settle(readable: Iterable[Path] = (), listens: bool = False, replaced: Path | None = None) -> None:
+def settle(
+    readable: Iterable[Path] = (), listens: bool = False, replaced: Path | None = None, sockets: Iterable[Path] = ()
+) -> None:
     """When all that a command needs at its start is read, made and bound, before it starts threads.
 
     Keeps the keys out of swap. From here on only `readable` and what the system itself needs can be read, nothing can
-    be run, or written but files in the directory `replaced`, and only who `listens` may bind further TCP ports.
+    be run, or written but files in the directory `replaced`; unix sockets can be made in the directories `sockets`, and
+    only who `listens` may bind further TCP ports.
     """
     if threading.active_count() > 1:  # those would stay as they are
         log.debug("threads run already: Landlock does not cover them")
-    _try("Landlock", lambda: _confine(readable, listens, replaced))
+    _try("Landlock", lambda: _confine(readable, listens, replaced, sockets))
     _try("keys out of swap", _lock)  # behind it: a line that this is not here would start the thread that logs
 
 
@@ -77,12 +80,13 @@ def _lock() -> None:
     _called(lambda libc: int(libc.mlockall(_CURRENT | _ON_FAULT)))
 
 
-def _confine(readable: Iterable[Path], listens: bool, replaced: Path | None) -> None:
+def _confine(readable: Iterable[Path], listens: bool, replaced: Path | None, sockets: Iterable[Path]) -> None:
     places = [Path(each) for each in (*_SYSTEM, sys.prefix, sys.base_prefix, *sys.path) if each]
     allowed = [(place, landlock.READ) for place in (*places, *_of_links(), *readable)]
     nowhere = Path(os.devnull), landlock.Access.READ_FILE | landlock.Access.WRITE_FILE
     learnt = [(replaced, landlock.REPLACE)] if replaced is not None else []
-    landlock.confine([*allowed, nowhere, *learnt], listens)
+    bound = [(place, landlock.SOCKETS) for place in sockets]
+    landlock.confine([*allowed, nowhere, *learnt, *bound], listens)
 
 
 def _of_links() -> Iterator[Path]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ..facts import limits
+from ..facts.address import join_host_port
 from ..facts.errors import Violation
 from ..facts.wire import ACK_LIMIT, PING_MAX, PING_MIN, STREAM, U16, U32, U64, Abort, Frame, Kind, Reply, Reset
 from ..facts.words import foreign
@@ -17,6 +18,12 @@ class Target(NamedTuple):
     kind: int
     host: str
     port: int
+
+    def __str__(self) -> str:
+        """As people write it; words of others are to be made harmless."""
+        if self.kind == Kind.UNIX:
+            return self.host
+        return "udp:" * (self.kind == Kind.UDP) + join_host_port(self.host, self.port)
 
 
 class Address(NamedTuple):

@@ -20,7 +20,7 @@ from ..facts.errors import NetworkError, ProxyRefused
 from ..facts.words import foreign, quoted
 from .proxy_auth import Challenge, challenges, header, raw
 from .proxy_login import Answers
-from .socks_client import ascii_name
+from .socks import ascii_name
 
 Talk = Generator[bytes | None, bytes, None]
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 
 from ..facts import limits
-from ..facts.address import join_host_port
 from ..facts.wire import Kind, Reply
 from ..facts.words import foreign
 from ..net.own import is_own
@@ -28,7 +27,7 @@ own: Own = is_own  # asked each time: a machine gets addresses while it runs
 
 def name_of(target: Target) -> str:
     """As people write it; harmless in a log, whatever the client asked for."""
-    return foreign(target.host if target.kind == Kind.UNIX else join_host_port(target.host, target.port))
+    return foreign(str(target))
 
 
 def shown(reached: Address) -> str:

@@ -18,7 +18,7 @@ from ..net.buffers import SLOTS
 from ..net.sockets import unread
 from ..net.timers import now
 from ..protocol import frames
-from ..protocol.frames import Reason
+from ..protocol.frames import Address, Reason
 from ..protocol.receiving import Peer
 from .dialling import Reached, Unreached
 from .state import Role, State
@@ -238,6 +238,14 @@ class Delivery:
         self._drop(stream)
         if stream.sent_all:
             self._close(stream)  # what the kernel holds had its 60 s, too
+
+    def opened(self, stream: Stream, address: Address) -> None:
+        """OPENED came: a local side that asked for the target is told so, before all that the target says."""
+        stream.answered = True
+        if stream.request is not None and (words := stream.request.opened(address)) and stream.local is not None:
+            sent = self._send(stream, memoryview(words))  # the first that is written there: a kernel takes that much
+            if sent < len(words) and not stream.broken:
+                self._broke(stream)
 
     # -- answers to OPEN -----------------------------------------------------------------------------------------------
 

@@ -56,6 +56,9 @@ class Reading:
         stream.credit = state.credit()
         state.streams.add(stream, state.streams.ours.take())
         self._resend.append(frames.open_(stream.number, stream.target))
+        if stream.request is not None and (early := stream.request.early):
+            self._resend.append(wire.DATA_HEADER.pack(Frame.DATA, stream.number) + early)
+            stream.sent += len(early)
         self._watch(stream)
 
     def attend(self, stream: Stream) -> None:

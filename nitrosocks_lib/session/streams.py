@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from ..facts import limits
@@ -49,6 +50,16 @@ def _guarded(local: socket.socket) -> socket.socket:
     return local
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Of a stream whose local side asked for its target, and is answered: a proxy of this side did not promise it."""
+
+    early: bytes  # what the local side sent behind its request: the first DATA, behind OPEN; one frame at most
+    opened: Callable[[Address], bytes]  # what it is answered, in front of all that the target says; inbound
+    failed: Callable[[socket.socket, int, str], None]  # takes the local socket over: code of REFUSED or 0, and why;
+    # must not block; any thread
+
+
 class Stream:
     """One stream. Behind each field stands the thread that writes it: `outbound`, `inbound`, or `owner` of the session.
 
@@ -58,11 +69,15 @@ class Stream:
     __slots__ = (
         "_finished", "answer", "answered", "backlog", "broken", "credit", "detail", "end_waits", "ending", "got_all",
         "heavy", "held", "limit", "local", "moves", "number", "peer", "progress_at", "queued", "reached", "reason",
-        "sending", "sent", "sent_all", "stopped", "stuck", "target", "took",
+        "request", "sending", "sent", "sent_all", "stopped", "stuck", "target", "took",
     )  # fmt: skip
 
     def __init__(
-        self, target: Target, local: socket.socket | None, finished: Callable[[Stream], None] | None = None
+        self,
+        target: Target,
+        local: socket.socket | None,
+        finished: Callable[[Stream], None] | None = None,
+        request: Request | None = None,
     ) -> None:
         """`finished(stream)` is called once, when the stream is over and its local socket closed; it must not block."""
         self.target = target
@@ -70,6 +85,7 @@ class Stream:
         self.local = local and _guarded(local)  # who opens; else inbound, before `answer`: `reach`
         self.moves = 0  # owner: how often it went to another session
         self._finished = finished
+        self.request = request
 
         self.sending = Sending.FLOWING  # outbound
         self.sent = 0  # outbound: bytes of DATA in all
@@ -130,11 +146,13 @@ class Stream:
     @property
     def untouched(self) -> bool:
         """Whether no session has carried anything of it yet; then another one may."""
+        if self.request is not None and self.request.early and self.number:
+            return False
         return not self.answered and not self.took and self.ending is None and self.sending is Sending.FLOWING
 
     def again(self) -> Stream:
         """The same stream for another session, while it is untouched. For the session's owner."""
-        moved = Stream(self.target, self.local, self._finished)
+        moved = Stream(self.target, self.local, self._finished, self.request)
         moved.moves = self.moves + 1
         self.local = self._finished = None
         return moved
@@ -148,10 +166,14 @@ class Stream:
         local, self.local = self.local, None
         if local is None:
             return
+        told = self.request is not None and not self.answered and self.ending in (Ending.REFUSED, Ending.LOST)
         with suppress(OSError):
-            linger = _LINGER_OFF if self.ending is Ending.CLEAN else _LINGER_RST
+            linger = _LINGER_OFF if told or self.ending is Ending.CLEAN else _LINGER_RST
             local.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        local.close()
+        if told and self.request is not None:
+            self.request.failed(local, self.detail if self.ending is Ending.REFUSED else 0, self.reason)
+        else:
+            local.close()
 
     def lose(self, reason: str) -> None:
         """Ends a stream that no session carries, and tells."""

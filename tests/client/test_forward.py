@@ -30,7 +30,7 @@ def forwarder(world: World, *ports: int) -> tuple[Forwarder, list[int]]:
     """Listens for each of these target ports; where."""
     made = Forwarder(world.pool())
     world.callback(made.stop)
-    bound = [made.bind(Forward("127.0.0.1", 0, Target(1, "127.0.0.1", port)))[1] for port in ports]
+    bound = [made.bind(Forward(Target(1, "127.0.0.1", 0), Target(1, "127.0.0.1", port))).port for port in ports]
     made.start()
     return made, bound
 
@@ -70,9 +70,9 @@ def test_what_is_refused_is_reset_and_told(
 def test_a_failure_leaves_nothing_bound(before: int, world: World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         made = Forwarder(world.pool())
-        bound = [made.bind(Forward("127.0.0.1", 0, Target(1, "h", 1)))[1] for _ in range(before)]
+        bound = [made.bind(Forward(Target(1, "127.0.0.1", 0), Target(1, "h", 1))).port for _ in range(before)]
         with pytest.raises(CannotCreate):
-            made.bind(Forward("127.0.0.1", taken.getsockname()[1], Target(1, "h", 1)))
+            made.bind(Forward(Target(1, "127.0.0.1", taken.getsockname()[1]), Target(1, "h", 1)))
     for port in bound:
         socket.create_server(("127.0.0.1", port)).close()
 
@@ -81,7 +81,7 @@ def test_connections_are_refused_until_the_start(world: World) -> None:
     """Or they would wait for the first session, however long that takes."""
     made = Forwarder(world.pool())
     world.callback(made.stop)
-    port = made.bind(Forward("127.0.0.1", 0, Target(1, "127.0.0.1", world.target(echo))))[1]
+    port = made.bind(Forward(Target(1, "127.0.0.1", 0), Target(1, "127.0.0.1", world.target(echo)))).port
     for host in ("127.0.0.1", "::1"):
         with pytest.raises(OSError):
             socket.create_connection((host, port), BOUND)
@@ -94,7 +94,7 @@ def test_connections_are_refused_until_the_start(world: World) -> None:
 def test_a_port_that_was_taken_before_the_start(world: World) -> None:
     """As by another program that bound it at the same time: told, and nothing is left bound."""
     made = Forwarder(world.pool())
-    free, taken = [made.bind(Forward("127.0.0.1", 0, Target(1, "h", 1)))[1] for _ in range(2)]
+    free, taken = [made.bind(Forward(Target(1, "127.0.0.1", 0), Target(1, "h", 1))).port for _ in range(2)]
     told = f"cannot listen on 127.0.0.1:{taken}: Address already in use"
     with socket.create_server(("127.0.0.1", taken)), pytest.raises(CannotCreate, match=told):
         made.start()
@@ -107,7 +107,7 @@ def test_the_other_loopback_address_was_taken_before_the_start(world: World, cap
         pytest.skip("network namespaces: no IPv6 here")
     made = Forwarder(world.pool())
     world.callback(made.stop)
-    port = made.bind(Forward("127.0.0.1", 0, Target(1, "127.0.0.1", world.target(echo))))[1]
+    port = made.bind(Forward(Target(1, "127.0.0.1", 0), Target(1, "127.0.0.1", world.target(echo)))).port
     with socket.create_server(("::1", port), family=socket.AF_INET6):
         made.start()
         with dial_tcp(port) as sock:
@@ -179,7 +179,7 @@ def test_the_pool_is_shared(world: World) -> None:
     pool = WatchedPool(world)
     made = Forwarder(pool)
     world.callback(made.stop)
-    port = made.bind(Forward("127.0.0.1", 0, Target(1, "127.0.0.1", world.target(echo))))[1]
+    port = made.bind(Forward(Target(1, "127.0.0.1", 0), Target(1, "127.0.0.1", world.target(echo)))).port
     made.start()
     for _ in range(5):
         with dial_tcp(port) as sock:
@@ -192,7 +192,9 @@ def test_a_name_is_bound_at_all_its_addresses(world: World, monkeypatch: pytest.
     twofold(monkeypatch)
     made = Forwarder(world.pool())
     world.callback(made.stop)
-    address = made.bind(Forward("twofold", 0, Target(1, "127.0.0.1", world.target(lambda sock: sock.sendall(b"x")))))
+    address = made.bind(
+        Forward(Target(1, "twofold", 0), Target(1, "127.0.0.1", world.target(lambda sock: sock.sendall(b"x"))))
+    )
     made.start()
     assert address[0] == "127.0.0.1"
     for host in ("127.0.0.1", "127.0.0.2"):
@@ -207,7 +209,7 @@ def test_the_other_loopback_address_is_taken(world: World, caplog: pytest.LogCap
         port = other.getsockname()[1]
         made = Forwarder(world.pool())
         world.callback(made.stop)
-        assert made.bind(Forward("127.0.0.1", port, Target(1, "h", 1))) == ("127.0.0.1", port)
+        assert made.bind(Forward(Target(1, "127.0.0.1", port), Target(1, "h", 1))) == Target(1, "127.0.0.1", port)
     assert [each.getMessage() for each in caplog.records].count(
         f"something else listens on [::1]:{port}; connections to that address do not come here"
     ) == 1

@@ -1,0 +1,130 @@
+"""What people write behind -L and -D, and as a target of `connect`, as values. Each raises UsageError."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ..client.forward import LOOPBACK, Forward
+from ..facts.address import join_host_port, parse_port, split_host_port
+from ..facts.errors import UsageError
+from ..facts.limits import PATH_MAX
+from ..facts.wire import Kind
+from ..facts.words import foreign, quoted
+from ..net.services import port_of
+from ..protocol.frames import Target
+
+_PART = re.compile(r"\[([^\]]*)\]|([^:\[\]]*)")
+_LOCAL = (
+    "[bind:]port:host:hostport",
+    "as in -L 8080:intranet.example:80, -L 5432:/run/db.sock or -L /tmp/a.sock:db:5432",
+)
+_DYNAMIC = "[bind:]port", "as in -D 1080"
+_PORTS = 1024  # of a range
+
+
+def local(text: str) -> list[Forward]:
+    """-L: `[bind:]port:host:hostport`, a path in place of either end, and ranges of ports, as ssh has it.
+
+    IPv6 stands in brackets; bind empty or * is everywhere, none is loopback.
+    """
+    given, parts = f"-L {foreign(text)}", _split(f"-L {foreign(text)}", text)
+    near, far = (1 if "/" in parts[0] else None), (1 if "/" in parts[-1] and len(parts) > 1 else 2)
+    here, there = parts[:-far], parts[-far:]
+    if not here or len(here) > (near or 2) or len(there) != far:
+        raise UsageError(f"{given}: not {_LOCAL[0]}", _LOCAL[1])
+    places, targets = _near(given, here), _far(given, there)
+    if len(places) != len(targets):
+        raise UsageError(f"{given}: {len(places)} and {len(targets)} ports", "both ranges have the same size")
+    return [Forward(place, target) for place, target in zip(places, targets, strict=True)]
+
+
+def dynamic(text: str) -> list[Forward]:
+    """-D: `[bind:]port` or a path, where applications ask for their targets by SOCKS or HTTP."""
+    given, parts = f"-D {foreign(text)}", _split(f"-D {foreign(text)}", text)
+    if len(parts) > (1 if "/" in parts[0] else 2):
+        raise UsageError(f"{given}: not {_DYNAMIC[0]}", _DYNAMIC[1])
+    return [Forward(place, None) for place in _near(given, parts)]
+
+
+def destination(host: str, port: str | None) -> Target:
+    """HOST:PORT, or HOST PORT, or unix:/path."""
+    if host.startswith("unix:") and port is None:
+        return _path(f"{foreign(host)}", host.removeprefix("unix:"))
+    if port is None:
+        return Target(Kind.TCP, *split_host_port(host))
+    given = f"{foreign(host)} {foreign(port)}"
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if bare.count(":") == 1:  # as in no IPv6 address
+        raise UsageError(f"{given}: two ports", "write HOST:PORT or HOST PORT")
+    if not bare:
+        raise UsageError("the target's host is missing", "as in: nitrosocks connect host.example 22")
+    return Target(Kind.TCP, *split_host_port(join_host_port(bare, _port(given, port))))
+
+
+def _split(given: str, spec: str) -> list[str]:
+    """The parts between colons; brackets keep theirs together. Errors begin with `given`."""
+    parts, at = [], 0
+    while True:
+        match = _PART.match(spec, at)
+        assert match is not None, "the pattern matches the empty text too"
+        parts.append(match[1] if match[1] is not None else match[2])
+        at = match.end()
+        if at == len(spec):
+            return parts
+        if spec[at] != ":":
+            raise UsageError(f"{given}: brackets are for whole IPv6 addresses", "as in -L 8080:[2001:db8::1]:80")
+        at += 1
+
+
+def _near(given: str, parts: Sequence[str]) -> list[Target]:
+    """Where to listen: [bind,] port or range, or a path."""
+    *bind, last = parts
+    if "/" in last:
+        return [Target(Kind.UNIX, _socket(given, last), 0)]
+    host = LOOPBACK if not bind else "" if bind[0] in ("", "*") else bind[0]
+    for port in (ports := _ports(given, last, zero=True)):
+        split_host_port(join_host_port(host, port), zero=True, empty=True)
+    return [Target(Kind.TCP, host, port) for port in ports]
+
+
+def _far(given: str, parts: Sequence[str]) -> list[Target]:
+    """The target: a host and a port or range, or a path."""
+    if len(parts) == 1:
+        return [_path(given, parts[0])]
+    host, ports = parts
+    if not host:
+        raise UsageError(f"{given}: the target's host is missing", _LOCAL[1])
+    return [Target(Kind.TCP, *split_host_port(join_host_port(host, port))) for port in _ports(given, ports, zero=False)]
+
+
+def _path(given: str, path: str) -> Target:
+    """A unix socket at the server's side: nobody knows a directory there that it could be relative to."""
+    if not path.startswith("/"):
+        raise UsageError(f"{given}: {quoted(path)} is not a whole path", "a path at the server begins with /")
+    return Target(Kind.UNIX, _socket(given, path), 0)
+
+
+def _socket(given: str, path: str) -> str:
+    if not path.isprintable():
+        raise UsageError(f"{given}: a path has no control characters")
+    if len(path.encode("utf-8", "surrogateescape")) > PATH_MAX:
+        raise UsageError(f"{given}: the path is too long", f"the path of a socket has at most {PATH_MAX} bytes")
+    return path
+
+
+def _ports(given: str, text: str, *, zero: bool) -> list[int]:
+    """A port, the name of a service, or a range."""
+    first, dash, last = text.partition("-")
+    if not (dash and first.isdigit()):
+        return [_port(given, text, zero=zero)]
+    low, high = _port(given, first), _port(given, last)
+    if not low <= high < low + _PORTS:
+        raise UsageError(f"{given}: {text} is not a range of up to {_PORTS} ports", "as in 8000-8010")
+    return list(range(low, high + 1))
+
+
+def _port(given: str, text: str, *, zero: bool = False) -> int:
+    """A number, or the name of a service that this machine knows."""
+    found = port_of(text) if text[:1].isalpha() and text.isascii() else None
+    return found or parse_port(text, given, zero=zero)

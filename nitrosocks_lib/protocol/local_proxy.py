@@ -1,0 +1,26 @@
+"""One port for SOCKS 5, SOCKS 4, 4a and HTTP: the first byte tells which."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .asked import Rejected, Talk
+from .proxy_auth import Login
+from .proxy_server import http
+from .socks import VERSION, Reader
+from .socks_server import SOCKS4, socks4, socks5
+
+_LETTERS: Final = frozenset(range(ord("A"), ord("Z") + 1))  # of methods of HTTP
+
+
+def asks(login: Login | None) -> Talk:
+    """What an application asks for; with `login` only for who gives it. Raises Rejected."""
+    reader = Reader()
+    (first,) = yield from reader.see(1)
+    if first == VERSION:
+        return (yield from socks5(reader, login))
+    if first == SOCKS4:
+        return (yield from socks4(reader, login))
+    if first in _LETTERS:
+        return (yield from http(reader, login))
+    raise Rejected("it speaks neither SOCKS nor HTTP")

@@ -1,0 +1,113 @@
+"""The side of an HTTP proxy (RFC 9110, 7.6 and 9.3.6): CONNECT, and requests that name their target in full.
+
+One such request a connection: the answer is passed on as it comes, and both ends are told that it is the last one.
+"""
+
+from __future__ import annotations
+
+import hmac
+from http import HTTPStatus
+from typing import Final
+
+from ..facts.address import split_host_port
+from ..facts.errors import UsageError
+from ..facts.wire import Kind, Reply
+from ..facts.words import foreign
+from .asked import Asked, Rejected, Talk
+from .frames import Address, Target
+from .http1 import Head, Requests, value
+from .proxy_auth import Login, basic, raw
+from .socks import Reader
+
+_STATUS: Final = {
+    Reply.NOT_PERMITTED: HTTPStatus.FORBIDDEN,
+    Reply.EXPIRED: HTTPStatus.GATEWAY_TIMEOUT,
+    0: HTTPStatus.SERVICE_UNAVAILABLE,  # the tunnel, and not the target
+}
+_HOP: Final = (b"proxy-connection", b"proxy-authorization", b"connection", b"keep-alive", b"host")
+_SCHEME: Final = b"http://"
+_CONNECTED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+class AnswersConnect:
+    """As asked.Answers."""
+
+    def opened(self, address: Address) -> bytes:
+        """Behind it all bytes are the target's."""
+        return _CONNECTED
+
+    def failed(self, code: int, reason: str) -> bytes:
+        """An error of a gateway, with the reason as its text."""
+        return _answer(_STATUS.get(code, HTTPStatus.BAD_GATEWAY), reason)
+
+
+class AnswersRequest(AnswersConnect):
+    """As asked.Answers: the answer is the target's own."""
+
+    def opened(self, address: Address) -> bytes:
+        """Nothing."""
+        return b""
+
+
+def _answer(status: HTTPStatus, text: str, header: str = "") -> bytes:
+    body = f"nitrosocks: {foreign(text)}\n".encode()
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n{header}"
+    return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+
+
+def http(reader: Reader, login: Login | None) -> Talk:
+    """One request to an HTTP proxy, of which a part has come; with `login` only for who gives it, as Basic. Raises Rejected."""
+    requests = Requests()
+    requests.feed(reader.held)
+    while (head := requests.next()) is None:
+        requests.feed((yield b""))
+    if not isinstance(head, Head):
+        raise _bad("it is not HTTP/1.1")
+    if login is not None and not hmac.compare_digest(value(head.headers, b"proxy-authorization"), raw(basic(login))):
+        wanted = 'Proxy-Authenticate: Basic realm="nitrosocks"\r\n'
+        raise Rejected(
+            "its user or password is wrong or missing",
+            _answer(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, "user and password are wanted", wanted),
+        )
+    if head.method == b"CONNECT":
+        return Asked(_target(head.target, ""), requests.rest, AnswersConnect())
+    if head.target[: len(_SCHEME)].lower() != _SCHEME:
+        raise _bad("this is a proxy, not a web server: name it as the proxy of your browser")
+    authority, path = _parted(head.target[len(_SCHEME) :])
+    target = _target(authority, ":80")
+    return Asked(target, _rewritten(head, authority, path) + requests.rest, AnswersRequest())
+
+
+def _bad(why: str) -> Rejected:
+    return Rejected(why, _answer(HTTPStatus.BAD_REQUEST, why))
+
+
+def _parted(rest: bytes) -> tuple[bytes, bytes]:
+    """Host and port, without the user before it, and the path with its query."""
+    end = min((at for mark in b"/?#" if (at := rest.find(mark)) >= 0), default=len(rest))
+    path = rest[end:].partition(b"#")[0]
+    return rest[:end].rpartition(b"@")[2], path if path.startswith(b"/") else b"/" + path
+
+
+def _target(authority: bytes, default: str) -> Target:
+    try:
+        text = authority.decode()
+        bare = text.endswith("]") or ":" not in text
+        return Target(Kind.TCP, *split_host_port(text + default if bare else text))
+    except (UsageError, UnicodeDecodeError):
+        raise _bad("it names no host and port") from None
+
+
+def _rewritten(head: Head, authority: bytes, path: bytes) -> bytes:
+    """The head as the target is to get it: what is between the application and us is left out of it."""
+    named = {
+        word.strip().lower() for name, words in head.headers if name == b"connection" for word in words.split(b",")
+    }
+    dropped = {*_HOP, *(named - {b"close", b"upgrade"})}
+    first, *lines = head.raw.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    version = first.rpartition(b" ")[2]
+    kept = [line for line in lines if line.partition(b":")[0].strip().lower() not in dropped]
+    connection = b"Connection: Upgrade" if b"upgrade" in named else b"Connection: close"
+    return b"\r\n".join(
+        [head.method + b" " + path + b" " + version, b"Host: " + authority, *kept, connection, b"", b""]
+    )
