@@ -119,7 +119,10 @@ class _Asking:
 
     def _read(self, came: bytes) -> None:
         try:
-            answer = self._talk.send(came)
+            while answer := self._talk.send(came):
+                if self._local.send(answer) < len(answer):  # of a few bytes: nobody reads them
+                    raise BrokenPipeError
+                came = b""
         except StopIteration as ended:
             self._leave()
             self._owner.open(self._local, ended.value)
@@ -127,18 +130,10 @@ class _Asking:
             log.info("an application's request is rejected: %s", error)
             self._leave()
             self._owner.part(self._local, error.answer)
-        else:
-            self._answer(answer)
-
-    def _answer(self, answer: bytes) -> None:
-        try:
-            whole = self._local.send(answer) == len(answer) if answer else True
         except OSError:
-            whole = False
-        if whole:
-            self._owner.turns.again(self)
-        else:  # a few bytes that a kernel does not take: nobody reads them
             self.close()
+        else:
+            self._owner.turns.again(self)
 
     def _leave(self) -> None:
         self._owner.turns.forget(self._local.fileno())

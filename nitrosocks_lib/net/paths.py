@@ -50,7 +50,9 @@ def bind_path(path: str, mode: int, *, listening: bool = True) -> Named:
             stack.pop_all()
             return named
     except OSError as error:
-        raise CannotCreate(f"cannot listen on {foreign(path)}: {error.strerror}", "choose another path") from error
+        raise CannotCreate(
+            f"cannot listen on {foreign(path)}: {error.strerror or error}", "choose another path"
+        ) from error
 
 
 def _file(path: str) -> tuple[int, int]:

@@ -34,4 +34,6 @@ class Rejected(Exception):
         self.answer = answer
 
 
-Talk: TypeAlias = Generator[bytes, bytes, Asked]  # each `yield` sends bytes, and is given what came, never nothing
+Talk: TypeAlias = Generator[
+    bytes, bytes, Asked
+]  # each `yield` sends bytes, if any, and is given what came, if anything

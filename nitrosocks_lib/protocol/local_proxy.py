@@ -15,7 +15,7 @@ _LETTERS: Final = frozenset(range(ord("A"), ord("Z") + 1))  # of methods of HTTP
 
 def asks(login: Login | None) -> Talk:
     """What an application asks for; with `login` only for who gives it. Raises Rejected."""
-    reader = Reader()
+    reader = Reader(early=True)
     (first,) = yield from reader.see(1)
     if first == VERSION:
         return (yield from socks5(reader, login))

@@ -56,7 +56,7 @@ def _answer(status: HTTPStatus, text: str, header: str = "") -> bytes:
 
 
 def http(reader: Reader, login: Login | None) -> Talk:
-    """One request to an HTTP proxy, of which a part has come; with `login` only for who gives it, as Basic. Raises Rejected."""
+    """One request to an HTTP proxy, of which a part has come; a `login` must be given as Basic. Raises Rejected."""
     requests = Requests()
     requests.feed(reader.held)
     while (head := requests.next()) is None:

@@ -36,9 +36,11 @@ def ascii_name(host: str) -> bytes:
 
 
 class Reader:
-    """Of a generator whose `yield` sends bytes and is given what came, nothing at the end of the connection."""
+    """Of a generator whose `yield` sends bytes and is given what came: nothing at the end of the connection, or, where
+    `early`, also where there is nothing new: what is asked for may have come before the answer that it waits for."""
 
-    def __init__(self) -> None:
+    def __init__(self, early: bool = False) -> None:
+        self._early = early
         self.held = b""  # what came and is not taken yet
         self._out = b""
 
@@ -57,7 +59,7 @@ class Reader:
         while len(self.held) < size or self._out:
             out, self._out = self._out, b""
             came = yield out
-            if not came:
+            if not came and not self._early:
                 raise NetworkError("it ended the connection without an answer")
             self.held += came
         return self.held[:size]

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
+from wrongly import wrong
 
 from nitrosocks_lib.cli import amounts
-from nitrosocks_lib.facts.errors import UsageError
 from nitrosocks_lib.facts.words import foreign
 
 DIGITS = "9" * 5_000  # more than int() takes
 BAD = ["", " ", "x", "-1", "+1", "1.5", "1e3", "1KB", "1 K", "K", "s", "²", "٣", "1_000", "0x10", DIGITS]
-
-
-def wrong(call: Callable[[], object]) -> str:
-    """The text of the UsageError."""
-    with pytest.raises(UsageError) as failure:
-        call()
-    return f"{failure.value}; {failure.value.hint}"
 
 
 @pytest.mark.parametrize(

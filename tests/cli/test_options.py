@@ -2,88 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
+from wrongly import wrong
 
 from nitrosocks_lib.cli import options as specs
-from nitrosocks_lib.client.forward import LOOPBACK
 from nitrosocks_lib.client.openers import OPENERS
 from nitrosocks_lib.facts import limits
-from nitrosocks_lib.facts.errors import UsageError
-from nitrosocks_lib.facts.wire import Carrier, EncryptType, Kind
-from nitrosocks_lib.facts.words import foreign
-from nitrosocks_lib.protocol.frames import Target
+from nitrosocks_lib.facts.wire import Carrier, EncryptType
 from nitrosocks_lib.server.tunnel import RefreshPolicy
 
 DIGITS = "9" * 5_000  # more than int() takes
-
-
-def wrong(call: Callable[[], object]) -> str:
-    """The text of the UsageError: one line."""
-    with pytest.raises(UsageError) as failure:
-        call()
-    text = f"{failure.value}; {failure.value.hint}"
-    assert "\n" not in text
-    return text
-
-
-@pytest.mark.parametrize(
-    ("spec", "near", "port", "host", "hostport"),
-    [
-        ("8080:intranet.example:80", LOOPBACK, 8080, "intranet.example", 80),
-        ("0:a:1", LOOPBACK, 0, "a", 1),
-        (":8080:a:80", "", 8080, "a", 80),
-        ("*:8080:a:80", "", 8080, "a", 80),
-        ("10.0.0.1:8080:a:80", "10.0.0.1", 8080, "a", 80),
-        ("[::1]:8080:a:80", "::1", 8080, "a", 80),
-        ("8080:[2001:db8::1]:80", LOOPBACK, 8080, "2001:db8::1", 80),
-        ("[::]:8080:[::1]:65535", "::", 8080, "::1", 65_535),
-        ("localhost:1:localhost:2", "localhost", 1, "localhost", 2),
-    ],
-)
-def test_forwards(spec: str, near: str, port: int, host: str, hostport: int) -> None:
-    made = specs.forward(spec)
-    assert (made.host, made.port, made.target) == (near, port, Target(Kind.TCP, host, hostport))
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        "", ":", "::", ":::", "8080", "8080:a", "8080:a:", ":a:80", "8080::80", "a:b:c:d:e", "8080:a:80:", "x:a:80",
-        "8080:a:x", "65536:a:80", "8080:a:65536", "8080:a:0", "-1:a:80", "8080:a:+80", "8080:a: 80", "8080:a:８０",
-        "8080:::1:80", "8080:[::1:80", "8080:[::1]80", "8080:x[::1]:80", "]:1:a:2", "[", "]", "8080:a:" + DIGITS,
-    ],
-)  # fmt: skip
-def test_forwards_that_are_none(spec: str) -> None:
-    assert wrong(lambda: specs.forward(spec)).startswith(f"-L {foreign(spec)}")
-
-
-@pytest.mark.parametrize(
-    ("host", "port", "target"),
-    [
-        ("a.example:22", None, Target(1, "a.example", 22)),
-        ("[::1]:22", None, Target(1, "::1", 22)),
-        ("a.example", "22", Target(1, "a.example", 22)),
-        ("[::1]", "22", Target(1, "::1", 22)),
-        ("::1", "22", Target(1, "::1", 22)),
-    ],
-)
-def test_destinations(host: str, port: str | None, target: Target) -> None:
-    assert specs.destination(host, port) == target
-
-
-@pytest.mark.parametrize(
-    ("host", "port"),
-    [("a", None), ("", None), (":22", None), ("a:0", None), ("a:x", None), ("a", ""), ("a", "0"), ("a", "65536"),
-     ("", "22"), ("[]", "22"), ("::1:22", None), ("a/b:22", None)],
-)  # fmt: skip
-def test_destinations_that_are_none(host: str, port: str | None) -> None:
-    wrong(lambda: specs.destination(host, port))
-
-
-def test_a_destination_with_two_ports() -> None:
-    assert wrong(lambda: specs.destination("a:1", "2")) == "a:1 2: two ports; write HOST:PORT or HOST PORT"
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
+from wrongly import wrong
 
 from nitrosocks_lib.cli import options as specs
-from nitrosocks_lib.facts.errors import UsageError
 from nitrosocks_lib.server.decoy import Site
-
-
-def wrong(call: Callable[[], object]) -> str:
-    """The text of the UsageError."""
-    with pytest.raises(UsageError) as failure:
-        call()
-    return f"{failure.value}; {failure.value.hint}"
 
 
 @pytest.mark.parametrize(

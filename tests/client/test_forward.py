@@ -196,9 +196,9 @@ def test_a_name_is_bound_at_all_its_addresses(world: World, monkeypatch: pytest.
         Forward(Target(1, "twofold", 0), Target(1, "127.0.0.1", world.target(lambda sock: sock.sendall(b"x"))))
     )
     made.start()
-    assert address[0] == "127.0.0.1"
+    assert address.host == "127.0.0.1"
     for host in ("127.0.0.1", "127.0.0.2"):
-        with socket.create_connection((host, address[1]), BOUND) as sock:
+        with socket.create_connection((host, address.port), BOUND) as sock:
             assert sock.recv(1) == b"x"
 
 

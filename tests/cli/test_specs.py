@@ -1,0 +1,137 @@
+"""specs: what people write behind -L and -D, and as a target of `connect`."""
+
+from __future__ import annotations
+
+import pytest
+from wrongly import wrong
+
+from nitrosocks_lib.cli import specs
+from nitrosocks_lib.client.forward import LOOPBACK, Forward
+from nitrosocks_lib.facts.wire import Kind
+from nitrosocks_lib.facts.words import foreign
+from nitrosocks_lib.protocol.frames import Target
+
+DIGITS = "9" * 5_000  # more than int() takes
+
+
+def tcp(host: str, port: int) -> Target:
+    return Target(Kind.TCP, host, port)
+
+
+def unix(path: str) -> Target:
+    return Target(Kind.UNIX, path, 0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "near", "port", "host", "hostport"),
+    [
+        ("8080:intranet.example:80", LOOPBACK, 8080, "intranet.example", 80),
+        ("0:a:1", LOOPBACK, 0, "a", 1),
+        (":8080:a:80", "", 8080, "a", 80),
+        ("*:8080:a:80", "", 8080, "a", 80),
+        ("10.0.0.1:8080:a:80", "10.0.0.1", 8080, "a", 80),
+        ("[::1]:8080:a:80", "::1", 8080, "a", 80),
+        ("8080:[2001:db8::1]:80", LOOPBACK, 8080, "2001:db8::1", 80),
+        ("[::]:8080:[::1]:65535", "::", 8080, "::1", 65_535),
+        ("localhost:1:localhost:2", "localhost", 1, "localhost", 2),
+    ],
+)
+def test_forwards(spec: str, near: str, port: int, host: str, hostport: int) -> None:
+    assert specs.local(spec) == [Forward(Target(Kind.TCP, near, port), Target(Kind.TCP, host, hostport))]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "", ":", "::", ":::", "8080", "8080:a", "8080:a:", ":a:80", "8080::80", "a:b:c:d:e", "8080:a:80:", "x:a:80",
+        "8080:a:x", "65536:a:80", "8080:a:65536", "8080:a:0", "-1:a:80", "8080:a:+80", "8080:a: 80", "8080:a:８０",
+        "8080:::1:80", "8080:[::1:80", "8080:[::1]80", "8080:x[::1]:80", "]:1:a:2", "[", "]", "8080:a:" + DIGITS,
+    ],
+)  # fmt: skip
+def test_forwards_that_are_none(spec: str) -> None:
+    assert wrong(lambda: specs.local(spec)).startswith(f"-L {foreign(spec)}")
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "target"),
+    [
+        ("a.example:22", None, Target(1, "a.example", 22)),
+        ("[::1]:22", None, Target(1, "::1", 22)),
+        ("a.example", "22", Target(1, "a.example", 22)),
+        ("[::1]", "22", Target(1, "::1", 22)),
+        ("::1", "22", Target(1, "::1", 22)),
+    ],
+)
+def test_destinations(host: str, port: str | None, target: Target) -> None:
+    assert specs.destination(host, port) == target
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [("a", None), ("", None), (":22", None), ("a:0", None), ("a:x", None), ("a", ""), ("a", "0"), ("a", "65536"),
+     ("", "22"), ("[]", "22"), ("::1:22", None), ("a/b:22", None)],
+)  # fmt: skip
+def test_destinations_that_are_none(host: str, port: str | None) -> None:
+    wrong(lambda: specs.destination(host, port))
+
+
+def test_a_destination_with_two_ports() -> None:
+    assert wrong(lambda: specs.destination("a:1", "2")) == "a:1 2: two ports; write HOST:PORT or HOST PORT"
+
+
+@pytest.mark.parametrize(
+    ("spec", "where", "target"),
+    [
+        ("8080:/run/a.sock", tcp(LOOPBACK, 8080), unix("/run/a.sock")),
+        ("*:8080:/run/a.sock", tcp("", 8080), unix("/run/a.sock")),
+        ("/tmp/l.sock:a.example:80", unix("/tmp/l.sock"), tcp("a.example", 80)),
+        ("./l.sock:[::1]:80", unix("./l.sock"), tcp("::1", 80)),
+        ("/tmp/l.sock:/run/a.sock", unix("/tmp/l.sock"), unix("/run/a.sock")),
+        ("8080:a:http", tcp(LOOPBACK, 8080), tcp("a", 80)),
+        ("https:a:443", tcp(LOOPBACK, 443), tcp("a", 443)),
+    ],
+)
+def test_paths_and_services(spec: str, where: Target, target: Target) -> None:
+    assert specs.local(spec) == [Forward(where, target)]
+
+
+def test_ranges() -> None:
+    made = specs.local("*:8000-8010:a:9000-9010")
+    assert made == [Forward(tcp("", 8000 + n), tcp("a", 9000 + n)) for n in range(11)]
+    assert specs.local("5-5:a:6") == [Forward(tcp(LOOPBACK, 5), tcp("a", 6))]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["8000-8010:a:9000-9009", "8000-8010:a:80", "8010-8000:a:9010-9000", "8000-:a:80", "-8000:a:80",
+     "1-60000:a:1-60000", "0-5:a:0-5", "8080:run/a.sock", "/tmp/l.sock", "/tmp/l.sock:a", "/tmp/l.sock:80:a:80", "/:/:/", "8080:/a\nb",
+     "8080:/" + "a" * 107, "8080:a:nosuchservice"],
+)  # fmt: skip
+def test_ranges_and_paths_that_are_none(spec: str) -> None:
+    assert wrong(lambda: specs.local(spec)).startswith(f"-L {foreign(spec)}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "where"),
+    [
+        ("1080", [tcp(LOOPBACK, 1080)]),
+        ("*:1080", [tcp("", 1080)]),
+        (":1080", [tcp("", 1080)]),
+        ("[::1]:0", [tcp("::1", 0)]),
+        ("localhost:socks", [tcp("localhost", 1080)]),
+        ("/tmp/p.sock", [unix("/tmp/p.sock")]),
+        ("1080-1081", [tcp(LOOPBACK, 1080), tcp(LOOPBACK, 1081)]),
+    ],
+)
+def test_proxies(spec: str, where: list[Target]) -> None:
+    assert specs.dynamic(spec) == [Forward(each, None) for each in where]
+
+
+@pytest.mark.parametrize("spec", ["", "x", "a:b:1080", "1080:a:80", "65536", "/tmp/p.sock:1080", "a b:1080"])
+def test_proxies_that_are_none(spec: str) -> None:
+    assert wrong(lambda: specs.dynamic(spec)).startswith(f"-D {foreign(spec)}")
+
+
+def test_a_path_to_connect_to() -> None:
+    assert specs.destination("unix:/run/a.sock", None) == unix("/run/a.sock")
+    assert "begins with /" in wrong(lambda: specs.destination("unix:a.sock", None))

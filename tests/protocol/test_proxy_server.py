@@ -1,0 +1,111 @@
+"""An HTTP proxy's side: CONNECT, requests with the whole URL, what is left out of them, and what is answered."""
+
+from __future__ import annotations
+
+import pytest
+from asking_proxy import ask, asked, rejected
+
+from nitrosocks_lib.facts.wire import Reply
+from nitrosocks_lib.protocol.frames import Address, Target
+from nitrosocks_lib.protocol.proxy_auth import Login, basic
+
+LOGIN = Login("user", "pass")
+AT = Address("10.0.0.1", 80)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_connect(size: int) -> None:
+    said, found = asked(b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n", size=size)
+    assert (said, found.target, found.early) == (b"", Target(1, "a.example", 443), b"")
+    assert found.answers.opened(AT) == b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+def test_early_data_behind_connect() -> None:
+    assert asked(b"CONNECT [::1]:443 HTTP/1.1\r\nHost: x\r\n\r\n\x16\3\1")[1][:2] == (
+        Target(1, "::1", 443),
+        b"\x16\3\1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "target", "first"),
+    [
+        ("GET http://a.example/x?y#z", Target(1, "a.example", 80), "GET /x?y HTTP/1.1\r\nHost: a.example\r\n"),
+        ("POST HTTP://a.example:8080", Target(1, "a.example", 8080), "POST / HTTP/1.1\r\nHost: a.example:8080\r\n"),
+        ("HEAD http://u:p@[::1]?q", Target(1, "::1", 80), "HEAD /?q HTTP/1.1\r\nHost: [::1]\r\n"),
+        ("GET http://[::1]:81/", Target(1, "::1", 81), "GET / HTTP/1.1\r\nHost: [::1]:81\r\n"),
+    ],
+)
+def test_requests_with_the_whole_url(line: str, target: Target, first: str) -> None:
+    _, found = asked(f"{line} HTTP/1.1\r\nHost: other\r\n\r\n".encode())
+    assert found.target == target
+    assert found.early == f"{first}Connection: close\r\n\r\n".encode()
+    assert found.answers.opened(AT) == b""
+
+
+def test_what_is_between_the_application_and_us_is_left_out() -> None:
+    _, found = asked(
+        b"POST http://a/ HTTP/1.1\r\nHost: a\r\nProxy-Connection: keep-alive\r\nConnection: keep-alive, X-Own\r\n"
+        b"x-own: 1\r\nProxy-Authorization: Basic eA==\r\nContent-Length: 5\r\nAccept:  */*\r\n\r\nhello"
+    )
+    assert found.early == (
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nAccept:  */*\r\nConnection: close\r\n\r\nhello"
+    )
+
+
+def test_an_upgrade_stays_one() -> None:
+    _, found = asked(b"GET http://a/ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    assert found.early == b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET http://a:0/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET http://a\xff/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"CONNECT :443 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"CONNECT a:443\r\n\r\n",
+        b"POST http://a/ HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET http://a/ HTTP/1.1\nHost: a\n\n",
+        b"G" * 20_000,
+    ],
+)
+def test_requests_that_lead_nowhere(data: bytes) -> None:
+    said, why = rejected(data)
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"Content-Length: %d\r\n" % len(body) in head
+    assert head.endswith(b"Connection: close")
+    assert body == f"nitrosocks: {why}\n".encode()
+
+
+def test_a_login_is_asked_for() -> None:
+    head = b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n"
+    for words in (b"", b"Proxy-Authorization: Basic eDp5\r\n", b"Proxy-Authorization: Bearer x\r\n"):
+        said, _ = rejected(head + words + b"\r\n", LOGIN)
+        assert said.startswith(b"HTTP/1.1 407 ")
+        assert b'\r\nProxy-Authenticate: Basic realm="nitrosocks"\r\n' in said
+    given = f"Proxy-Authorization: {basic(LOGIN)}\r\n\r\n".encode()
+    assert asked(head + given, LOGIN)[1].target.host == "a"
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [(0, 503), (Reply.NOT_PERMITTED, 403), (Reply.EXPIRED, 504), (Reply.CONNECTION_REFUSED, 502), (200, 502)],
+)
+def test_failures(code: int, status: int) -> None:
+    for request in (b"CONNECT a:443", b"GET http://a/"):
+        answers = asked(request + b" HTTP/1.1\r\nHost: a\r\n\r\n")[1].answers
+        answer = answers.failed(code, "because\r\nof \x1b[1m that").decode()
+        assert answer.startswith(f"HTTP/1.1 {status} ")
+        assert answer.count("\r\n\r\n") == 1
+        assert "\x1b" not in answer
+        assert answer.endswith("that\n")
+
+
+def test_a_head_that_is_cut_waits() -> None:
+    assert ask([b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n"])[1] is None
