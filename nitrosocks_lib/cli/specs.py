@@ -83,9 +83,7 @@ def _near(given: str, parts: Sequence[str]) -> list[Target]:
     if "/" in last:
         return [Target(Kind.UNIX, _socket(given, last), 0)]
     host = LOOPBACK if not bind else "" if bind[0] in ("", "*") else bind[0]
-    for port in (ports := _ports(given, last, zero=True)):
-        split_host_port(join_host_port(host, port), zero=True, empty=True)
-    return [Target(Kind.TCP, host, port) for port in ports]
+    return [_tcp(given, host, port) for port in _ports(given, last, zero=True)]
 
 
 def _far(given: str, parts: Sequence[str]) -> list[Target]:
@@ -95,7 +93,14 @@ def _far(given: str, parts: Sequence[str]) -> list[Target]:
     host, ports = parts
     if not host:
         raise UsageError(f"{given}: the target's host is missing", _LOCAL[1])
-    return [Target(Kind.TCP, *split_host_port(join_host_port(host, port))) for port in _ports(given, ports, zero=False)]
+    return [_tcp(given, host, port) for port in _ports(given, ports, zero=False)]
+
+
+def _tcp(given: str, host: str, port: int) -> Target:
+    try:
+        return Target(Kind.TCP, *split_host_port(join_host_port(host, port), zero=True, empty=True))
+    except UsageError as error:
+        raise UsageError(f"{given}: {error}", error.hint) from None
 
 
 def _path(given: str, path: str) -> Target:

@@ -5,10 +5,10 @@ One such request a connection: the answer is passed on as it comes, and both end
 
 from __future__ import annotations
 
-import hmac
 from http import HTTPStatus
 from typing import Final
 
+from ..crypto.schedule import equal
 from ..facts.address import split_host_port
 from ..facts.errors import UsageError
 from ..facts.wire import Kind, Reply
@@ -63,7 +63,7 @@ def http(reader: Reader, login: Login | None) -> Talk:
         requests.feed((yield b""))
     if not isinstance(head, Head):
         raise _bad("it is not HTTP/1.1")
-    if login is not None and not hmac.compare_digest(value(head.headers, b"proxy-authorization"), raw(basic(login))):
+    if login is not None and not equal(value(head.headers, b"proxy-authorization"), raw(basic(login))):
         wanted = 'Proxy-Authenticate: Basic realm="nitrosocks"\r\n'
         raise Rejected(
             "its user or password is wrong or missing",

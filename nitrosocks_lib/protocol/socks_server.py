@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Generator
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
+from ..crypto.schedule import equal
 from ..facts.address import is_host
 from ..facts.errors import NetworkError
 from ..facts.wire import U16, Kind, Reply
@@ -98,7 +98,7 @@ def _log_in(reader: Reader, login: Login) -> Generator[bytes, bytes, None]:
     version, size = yield from reader.take(2)
     user = yield from reader.take(size)
     password = yield from reader.take((yield from reader.take(1))[0])
-    known = hmac.compare_digest(user, raw(login.user)) & hmac.compare_digest(password, raw(login.password))
+    known = equal(user, raw(login.user)) & equal(password, raw(login.password))
     if version != socks.AUTH_VERSION or not known:
         raise Rejected("its user or password is wrong", bytes([socks.AUTH_VERSION, 1]))
     reader.send(bytes([socks.AUTH_VERSION, 0]))

@@ -240,12 +240,9 @@ class Delivery:
             self._close(stream)  # what the kernel holds had its 60 s, too
 
     def opened(self, stream: Stream, address: Address) -> None:
-        """OPENED came: a local side that asked for the target is told so, before all that the target says."""
-        stream.answered = True
-        if stream.request is not None and (words := stream.request.opened(address)) and stream.local is not None:
-            sent = self._send(stream, memoryview(words))  # the first that is written there: a kernel takes that much
-            if sent < len(words) and not stream.broken:
-                self._broke(stream)
+        """OPENED came."""
+        if not stream.tell_opened(address):
+            self._broke(stream)
 
     # -- answers to OPEN -----------------------------------------------------------------------------------------------
 

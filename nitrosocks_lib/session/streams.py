@@ -161,6 +161,15 @@ class Stream:
         """inbound: what the peer's OPEN has led to."""
         self.local, self.reached = _guarded(local), address
 
+    def tell_opened(self, address: Address) -> bool:
+        """inbound: OPENED came, and a local side that asked is told so, before all else. False where it broke."""
+        self.answered = True
+        words = self.request.opened(address) if self.request is not None else b""
+        try:  # the first that is written there: a kernel takes that much
+            return not words or self.local is None or self.local.send(words) == len(words)
+        except OSError:
+            return False
+
     def close_local(self) -> None:
         """Closes the local socket, with RST unless both directions ended well. One thread, when both are done."""
         local, self.local = self.local, None

@@ -104,8 +104,8 @@ def test_ranges() -> None:
 @pytest.mark.parametrize(
     "spec",
     ["8000-8010:a:9000-9009", "8000-8010:a:80", "8010-8000:a:9010-9000", "8000-:a:80", "-8000:a:80",
-     "1-60000:a:1-60000", "0-5:a:0-5", "8080:run/a.sock", "/tmp/l.sock", "/tmp/l.sock:a", "/tmp/l.sock:80:a:80", "/:/:/", "8080:/a\nb",
-     "8080:/" + "a" * 107, "8080:a:nosuchservice"],
+     "1-60000:a:1-60000", "0-5:a:0-5", "8080:run/a.sock", "/tmp/l.sock", "/tmp/l.sock:a", "/tmp/l.sock:80:a:80",
+     "/:/:/", "8080:/a\nb", "8080:/" + "a" * 107, "8080:a:nosuchservice"],
 )  # fmt: skip
 def test_ranges_and_paths_that_are_none(spec: str) -> None:
     assert wrong(lambda: specs.local(spec)).startswith(f"-L {foreign(spec)}")

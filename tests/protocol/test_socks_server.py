@@ -1,4 +1,4 @@
-"""SOCKS 5, 4 and 4a as a server: requests to the byte, in one piece and byte by byte, and all that is wrong with some."""
+"""SOCKS 5, 4 and 4a as a server: requests to the byte, in one piece and byte by byte, and what is wrong with them."""
 
 from __future__ import annotations
 
