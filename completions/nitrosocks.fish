@@ -38,6 +38,9 @@ complete -c nitrosocks -n '__nitrosocks_command serve' -l path -x -d 'what the p
 complete -c nitrosocks -n '__nitrosocks_command serve' -l decoy -x -d 'the web server for visitors that are not clients'
 
 complete -c nitrosocks -n '__nitrosocks_command forward' -s L -x -d '[bind:]port:host:hostport'
+complete -c nitrosocks -n '__nitrosocks_command forward' -s D -x -d '[bind:]port of a proxy, SOCKS and HTTP'
+complete -c nitrosocks -n '__nitrosocks_command forward' -l socket-mode -x -a '600 660 666' -d 'octal mode of unix sockets'
+complete -c nitrosocks -n '__nitrosocks_command forward' -l socks-auth -r -F -d 'file with user:password for -D'
 complete -c nitrosocks -n '__nitrosocks_command forward' -s N -d 'ignored, as for ssh'
 complete -c nitrosocks -n '__nitrosocks_command forward' -l retry -d 'keep trying to make the first session'
 complete -c nitrosocks -n '__nitrosocks_command forward' -l sessions -x -d 'how many sessions, at most, 1 to 16'

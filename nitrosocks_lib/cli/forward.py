@@ -53,12 +53,8 @@ def forward(options: Options) -> int:
 
 def _forwards(options: Options) -> list[Forward]:
     """All of -L, then all of -D."""
-    return [
-        forward
-        for option, parse in (("-L", specs.local), ("-D", specs.dynamic))
-        for text in options[option]
-        for forward in parse(text)
-    ]
+    parsed = [specs.local(text) for text in options["-L"]] + [specs.dynamic(text) for text in options["-D"]]
+    return [forward for each in parsed for forward in each]
 
 
 def _sockets(forwards: list[Forward]) -> set[Path]:

@@ -60,17 +60,10 @@ class Pool:
             raise NitroSocksError(_reason(error)) from error
 
     def open(
-        self,
-        target: Target,
-        local: socket.socket,
-        finished: Callable[[Stream], None],
-        request: Request | None = None,
+        self, target: Target, local: socket.socket, finished: Callable[[Stream], None], request: Request | None = None
     ) -> None:
-        """Carries `local`, which is the session's from now on, to a target; `finished` hears of its end. With `request`
-        its local side hears first what became of it.
-
-        On the session that suits it best, or on the one that is made next; where that fails it is lost.
-        """
+        """Carries `local`, which is the session's from now on, to a target, on the session that suits it best, or on
+        the one that is made next; where that fails it is lost. `finished` hears of its end; `request` as in Stream."""
         local.setblocking(False)
         self._carry([Stream(target, local, finished, request)])
 

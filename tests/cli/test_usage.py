@@ -38,7 +38,7 @@ BAD = [
     ("usage", "  -N                   ignored", "  -N, ignored"),
     ("man", "[\\fB\\-\\-retry\\fP]\n", ""),
     ("man", "[\\fB\\-\\-retry\\fP]\n", "[\\fB\\-\\-retry\\fP]\n[\\fB\\-\\-again\\fP]\n"),
-    ("man", "(\\fB\\-L\\fP\\ \\fISPEC\\fP)...\\&", "[\\fB\\-L\\fP\\ \\fISPEC\\fP]...\\&"),
+    ("man", "\\fISPEC\\fP)...\\&", "\\fISPEC\\fP]...\\&"),
     ("man", "[\\fB\\-4\\fP | \\fB\\-6\\fP]", "[\\fB\\-4\\fP] [\\fB\\-6\\fP]"),
     ("man", ".TP\n.B \\-\\-retry\n", ""),
     ("man", ".TP\n.B \\-\\-retry\n", ".TP\n.B \\-\\-again\nText.\n.TP\n.B \\-\\-retry\n"),

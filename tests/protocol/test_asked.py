@@ -1,4 +1,4 @@
-"""All ways to ask a local proxy keep the same contract: a target, what is early, and an answer to whatever comes of it."""
+"""All ways to ask a local proxy keep the same contract: a target, what is early, and an answer to all outcomes."""
 
 from __future__ import annotations
 

@@ -188,6 +188,15 @@ class Site(ExitStack):
         client.port = client.ports[0]
         return client
 
+    def proxy(self, profile: Path, *words: object, where: object = 0) -> Process:
+        """A client with one -D that is ready; `port` is where, unless it is a path."""
+        client = self.nitrosocks("forward", "-i", profile, "-D", where, *words)
+        assert client.out is not None
+        line = client.out.wait("proxy for SOCKS and HTTP on")
+        client.port = 0 if "/" in str(where) else port_of(line)
+        client.err.wait("nitrosocks: ready")
+        return client
+
     def connect(self, profile: Path, *target: object, **pipes: Any) -> Process:
         """`connect`, left running."""
         return self.nitrosocks("connect", "-i", profile, *target, **pipes)

@@ -1,6 +1,5 @@
 """`forward` with curl as a user would use it, and with plain sockets for what curl does not do."""
 
-import hashlib
 import os
 import re
 import socket
@@ -9,69 +8,23 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import program
 import pytest
 from loopback import read_all, read_exactly, unused_port
 from program import NITROSOCKS, ROOT, Process, Site, tool
 from targets import CHUNK, Ends, Target, dial, echo, exchange
+from webs import HASH, LARGE, Web
 
 site = program.site
-LARGE = os.urandom(20_000_000)
-HASH = hashlib.sha256(LARGE).hexdigest()
 FULL = 48 << 20  # bytes: more than all buffers and windows on the way hold together
-
-
-class Web(ThreadingHTTPServer):
-    """GET gives LARGE, or the path as a text; PUT and POST answer with the hash of what came; /missing is an error."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            self.answer(404 if self.path == "/missing" else 200, LARGE if self.path == "/large" else self.path.encode())
-
-        def do_PUT(self) -> None:
-            self.answer(201, self.came().encode())
-
-        do_POST = do_PUT
-
-        def came(self) -> str:
-            digest, left = hashlib.sha256(), int(self.headers["Content-Length"])
-            while left:
-                piece = self.rfile.read(min(left, CHUNK))
-                digest.update(piece)
-                left -= len(piece)
-            return digest.hexdigest()
-
-        def answer(self, code: int, body: bytes) -> None:
-            self.send_response(code)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    daemon_threads = False
-    connections = 0
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self.connections += 1
-        super().process_request(request, client_address)
 
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[Web]:
-    with Web(("127.0.0.1", 0), Web.Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with Web.serving() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
