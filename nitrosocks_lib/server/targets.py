@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 
 from ..facts import limits
+from ..facts.address import join_host_port
 from ..facts.wire import Kind, Reply
 from ..facts.words import foreign
 from ..net.own import is_own
