@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..client.carriers import Carriers
 from ..client.dialler import Dialler
@@ -25,10 +26,12 @@ from ..net.memory import tidy
 from ..net.netwatch import NetWatch
 from ..net.process import harden, settle
 from ..net.signals import Stop
-from ..protocol.proxy_auth import Login
 from . import options as specs
 from .options import Options
 from .output import note
+
+if TYPE_CHECKING:
+    from ..protocol.proxy_auth import Login
 
 log = logging.getLogger(__name__)
 _LOGIN = "write user:password into a file of mode 0600, and give its name"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ..client.forward import LOOPBACK, Forward
 from ..facts.address import join_host_port, parse_port, split_host_port
 from ..facts.errors import UsageError
 from ..facts.limits import PATH_MAX
@@ -13,6 +13,9 @@ from ..facts.wire import Kind
 from ..facts.words import foreign, quoted
 from ..net.services import port_of
 from ..protocol.frames import Target
+
+if TYPE_CHECKING:  # `connect` imports nothing of what listens
+    from ..client.forward import Forward
 
 _PART = re.compile(r"\[([^\]]*)\]|([^:\[\]]*)")
 _LOCAL = (
@@ -28,6 +31,8 @@ def local(text: str) -> list[Forward]:
 
     IPv6 stands in brackets; bind empty or * is everywhere, none is loopback.
     """
+    from ..client.forward import Forward
+
     given, parts = f"-L {foreign(text)}", _split(f"-L {foreign(text)}", text)
     near, far = (1 if "/" in parts[0] else None), (1 if "/" in parts[-1] and len(parts) > 1 else 2)
     here, there = parts[:-far], parts[-far:]
@@ -41,6 +46,8 @@ def local(text: str) -> list[Forward]:
 
 def dynamic(text: str) -> list[Forward]:
     """-D: `[bind:]port` or a path, where applications ask for their targets by SOCKS or HTTP."""
+    from ..client.forward import Forward
+
     given, parts = f"-D {foreign(text)}", _split(f"-D {foreign(text)}", text)
     if len(parts) > (1 if "/" in parts[0] else 2):
         raise UsageError(f"{given}: not {_DYNAMIC[0]}", _DYNAMIC[1])
@@ -82,6 +89,8 @@ def _near(given: str, parts: Sequence[str]) -> list[Target]:
     *bind, last = parts
     if "/" in last:
         return [Target(Kind.UNIX, _socket(given, last), 0)]
+    from ..client.forward import LOOPBACK
+
     host = LOOPBACK if not bind else "" if bind[0] in ("", "*") else bind[0]
     return [_tcp(given, host, port) for port in _ports(given, last, zero=True)]
 

@@ -7,20 +7,23 @@ import select
 import socket
 import threading
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from ..facts import limits
 from ..facts.errors import CannotCreate
 from ..facts.wire import Kind
 from ..net.listener import PAUSE, bind_all, is_taken, listen
-from ..net.paths import SOCKET_MODE, Named, bind_path
+from ..net.paths import Named, bind_path
 from ..net.race import tune
 from ..net.wake import Wake
 from ..protocol.frames import Target
-from ..protocol.proxy_auth import Login
 from ..session.streams import Ending, Stream
-from .applications import Applications
 from .pool import Pool
 from .session import OWN_END
+
+if TYPE_CHECKING:
+    from ..protocol.proxy_auth import Login
+    from .applications import Applications
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +45,11 @@ class Forwarder:
     Between the two a port is ours, and refuses connections: a client, or a health check, is not to wait for a session.
     """
 
-    def __init__(self, pool: Pool, login: Login | None = None, mode: int = SOCKET_MODE) -> None:
+    def __init__(self, pool: Pool, login: Login | None = None, mode: int = limits.SOCKET_MODE) -> None:
         """With `login` only applications that give it are served, where they ask; `mode` is of unix sockets."""
         self._pool, self._mode = pool, mode
-        self._applications = Applications(pool, _report, login)
+        self._login = login
+        self._applications: Applications | None = None  # where a -D is
         self._targets: dict[int, tuple[socket.socket, Target | None]] = {}
         self._besides: list[tuple[socket.socket, Target | None]] = []  # at [::1], which others may have
         self._paths: list[Named] = []
@@ -62,6 +66,10 @@ class Forwarder:
             raise
 
     def _bind(self, where: Target, target: Target | None) -> Target:
+        if target is None and self._applications is None:
+            from .applications import Applications  # what -L does not need is slow to import
+
+            self._applications = Applications(self._pool, _report, self._login)
         if where.kind == Kind.UNIX:
             named = bind_path(where.host, self._mode, listening=False)
             self._paths.append(named)
@@ -116,7 +124,8 @@ class Forwarder:
             listener.close()
         for named in self._paths:
             named.remove()
-        self._applications.stop()
+        if self._applications is not None:
+            self._applications.stop()
 
     def _accept(self) -> None:
         interest = dict.fromkeys(self._targets, select.POLLIN)
@@ -133,10 +142,10 @@ class Forwarder:
             self._wake.wait({}, PAUSE)
             return
         tune(local)
-        if target is None:
-            self._applications.take(local)
-        else:
+        if target is not None:
             self._pool.open(target, local, _report)
+        elif self._applications is not None:
+            self._applications.take(local)
 
 
 def _tell_taken(error: CannotCreate, port: int) -> None:

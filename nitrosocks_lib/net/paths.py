@@ -7,13 +7,10 @@ import socket
 import stat
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Final
 
 from ..facts.errors import CannotCreate
 from ..facts.words import foreign
 from .listener import listen
-
-SOCKET_MODE: Final = 0o600  # as ssh has it
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ from typing import Final
 
 from .asked import Rejected, Talk
 from .proxy_auth import Login
-from .proxy_server import http
 from .socks import VERSION, Reader
 from .socks_server import SOCKS4, socks4, socks5
 
@@ -22,5 +21,7 @@ def asks(login: Login | None) -> Talk:
     if first == SOCKS4:
         return (yield from socks4(reader, login))
     if first in _LETTERS:
+        from .proxy_server import http  # h11 is slow to import
+
         return (yield from http(reader, login))
     raise Rejected("it speaks neither SOCKS nor HTTP")
