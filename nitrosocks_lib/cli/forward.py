@@ -15,7 +15,7 @@ from . import options as words
 from . import specs
 from .opening import first_session, login_in, open_pool
 from .options import Options
-from .output import announce, counted, note
+from .output import announce, counted, note, warn_of_few_descriptors
 
 
 def forward(options: Options) -> int:
@@ -25,6 +25,7 @@ def forward(options: Options) -> int:
     login, mode = login_in("--socks-auth", options), words.mode(options["--socket-mode"])
     pool = open_pool(options, stop, words.sessions(options["--sessions"]), forwards=True, sockets=_sockets(forwards))
     forwarder = Forwarder(pool, login, mode)
+    warn_of_few_descriptors()
     bound = [forwarder.bind(each) for each in forwards]
     if not first_session(pool, stop, options["--retry"]):
         return 0

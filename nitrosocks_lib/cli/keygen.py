@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..crypto.identity import ServerKey, fingerprint
 from ..facts.address import typed
@@ -22,6 +23,11 @@ from .output import hand_over, note, tell
 if TYPE_CHECKING:
     from .options import Options
 
+log = logging.getLogger(__name__)
+_RESTORE: Final = (
+    "restore server.key from a backup, or make each profile anew: nitrosocks keygen NAME --force --server HOST:PORT"
+)
+
 
 def keygen(options: Options) -> int:
     """The server's key and certificate where missing, or a client's profile and its authorisation."""
@@ -31,10 +37,18 @@ def keygen(options: Options) -> int:
         return _client(home, options)
     with as_owner(home, home):
         key, _, _, made = profiles.ensure_server(home, datetime.now(UTC))
-    for path in made:
-        note(f"made {foreign(path)}")
+    tell_made(home, made)
     tell(f"{fingerprint(key.public)}\n")
     return 0
+
+
+def tell_made(home: Path, made: list[str]) -> None:
+    """What was made for the server; and that a new key is one too many where there are clients already."""
+    for path in made:
+        note(f"made {foreign(path)}")
+    if str(home / profiles.SERVER_KEY) in made and profiles.has_clients(home):
+        there = foreign(home / profiles.CLIENTS)
+        log.error("this key is new, and no profile of the clients in %s accepts it; %s", there, _RESTORE)
 
 
 def _client(home: Path, options: Options) -> int:
@@ -59,8 +73,7 @@ def _server_key(home: Path) -> ServerKey:
     with as_owner(home, home / profiles.CLIENTS):
         profiles.check_clients(home)
         key, made = profiles.ensure_server_key(home)
-    for path in made:
-        note(f"made {foreign(path)}")
+    tell_made(home, made)
     return key
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import os
@@ -20,7 +21,7 @@ from ..facts.errors import NitroSocksError
 from ..facts.wire import Refusal
 from ..net.lines import STDERR
 from . import logs, usage_errors
-from .output import discard, tell
+from .output import MORE_FILES, discard, tell
 from .packages import install
 from .usage import USAGE, usage_of
 
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
 
 EXIT_USAGE = 64
 EXIT_FAULT = 70
+EXIT_CANNOT_CREATE = 73
 EXIT_CONNECT = 255  # what ssh exits with
 _CODES: tuple[tuple[type[NitroSocksError], int], ...] = (
     (errors.UsageError, EXIT_USAGE),
     (errors.KeyFileError, 65),
     (errors.NetworkError, 69),
     (errors.SessionLost, 69),
-    (errors.CannotCreate, 73),
+    (errors.CannotCreate, EXIT_CANNOT_CREATE),
     (errors.ProtocolError, 76),
     (errors.NotAuthorised, 77),
     (errors.ConfigurationError, 78),
@@ -164,7 +166,10 @@ def _run(work: Callable[[], int | None]) -> int:
         return 128 + getattr(error, "number", signal.SIGINT)
     except BrokenPipeError:
         return EXIT_FAULT
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.EMFILE:
+            _say("too many files are open", MORE_FILES)
+            return EXIT_CANNOT_CREATE
         log.exception("internal error; please report it")
         return EXIT_FAULT
 

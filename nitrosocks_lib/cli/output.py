@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
 import sys
 from contextlib import suppress
+from typing import Final
 
+from ..facts import limits
 from ..facts.errors import CannotCreate
 from ..facts.levels import NOTE
 from ..net.lines import STDERR, STDOUT
 
 log = logging.getLogger("nitrosocks")
+MORE_FILES: Final = "raise the limit: ulimit -n 4096 where the program is started, or LimitNOFILE= in its unit"
 
 
 def note(text: str) -> None:
@@ -23,6 +27,14 @@ def note(text: str) -> None:
 def counted(count: int, what: str) -> str:
     """As in "1 stream", "2 streams"."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def warn_of_few_descriptors() -> None:
+    """What comes of a low limit on open files looks like many other faults: connections that are refused."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < limits.DESCRIPTORS:
+        wanted = f"{limits.DESCRIPTORS} are needed at least, and one more for each stream"
+        log.warning("only %d files may be open at once; %s; %s", most, wanted, MORE_FILES)
 
 
 def tell(text: str) -> None:

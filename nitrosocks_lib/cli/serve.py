@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
+from shlex import quote
+from typing import Final
 
-from ..crypto.certificate import leaf_der
 from ..crypto.identity import ServerKey, fingerprint
 from ..facts.address import join_host_port
+from ..facts.wire import Carrier
 from ..facts.words import foreign
 from ..files import profiles
 from ..files.keyfiles import check_secret
-from ..net.connect import authorities, server_context
+from ..net.connect import authorities
 from ..net.memory import tidy
 from ..net.process import harden, settle
 from ..net.signals import Stop
 from ..net.timers import now
 from ..server.authorised import Clients
+from ..server.certificates import Certificates
 from ..server.connection import Settings
 from ..server.server import Server
 from . import options as specs
+from .keygen import tell_made
 from .options import Options
-from .output import counted, note
+from .output import counted, note, warn_of_few_descriptors
+
+log = logging.getLogger(__name__)
+_MAKE_CLIENT: Final = "nitrosocks keygen NAME --server HOST:PORT --permit RULE"
 
 
 def serve(options: Options) -> int:
@@ -39,15 +46,24 @@ def serve(options: Options) -> int:
         bound = [server.listen(host, port) for host, port in addresses]
         settle(_read_again(home, settings))
     finally:  # no line before, since that starts a thread
-        for path in made:
-            note(f"made {foreign(path)}")
+        tell_made(home, made)
+        warn_of_few_descriptors()
     tidy()
     clients.look()  # tells at once of files that are faulty
+    if not profiles.has_clients(home):
+        log.warning("no client is authorised yet; make one: %s", _MAKE_CLIENT)
     for at in bound:
         note(f"listening on {join_host_port(*at)}")
+    note(_serving(settings))
+    settings.certificates.look()  # warns of one that expires
     server.start()
     note(f"ready, with key {fingerprint(key.public)}")
-    while not stop.wait():  # SIGHUP: clients.d is looked at anew at every use anyway
+    while not stop.wait():
+        if stop.hurry:
+            stop.hurry = False
+            clients.look()
+            settings.certificates.look(asked=True)
+            note(f"read again: {counted(len(clients), 'client')} authorised; {settings.certificates.presented}")
         if stop.take_asked():
             entries = server.reception.registry.all()
             streams = sum(each.tunnel.load for each in entries)
@@ -59,6 +75,15 @@ def serve(options: Options) -> int:
     note(f"stopping; running streams have {drain} s")
     stop.see_through(lambda: server.drain(drain))
     return 0
+
+
+def _serving(settings: Settings) -> str:
+    """What is served and presented, on one line."""
+    carriers = ", ".join(each for each in Carrier if each in settings.carriers)
+    path = f"; path {settings.prefix}" if settings.prefix else ""
+    site = settings.decoy
+    decoy = f"; decoy {'https://' if site.tls else ''}{foreign(site)}" if site is not None else ""
+    return f"serving {carriers}{path}{decoy}; {settings.certificates.presented}"
 
 
 def _prepared(home: Path, options: Options) -> tuple[ServerKey, Clients, Settings, list[str]]:
@@ -76,22 +101,22 @@ def _prepared(home: Path, options: Options) -> tuple[ServerKey, Clients, Setting
         specs.prefix(options["--path"]),
         specs.decoy(options["--decoy"]),
     )
-    if options["--key"]:
-        check_secret(Path(options["--key"]))
+    given = (Path(options["--cert"]), Path(options["--key"])) if options["--cert"] else None
+    certificates = Certificates(*given, check_secret) if given else None
     profiles.check_clients(home)
     key, cert, private, made = profiles.ensure_server(home, datetime.now(UTC))
-    if options["--cert"]:
-        cert, private = Path(options["--cert"]), Path(options["--key"])
-    context = server_context(cert, private)
-    settings = Settings(context, sha256(leaf_der(cert.read_bytes())).digest(), *words)
-    return key, open_clients(home), settings, made
+    at = f" --home {foreign(quote(options['--home']))}" if options["--home"] else ""
+    renew = f"for a new one, remove {foreign(cert)} and {foreign(private)}; then run: nitrosocks keygen{at}"
+    certificates = certificates or Certificates(cert, private, check_secret, renew)
+    return key, open_clients(home), Settings(certificates, *words), made
 
 
 def _read_again(home: Path, settings: Settings) -> Iterator[Path]:
-    """Where clients.d is, and what in there only leads elsewhere: all of it is read whenever it changes. And what says
-    whose certificates are trusted, where the decoy has one."""
+    """Where clients.d is, and what in there only leads elsewhere, and the server's own certificate: all of it is read
+    whenever it changes. And what says whose certificates are trusted, where the decoy has one."""
     if settings.decoy is not None and settings.decoy.tls:
         yield from authorities()
+    yield from settings.certificates.places()
     yield home
     yield (clients := home / profiles.CLIENTS)
     yield from (path.resolve().parent for path in clients.glob("*.toml") if path.is_symlink())

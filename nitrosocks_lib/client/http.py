@@ -37,7 +37,7 @@ class Http:
         """
         link = way.dial()
         try:
-            near, far = pair(progress := Progress(), link.remote(), link.certificate())
+            near, far = pair(progress := Progress(certificate=link.certificate()), link.remote())
         except OSError as error:
             link.close()
             raise NetworkError(f"cannot open the http carrier: {error.strerror}") from None

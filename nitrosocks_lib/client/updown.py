@@ -164,6 +164,8 @@ class HttpCarrier:
                     continue
                 request = self._request(what, n, at)
                 requests.began(n, at)
+                if what is What.UP and n == 0:  # the session is judged by it
+                    self._progress.certificate = exchange.link.certificate()
                 self._exchanges.begin(exchange, request, self._head(request), at)
         self._exchanges.want(self, waiting, fresh)
 

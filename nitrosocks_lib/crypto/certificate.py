@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from secrets import choice, randbelow
 from typing import Final
@@ -20,6 +20,7 @@ from ..facts.limits import QUOTED
 from ..facts.words import foreign
 
 UNKNOWN_ISSUER: Final = "unknown issuer"
+UNKNOWN_SUBJECT: Final = "unknown subject"
 Extensions = Iterator[tuple[x509.ExtensionType, bool]]  # each with whether it is critical
 _HOSTS: Final = "mail www web gw nas files git cloud srv1 srv2 host1 office backup intranet debian ubuntu".split()
 _DOMAINS: Final = "local lan home internal localdomain intra corp private home.arpa".split()
@@ -98,14 +99,32 @@ def issuer(der: bytes) -> str:
 
     Whoever is in between chose these bytes: never raises, and says "unknown issuer" for what is no certificate.
     """
+    return _shown(der, lambda read: read.issuer) or UNKNOWN_ISSUER
+
+
+def subject(der: bytes) -> str:
+    """Whose certificate it is, as `issuer` says who issued it; "unknown subject" for what cannot be read."""
+    return _shown(der, lambda read: read.subject) or UNKNOWN_SUBJECT
+
+
+def expiry(der: bytes) -> datetime | None:
+    """When a certificate expires, in UTC; None for what cannot be read: OpenSSL takes more than our parser."""
     try:
-        name = x509.load_der_x509_certificate(der).issuer
+        return x509.load_der_x509_certificate(der).not_valid_after_utc
+    except Exception:
+        return None
+
+
+def _shown(der: bytes, which: Callable[[x509.Certificate], x509.Name]) -> str:
+    """A name in it, or nothing."""
+    try:
+        name = which(x509.load_der_x509_certificate(der))
         attributes = [*name.get_attributes_for_oid(NameOID.COMMON_NAME)]
         attributes += name.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
         texts = [str(attribute.value) for attribute in attributes] + [name.rfc4514_string()]
     except Exception:  # whatever the parser thinks of foreign bytes is no reason to fail
-        return UNKNOWN_ISSUER
-    return next((harmless for harmless in map(_harmless, texts) if harmless), UNKNOWN_ISSUER)
+        return ""
+    return next((harmless for harmless in map(_harmless, texts) if harmless), "")
 
 
 def _harmless(text: str) -> str:

@@ -32,6 +32,7 @@ from ..files.writing import make_directory, write_secret
 from ..net.connect import Context, Route, client_context, server_context
 from ..protocol.frames import Target
 from ..server.authorised import Clients
+from ..server.certificates import Certificates
 from ..server.connection import Settings
 from ..server.server import Server
 from .findings import BOX, NOTICED, PASSWORD, SENTENCES, SIZE, Got, Row, look, table
@@ -129,9 +130,8 @@ def _download(connection: HTTPConnection, wanted: bytes, midway: Callable[[], No
 
 def _server(home: Path) -> tuple[Server, tuple[str, int]]:
     key, crt, private, _ = profiles.ensure_server(home, datetime.now(UTC))
-    stated = sha256(certificate.leaf_der(crt.read_bytes())).digest()
     clients = Clients(home / profiles.CLIENTS, profiles.load_client)
-    server = Server(key, clients, Settings(server_context(crt, private), stated))
+    server = Server(key, clients, Settings(Certificates(crt, private)))
     return server, server.listen(_LOOPBACK, 0)
 
 

@@ -145,7 +145,11 @@ STREAMS_EACH: Final = 128  # a session that carries as many has the next one mad
 BULK: Final = 1 << 20  # bytes a second from which on a session moves bulk: others get the new streams
 BULK_LOOK: Final = 1.0  # how often that is looked at
 REVOKED: Final = 4.0  # how often a server looks at all of clients.d: who is revoked there has 5 s with the look itself
-LISTED_AGAIN: Final = 0.5  # clients.d, changed so recently, is looked at again: a busy host stamps with a late clock
+LISTED_AGAIN: Final = 0.5  # a file or directory, changed so recently, is looked at again: clocks of stamps are late
+DESCRIPTORS: Final = 256  # of a program that carries streams; with fewer it warns: a session has 5, each stream one
+RENEWING: Final = 8.0  # a certificate and its key that cannot be used for so long are told: both were written by then
+EXPIRES_SOON: Final = 14 * 86_400.0  # before a certificate expires it is warned of
+EXPIRES_SAID: Final = 86_400.0  # and how often
 IDLE: Final = 300.0  # all sessions without a stream for so long but one are released
 GREET_AGAIN: Final = 5.0  # a new local connection waits that long for greetings that are cut, a few attempts
 

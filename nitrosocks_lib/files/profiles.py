@@ -164,6 +164,17 @@ def check_clients(home: Path) -> None:
     check_place(home / CLIENTS)
 
 
+def has_clients(home: Path) -> bool:
+    """Whether there are files of clients, with faults or not; also where that cannot be seen."""
+    try:
+        names = os.listdir(home / CLIENTS)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return any(name.endswith(".toml") and not name.startswith(".") for name in names)
+
+
 # Profiles, at the client
 
 

@@ -27,13 +27,14 @@ _LOOK: Final = socket.MSG_PEEK | socket.MSG_DONTWAIT
 class Incoming:
     """One connection, one thread's. Until `begin` it costs a descriptor and hardly a byte."""
 
-    __slots__ = ("_awaited", "_raw", "_tls", "fd")
+    __slots__ = ("_awaited", "_presented", "_raw", "_tls", "fd")
 
     def __init__(self, raw: socket.socket) -> None:
         """Takes over an accepted socket."""
         self._raw = raw
         self._tls: ssl.SSLSocket | None = None
         self._awaited = 1
+        self._presented = bytes(32)
         self.fd = raw.fileno()
 
     def has_hello(self) -> bool:
@@ -77,8 +78,11 @@ class Incoming:
         tune(self._raw)
         return PlainEnd(self._raw)
 
-    def begin(self, context: Context) -> bool:
-        """Begins TLS, of which nothing is done yet; False where it has begun before. Raises OSError."""
+    def begin(self, context: Context, presented: bytes = bytes(32)) -> bool:
+        """Begins TLS, of which nothing is done yet; False where it has begun before. Raises OSError.
+
+        `presented` is the hash of the certificate that `context` presents: the link keeps it.
+        """
         if self._tls is not None:
             return False
         self._await(1)
@@ -86,7 +90,7 @@ class Incoming:
         tune(self._raw)
         offer = offered(self._peek())
         unnamed = None if offer.name.isascii() else getattr(context, "unnamed", None)  # Python cannot say such a name
-        self._tls = wrap(self._raw, unnamed or context)
+        self._tls, self._presented = wrap(self._raw, unnamed or context), presented
         if offer.protocols and isinstance(self._tls, ServerSocket) and not _SPOKEN.intersection(offer.protocols):
             self._tls.refusal = _NO_PROTOCOL
         return True
@@ -104,7 +108,7 @@ class Incoming:
     def link(self) -> TlsLink:
         """Gives the connection away, once TLS is done."""
         assert self._tls is not None, "begun before"
-        return TlsLink(self._tls)
+        return TlsLink(self._tls, self._presented)
 
     def part(self) -> None:
         """Ends it as web servers do, which read ahead: not with a reset for what is unread. Before it was given away.

@@ -80,6 +80,10 @@ class Link(Protocol):
         certificate = self.certificate()
         return sha256(certificate).digest() if certificate else bytes(32)
 
+    def presented_hash(self) -> bytes:
+        """SHA-256 of the leaf certificate that this side presented, DER; zeros where it presented none."""
+        return bytes(32)
+
     # -- for handshakes: one thread, a total deadline ---------------------------------------------------------------
 
     def read_exactly(self, size: int, deadline: float) -> bytes:
@@ -134,6 +138,10 @@ class LinkAbove(Link):
     def certificate(self) -> bytes:
         """As the link below has it."""
         return self._below.certificate()
+
+    def presented_hash(self) -> bytes:
+        """As the link below has it."""
+        return self._below.presented_hash()
 
     def abort(self) -> None:
         """Ends the connection for both threads; any thread may call it."""

@@ -28,6 +28,7 @@ class Progress:
     sent: int = 0  # went into a connection once
     acknowledged: int = 0  # the other side of the carrier has them
     round_trip: float = 0.0  # the shortest to there, in seconds; 0 where none is known
+    certificate: bytes = b""  # the leaf, DER, that was met on the connection that begins the carrier
 
 
 class PipeLink(Link):
@@ -35,8 +36,8 @@ class PipeLink(Link):
 
     carrier = Carrier.HTTP
     __slots__ = (
-        "_certificate",
         "_closing",
+        "_presented",
         "_progress",
         "_remote",
         "_sock",
@@ -47,11 +48,17 @@ class PipeLink(Link):
         "write_wants",
     )
 
-    def __init__(self, sock: socket.socket, progress: Progress, remote: str = "", certificate: bytes = b"") -> None:
-        """Takes over one end of the pair. `remote` and `certificate` are the carrier's connection's."""
+    def __init__(
+        self,
+        sock: socket.socket,
+        progress: Progress,
+        remote: str = "",
+        presented: bytes = bytes(32),
+    ) -> None:
+        """Takes over one end of the pair. `remote` and `presented` are the carrier's connection's."""
         sock.setblocking(False)
-        self._sock, self._progress = sock, progress
-        self._remote, self._certificate = remote, certificate
+        self._sock, self._progress, self._presented = sock, progress, presented
+        self._remote = remote
         self._written = 0
         self._closing = threading.Lock()  # a number that is closed may be another's at once
         self.fd = sock.fileno()
@@ -109,7 +116,11 @@ class PipeLink(Link):
 
     def certificate(self) -> bytes:
         """The leaf certificate of the TLS below, DER, or nothing."""
-        return self._certificate
+        return self._progress.certificate
+
+    def presented_hash(self) -> bytes:
+        """As in Link, of the TLS below."""
+        return self._presented
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
@@ -147,7 +158,10 @@ class PipeLink(Link):
 
 
 def pair(
-    progress: Progress, remote: str = "", certificate: bytes = b"", buffer: int = limits.PIPE
+    progress: Progress,
+    remote: str = "",
+    buffer: int = limits.PIPE,
+    presented: bytes = bytes(32),
 ) -> tuple[PipeLink, socket.socket]:
     """The session's end, and the carrier's, a non-blocking socket; each direction holds about `buffer` bytes at most.
 
@@ -157,7 +171,7 @@ def pair(
     for end in ends:
         end.setblocking(False)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer // 2)  # the kernel doubles it
-    return PipeLink(ends[0], progress, remote, certificate), ends[1]
+    return PipeLink(ends[0], progress, remote, presented), ends[1]
 
 
 def is_left(end: socket.socket) -> bool:

@@ -39,12 +39,12 @@ class TlsLink(Link):
     """`read_some` belongs to one thread, `write_some` to one at a time; `close` to the owner, after joining both."""
 
     carrier = Carrier.RAW
-    __slots__ = ("_closing", "_lock", "_read", "_sock", "dry", "fd", "read_wants", "write_wants")
+    __slots__ = ("_closing", "_lock", "_presented", "_read", "_sock", "dry", "fd", "read_wants", "write_wants")
 
-    def __init__(self, sock: ssl.SSLSocket) -> None:
-        """Takes over a socket whose TLS handshake is done."""
+    def __init__(self, sock: ssl.SSLSocket, presented: bytes = bytes(32)) -> None:
+        """Takes over a socket whose TLS handshake is done; `presented` is the hash of the certificate shown in it."""
         sock.setblocking(False)
-        self._sock = sock
+        self._sock, self._presented = sock, presented
         self._read = cast(Callable[[int, memoryview], int], sock.read)  # its stub leaves the buffer form out
         self._lock = threading.Lock()
         self._closing = threading.Lock()  # a number that is closed may be another's at once
@@ -136,6 +136,10 @@ class TlsLink(Link):
         """The peer's leaf certificate, DER, or nothing."""
         with self._lock:
             return self._sock.getpeercert(binary_form=True) or b""
+
+    def presented_hash(self) -> bytes:
+        """As in Link: of this very connection, whatever the next ones present."""
+        return self._presented
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from shlex import quote
 from threading import Lock
 
-from ..facts import limits
 from ..facts.errors import NitroSocksError
 from ..facts.words import foreign
 from ..protocol.permit import Client
 from .audit import tell
-from .known import File, Known, Stamp
+from .known import File, Known
+from .stamps import Stamp, is_settled, seen, stamp_of
 
 log = logging.getLogger(__name__)
 
-_MOVED = "; if it was moved here, start 'nitrosocks serve' again"  # Landlock lets it read the place of before only
+_MOVED = "if it was moved here, start 'nitrosocks serve' again"  # Landlock lets it read the place of before only
 _TWINS_HINT = "remove all but one of them; every client has keys and a Token of its own"
 
 
@@ -73,11 +73,15 @@ class Clients:
         with self._looking:
             self._look(again=True)
 
+    def __len__(self) -> int:
+        """How many are authorised, as their files were last looked at."""
+        return len(self._known)
+
     # -- what one look-up costs --------------------------------------------------------------------------------------
 
     def _look_for(self, client_id: bytes) -> None:
         for path in self._known.paths(client_id):
-            stamp = _seen(path)
+            stamp = seen(path)
             if stamp != () and self._look_at(path, stamp):  # what cannot be seen just now is left to the next look
                 self._tell()
         if not self._known.paths(client_id) and self._directory_changed():
@@ -94,8 +98,8 @@ class Clients:
             status = os.stat(self._directory)
         except OSError:
             return ()
-        settled = abs(time.time_ns() - status.st_ctime_ns) >= limits.LISTED_AGAIN * 1e9  # or the clock was set back
-        return _stamp(status) if settled else None
+        listed = stamp_of(status)
+        return listed if is_settled(listed) else None
 
     # -- all files -----------------------------------------------------------------------------------------------------
 
@@ -109,7 +113,7 @@ class Clients:
             self._look_at(path, None)
         for path in paths:
             file = self._known.files.get(path)
-            self._look_at(path, _seen(path), again and file is not None and bool(file.fault))
+            self._look_at(path, seen(path), again and file is not None and bool(file.fault))
         self._listed = before
         self._tell()
 
@@ -122,8 +126,8 @@ class Clients:
             names = []
         except OSError as error:
             if str(error) != self._unlisted:
-                moved = _MOVED if isinstance(error, PermissionError) else ""
-                log.error("%s: %s; the clients known so far stay%s", foreign(self._directory), error.strerror, moved)
+                shown, stay = foreign(self._directory), "; the clients known so far stay" if self._known.files else ""
+                log.error("%s: %s%s%s", shown, error.strerror, stay, _remedy(self._directory, error))
             self._unlisted = str(error)
             return None
         self._unlisted = ""
@@ -177,25 +181,13 @@ class Clients:
                 tell("client-faulty", file=file, fault=fault)
 
 
+def _remedy(directory: Path, error: OSError) -> str:
+    """What to do about a directory that cannot be read."""
+    given = foreign(quote(str(directory)))
+    if isinstance(error, PermissionError):
+        return f"; run: chown {os.geteuid()} {given} && chmod 700 {given}; {_MOVED}"
+    return "; move it away: 'nitrosocks keygen NAME' makes it" if isinstance(error, NotADirectoryError) else ""
+
+
 def _named(paths: Iterable[str]) -> str:
     return " and ".join(map(foreign, paths))
-
-
-def _seen(path: str) -> Stamp | None:
-    """What differs after a change of the file, of its owner or its mode; None where it is gone.
-
-    Nothing where it cannot be looked at: a link that leads nowhere, for one.
-    """
-    try:
-        return _stamp(os.stat(path))
-    except FileNotFoundError:
-        return () if os.path.islink(path) else None
-    except NotADirectoryError:
-        return None
-    except OSError:
-        return ()
-
-
-def _stamp(status: os.stat_result) -> Stamp:
-    mode, owner = status.st_mode, status.st_uid
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev, mode, owner

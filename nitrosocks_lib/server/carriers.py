@@ -216,7 +216,7 @@ class Carriers:
         """Has the entrance look at the body of an up 0; False where no pipe can be made."""
         progress, visit = Progress(), first.visit
         try:
-            link, pipe = pair(progress, visit.tls.remote())
+            link, pipe = pair(progress, visit.tls.remote(), presented=visit.tls.presented_hash())
         except OSError:
             return False
         carrier = Carrier(self, waiting.carried.id, pipe, progress)

@@ -15,7 +15,6 @@ from ..crypto.secret import Secret
 from ..facts import limits, wire
 from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised, ProtocolError, Refused
 from ..facts.wire import Carrier, EncryptType, Refusal
-from ..net.connect import Context
 from ..net.link import Link
 from ..net.sockets import descriptors
 from ..net.timers import now
@@ -28,6 +27,7 @@ from ..session.liveness import Liveness
 from ..session.state import Attached, Outcome
 from .admission import Rank
 from .authorised import Clients
+from .certificates import Certificates
 from .decoy import Site
 from .dials import Dials, Reach
 from .entry import Entry
@@ -44,10 +44,9 @@ _EACH = 20  # descriptors for each session: it has five, and all together a quar
 
 @dataclass(slots=True)
 class Settings:
-    """What the operator may set: seconds and bytes. `certificate_hash` is of the certificate that we present."""
+    """What the operator may set: seconds and bytes."""
 
-    context: Context
-    certificate_hash: bytes
+    certificates: Certificates
     encrypt_type: EncryptType = EncryptType.AES_256_GCM
     window: int = limits.WINDOW
     resume: int = limits.RESUME
@@ -173,7 +172,7 @@ class Reception:
             reserved.append(client_id)
             return client.authorised
 
-        challenge = Challenge(settings.certificate_hash, lambda: time.time_ns() // 1_000_000)
+        challenge = Challenge(talk.link.presented_hash(), lambda: time.time_ns() // 1_000_000)
         try:
             welcomed = talk.run(welcome.welcome(arrival.hello, lookup, challenge, terms, os.urandom))
             entry = self._host(welcomed)
@@ -246,8 +245,9 @@ class Reception:
         if not tunnel.may_have_received(request.received):
             raise Refused(Refusal.UNKNOWN_SESSION)
         received = tunnel.inbound.received
-        dialogue = welcome.recover(request, tunnel.client, received, self._settings.certificate_hash, os.urandom)
-        keys, link, asked = talk.run(dialogue), talk.link, now()
+        link = talk.link
+        dialogue = welcome.recover(request, tunnel.client, received, link.presented_hash(), os.urandom)
+        keys, asked = talk.run(dialogue), now()
         opener, late = tunnel.opener(keys), asked + limits.FIRST_FRAME
         head = link.read_exactly(wire.LENGTH, late)
         tunnel.state.round_trip = max(now() - asked, limits.ROUND_TRIP)

@@ -20,13 +20,13 @@ from ..crypto.identity import ServerKey
 from ..facts import limits
 from ..facts.errors import NetworkError, NitroSocksError, NotOurs
 from ..facts.wire import Carrier
-from ..net.connect import Context
 from ..net.listener import accepted
 from ..net.overlong import Overlong
 from ..net.timers import Seldom, now
 from ..net.wake import Waiter
 from ..protocol.nonces import Nonces
 from .admission import Admission, Place, Rank, turns
+from .certificates import Certificates
 from .exits import Exits
 from .failures import Failures
 from .stranger import Arrival, Stranger
@@ -42,14 +42,14 @@ class Entrance:
 
     def __init__(
         self,
-        door: tuple[ServerKey, Context, Nonces],
+        door: tuple[ServerKey, Certificates, Nonces],
         receive: Callable[[Arrival], None],
         tarpit: Tarpit,
         most: dict[Rank, int],
         web: Web | None = None,
     ) -> None:
         """`receive` is run in a thread for each arrival; `most` as from `admission.places`; `web` gets what is HTTP."""
-        (self._key, self._context, self._nonces), self._receive = door, receive
+        (self._key, self._certificates, self._nonces), self._receive = door, receive
         self._exits = Exits(tarpit, web)
         self.raw, self.failures = True, Failures()  # whether it is served; of first messages that are wrong
         self._admission = Admission(most, random.randrange, limits.PATIENCE if self._exits.decoyed else 0.0)
@@ -179,11 +179,9 @@ class Entrance:
         """As far as it goes now; whether its first message is there whole."""
         link = stranger.link
         if link is None:
-            incoming = stranger.incoming
-            assert incoming is not None
-            if incoming.begin(self._context):
+            if stranger.begin_tls(self._certificates.presented):
                 self._exits.begins(stranger)
-            if events := incoming.go_on():
+            if events := stranger.shake_hands():
                 self._waiter.watch(stranger.fd, events, stranger)
                 return False
             link = stranger.secured(self._exits.decoyed)

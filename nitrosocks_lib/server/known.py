@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ..protocol.permit import MARKS, Client
+from .stamps import Stamp
 
-Stamp = tuple[int, ...]
 Mark = tuple[str, bytes]
 _Key = TypeVar("_Key")
 
@@ -38,6 +38,10 @@ class Known:
         self._owners: dict[Mark, tuple[str, ...]] = {}
         self._shared: set[Mark] = set()
         self._twins: frozenset[str] = frozenset()
+
+    def __len__(self) -> int:
+        """How many clients are good."""
+        return sum(file.client is not None and path not in self._twins for path, file in [*self.files.items()])
 
     def paths(self, client_id: bytes) -> tuple[str, ...]:
         """The files that last named this client: one, or twins."""

@@ -1,9 +1,10 @@
-"""The end of sessions whose client is authorised no more. One thread, which looks at all clients while it is at it."""
+"""The end of sessions whose client is authorised no more. One thread, which looks at all files while it is at it."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from ..facts import limits
 from ..facts.wire import Abort
@@ -19,8 +20,9 @@ log = logging.getLogger(__name__)
 class Revoked:
     """`start` and `stop` may be called once, by whoever owns the server."""
 
-    def __init__(self, clients: Clients, registry: Registry) -> None:
-        self._clients, self._registry = clients, registry
+    def __init__(self, clients: Clients, registry: Registry, also: Callable[[], None] = lambda: None) -> None:
+        """`also` looks at other files, each time."""
+        self._clients, self._registry, self._also = clients, registry, also
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -37,6 +39,10 @@ class Revoked:
                 self.look()
             except Exception:  # the next look may fare better, and without one nobody is revoked
                 log.exception("a fault of our own; revoked clients may keep their sessions")
+            try:
+                self._also()
+            except Exception:
+                log.exception("a fault of our own; the certificate stays as it is")
 
     def look(self) -> None:
         """A client whose file is gone is not to stay connected, nor to keep what a lost connection has left."""

@@ -45,12 +45,12 @@ class Server:
         most, late = places(descriptors())
         self._tarpit = Tarpit(schedule.late_seconds(schedule.knock_key(key.public)), late)
         self.reception = Reception(key, clients, settings, self._tarpit)
-        door = key, settings.context, self.reception.nonces
+        door = key, settings.certificates, self.reception.nonces
         self._web = self._web_of(key, settings, late) if settings.decoy or settings.carriers != _RAW else None
         self._entrance = Entrance(door, self.reception.receive, self._tarpit, most, self._web)
         self._entrance.raw = Carrier.RAW in settings.carriers
         self._entrance.failures = self.reception.failures
-        self._revoked = Revoked(clients, self.reception.registry)
+        self._revoked = Revoked(clients, self.reception.registry, settings.certificates.look)
         self._listeners: list[socket.socket] = []
         self._stopped = False
         self._thread: threading.Thread | None = None

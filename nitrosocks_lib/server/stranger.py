@@ -23,6 +23,7 @@ from ..protocol.nonces import Carried, Nonces
 from ..protocol.welcome import Hello
 from ..session.conversation import Conversation
 from .admission import Place, Rank, network
+from .certificates import Presented
 
 
 @dataclass(slots=True)
@@ -121,6 +122,16 @@ class Stranger(Place):
         begun = self.incoming.has_hello()
         self.plain = begun and self.incoming.is_plain()
         return begun
+
+    def begin_tls(self, presented: Presented) -> bool:
+        """As Incoming.begin; what is `presented` stays with the link, so that it states what it has shown."""
+        assert self.incoming is not None, "it has no TLS yet"
+        return self.incoming.begin(presented.context, presented.hash)
+
+    def shake_hands(self) -> int:
+        """As Incoming.go_on."""
+        assert self.incoming is not None, "its TLS has begun"
+        return self.incoming.go_on()
 
     def secured(self, anew: bool) -> TlsLink:
         """TLS is done; `anew`: the time of the handshake begins now."""

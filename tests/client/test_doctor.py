@@ -67,7 +67,7 @@ def test_all_is_well() -> None:
         assert found[Tcp].address == "127.0.0.1" and found[Tcp].seconds < 5
         assert found[Tls].version.startswith("TLSv1.") and found[Tls].cipher
         assert (found[Alpn].offered, found[Alpn].chosen) == ("http/1.1", "http/1.1")
-        leaf = world.settings["certificate_hash"].hex()
+        leaf = world.certificates.presented.hash.hex()
         assert (found[Certificate].sha256, found[Certificate].verifies) == (leaf, False)
         assert found[Certificate].flaw == "self-signed certificate"
         assert (found[Carrier].carrier, found[Carrier].hangs) == ("raw", False)

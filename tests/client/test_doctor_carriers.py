@@ -50,7 +50,7 @@ def test_an_interceptor_is_named() -> None:
         found = intercepted(world, Route())
         told = found[Interception]
         assert (told.state, told.intercepted, told.issuer) == (State.BAD, True, "Example-Inspection-CA")
-        assert told.stated == world.settings["certificate_hash"].hex() != told.met
+        assert told.stated == world.certificates.presented.hash.hex() != told.met
         leaf = pem("Example-Inspection-CA")[0]
         assert told.met == found[Certificate].sha256 == sha256(leaf_der(Path(leaf).read_bytes())).hexdigest()
         assert found[Verdict].state is State.GOOD

@@ -23,7 +23,7 @@ Ends = tuple[PipeLink, socket.socket, Progress]
 @pytest.fixture
 def ends() -> Iterator[Ends]:
     progress = Progress()
-    link, far = pair(progress, "192.0.2.7", b"certificate")
+    link, far = pair(progress, "192.0.2.7", presented=b"p" * 32)
     yield link, far, progress
     link.close()
     far.close()
@@ -81,8 +81,10 @@ def test_what_is_queued_is_what_the_carrier_has_not_said_it_has(ends: Ends) -> N
 
 
 def test_it_tells_what_it_was_given(ends: Ends) -> None:
-    link = ends[0]
-    assert link.remote() == "192.0.2.7" and link.certificate() == b"certificate" and any(link.certificate_hash())
+    link, _, progress = ends
+    assert link.remote() == "192.0.2.7" and link.presented_hash() == b"p" * 32
+    progress.certificate = b"certificate"
+    assert link.certificate() == b"certificate" and any(link.certificate_hash())
     assert link.silent() == math.inf
     bare, far = pair(Progress())
     assert bare.remote() == "" and bare.certificate_hash() == bytes(32)

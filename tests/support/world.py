@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import socket
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from nitrosocks_lib.client.pool import Pool
 from nitrosocks_lib.crypto import certificate
 from nitrosocks_lib.crypto.identity import ClientKey, ClientPublic, ServerKey
 from nitrosocks_lib.facts import limits
-from nitrosocks_lib.net.connect import Route, server_context
+from nitrosocks_lib.net.connect import Route
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.protocol.greet import Credentials
 from nitrosocks_lib.protocol.permit import Client, Rules
 from nitrosocks_lib.protocol.welcome import Authorised
+from nitrosocks_lib.server.certificates import Certificates
 from nitrosocks_lib.server.connection import Settings
 from nitrosocks_lib.server.entry import Entry
 from nitrosocks_lib.server.registry import Registry
@@ -71,11 +72,16 @@ def _certificate() -> tuple[Path, Path]:
 class World(contextlib.ExitStack):
     """`server`, behind `proxy` where one was asked for; `pool()` makes clients, `target()` something to reach."""
 
-    def __init__(self, proxy: bool = False, plan: Any = None, **settings: Any) -> None:
+    def __init__(
+        self, proxy: bool = False, plan: Any = None, certificate_hash: bytes | None = None, **settings: Any
+    ) -> None:
+        """The server states `certificate_hash` where one is given, whatever it presents."""
         super().__init__()
         self.files = crt, key = _certificate()
-        leaf = hashlib.sha256(certificate.leaf_der(crt.read_bytes())).digest()
-        self.settings = {"context": server_context(crt, key), "certificate_hash": leaf} | settings
+        self.certificates = Certificates(crt, key)
+        if certificate_hash is not None:
+            self.certificates.presented = replace(self.certificates.presented, hash=certificate_hash)
+        self.settings = {"certificates": self.certificates} | settings
         self.callback(_close_near)
         self.directory = Directory()
         self.token = os.urandom(32)
