@@ -96,6 +96,12 @@ def test_what_a_command_returns(code: int, connects: int, run) -> None:
     assert run(SERVE, code) == (code, []) and run(CONNECT, code) == (connects, [])
 
 
+def test_there_is_no_descriptor_left(run) -> None:
+    """No fault of ours: the limit is the operator's."""
+    code, lines = run(SERVE, OSError(errno.EMFILE, "Too many open files"))
+    assert code == 73 and lines[0].startswith("nitrosocks: too many files are open; raise the limit: ulimit -n ")
+
+
 def test_a_hint_stands_on_the_same_line(run) -> None:
     assert run(SERVE, errors.NetworkError("no", "try this")) == (69, ["nitrosocks: no; try this"])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from keys import SERVER, put
 from loopback import pem
-from program import Site, expect_one_line
+from program import NITROSOCKS, Site, expect_one_line
 
 from nitrosocks_lib.cli.serve import open_clients
 from nitrosocks_lib.crypto.identity import ClientPublic
@@ -95,3 +95,70 @@ def test_a_directory_in_which_others_could_authorise_themselves(site: Site) -> N
     (place / "alice.toml").chmod(0o400)  # read again, in a place that cannot be trusted any more
     assert site.run("connect", "-i", profile, "127.0.0.1:1").returncode == 255
     assert "permissions 0777" in server.err.wait(str(place))
+
+
+def test_a_server_without_clients_says_how_to_make_one(site: Site) -> None:
+    told = "no client is authorised yet; make one: nitrosocks keygen NAME --server HOST:PORT --permit RULE"
+    first = site.serve()
+    assert told in str(first.err)
+    site.profile("alice", first.port)
+    assert "no client" not in str(site.serve().err)
+
+
+@pytest.mark.parametrize(
+    ("words", "serving"),
+    [((), "raw, websocket, http"), (("--carrier", "raw"), "raw"), (("--path", "/some/path/"), "raw, websocket, http; path /some/path"),
+     (("--decoy", "127.0.0.1:1"), "raw, websocket, http; decoy 127.0.0.1:1"),
+     (("--carrier", "http", "--decoy", "https://localhost:1"), "http; decoy https://localhost:1")],
+    ids=str,
+)  # fmt: skip
+def test_it_says_what_it_serves(site: Site, words: tuple[str, ...], serving: str) -> None:
+    cert, key = pem("server")
+    line = site.serve("--cert", cert, "--key", key, *words).err.wait("serving")
+    assert line.startswith(f"nitrosocks: serving {serving}; certificate server, expires 20")
+
+
+def test_certificate_and_key_are_swapped(site: Site) -> None:
+    """The certificate may be read by others: that is no fault of a key's then."""
+    cert, key = pem("server")
+    done = site.run("serve", "--listen", "127.0.0.1:0", "--home", site.home, "--cert", key, "--key", cert)
+    told = f"nitrosocks: {key} is a key, and {cert} a certificate; they are swapped: --cert names the certificate"
+    assert done.returncode == 78 and expect_one_line(done.stderr).startswith(told)
+    assert not site.home.exists()
+
+
+def test_a_new_key_beside_old_clients(site: Site) -> None:
+    profile = site.profile("alice", 1)
+    key = site.home / "server.key"
+    kept = key.read_bytes()
+    key.unlink()
+    told = f"no profile of the clients in {site.home}/clients.d accepts it; restore server.key from a backup, or make"
+    assert told in str(site.serve().err) and key.read_bytes() != kept
+    assert told not in str(site.serve().err), "the second time it is there"
+    key.unlink()
+    done = site.run("keygen", "--home", site.home)
+    assert done.returncode == 0 and told in done.stderr.decode()
+    key.unlink()
+    again = "keygen", "bob", "--server", "a:1", "--home", site.home, "-q"
+    done = site.run(*again)
+    assert done.returncode == 0 and told in expect_one_line(done.stderr)
+    assert profile.exists()
+
+
+def test_where_clients_are_expected_is_a_file(site: Site) -> None:
+    site.run("keygen", "--home", site.home)
+    (site.home / "clients.d").write_text("")
+    line = site.serve().err.wait("clients.d")
+    assert line.endswith(f"{site.home}/clients.d: Not a directory; move it away: 'nitrosocks keygen NAME' makes it")
+
+
+def test_few_files_may_be_open(site: Site) -> None:
+    profile = site.profile("alice", site.serve().port)
+    words = {"serve": ("--listen", "127.0.0.1:0", "--home", site.home), "forward": ("-i", profile, "-L", "0:a:1")}
+    for command, more in words.items():
+        process = site.start("/bin/sh", "-c", 'ulimit -n 32; exec "$@"', "sh", *NITROSOCKS, command, *more)
+        line = process.err.wait("may be open at once")
+        assert line.startswith("nitrosocks: only 32 files may be open at once; 256 are needed at least")
+        assert "ulimit -n" in line and "LimitNOFILE=" in line
+        process.err.wait("nitrosocks: ready")
+    assert "may be open" not in str(site.serve().err)

@@ -72,6 +72,21 @@ def test_a_server_gets_what_it_lacks(tmp_path: Path) -> None:
     assert tomllib.loads((home / "server.key").read_text()) == {"secret": b64(key.seed), "public": b64(key.public)}
 
 
+def test_whether_there_are_clients(tmp_path: Path) -> None:
+    """A file with a fault is one, too; what cannot be seen may hold some."""
+    assert not profiles.has_clients(tmp_path)
+    clients = tmp_path / "clients.d"
+    clients.mkdir()
+    for name in (".alice.toml", "alice.toml~"):
+        (clients / name).touch()
+    assert not profiles.has_clients(tmp_path)
+    (clients / "alice.toml").touch()
+    assert profiles.has_clients(tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "clients.d").touch()
+    assert profiles.has_clients(tmp_path / "other")
+
+
 def test_what_a_server_has_stays(tmp_path: Path) -> None:
     key, made = profiles.ensure_server_key(tmp_path)
     assert made == [str(tmp_path / "server.key")] and os.listdir(tmp_path) == ["server.key"]

@@ -225,6 +225,19 @@ def test_a_directory_that_comes_and_goes(tmp_path: Path, reader: Reader, caplog:
     assert names(clients) == [] and errors(caplog) == []
 
 
+def test_a_directory_that_is_not_ours_to_read(
+    tmp_path: Path, clients: Clients, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(_: object) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert names(clients) == [] and len(clients) == 0
+    (line,) = errors(caplog)
+    assert line.startswith(f"{tmp_path}: Permission denied; run: chown {os.geteuid()} {tmp_path} && chmod 700 ")
+    assert line.endswith("start 'nitrosocks serve' again")
+
+
 def test_a_directory_that_cannot_be_read_just_now(
     tmp_path: Path, clients: Clients, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

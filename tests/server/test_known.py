@@ -27,7 +27,9 @@ def test_a_file_is_found_as_long_as_it_is_there() -> None:
     assert known.paths(client_id) == () and known.good(client_id) is None and known.last(client_id) is None
     known.put("a", file(0, "t"))
     assert known.paths(client_id) == ("a",) and known.good(client_id) is known.last(client_id) is not None
+    assert len(known) == 1
     known.put("a", faulty(known.files["a"]))
+    assert len(known) == 0
     last = known.last(client_id)
     assert known.good(client_id) is None and last is not None and last.name == "0t"
     known.put("a", file(1, "t"))
