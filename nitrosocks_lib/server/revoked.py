@@ -42,7 +42,7 @@ class Revoked:
             try:
                 self._also()
             except Exception:
-                log.exception("a fault of our own; the certificate stays as it is")
+                log.exception("internal error; the certificate stays as it is")
 
     def look(self) -> None:
         """A client whose file is gone is not to stay connected, nor to keep what a lost connection has left."""

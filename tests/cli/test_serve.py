@@ -107,7 +107,8 @@ def test_a_server_without_clients_says_how_to_make_one(site: Site) -> None:
 
 @pytest.mark.parametrize(
     ("words", "serving"),
-    [((), "raw, websocket, http"), (("--carrier", "raw"), "raw"), (("--path", "/some/path/"), "raw, websocket, http; path /some/path"),
+    [((), "raw, websocket, http"), (("--carrier", "raw"), "raw"),
+     (("--path", "/some/path/"), "raw, websocket, http; path /some/path"),
      (("--decoy", "127.0.0.1:1"), "raw, websocket, http; decoy 127.0.0.1:1"),
      (("--carrier", "http", "--decoy", "https://localhost:1"), "http; decoy https://localhost:1")],
     ids=str,

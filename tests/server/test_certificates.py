@@ -1,30 +1,22 @@
-"""Certificates: what is renewed is presented, what cannot be used changes nothing, each connection keeps its own."""
+"""Certificates: what is renewed is presented, what cannot be used changes nothing, and what expires is warned of."""
 
 from __future__ import annotations
 
 import logging
 import os
-import socket
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from certified import issue, presented, replace, sha, write
-from world import BOUND, World
+from certified import BOUND, issue, replace, sha, write
 
-from nitrosocks_lib.client.carriers import Carriers
-from nitrosocks_lib.client.dialler import Dialler
 from nitrosocks_lib.facts import limits
-from nitrosocks_lib.facts.errors import ConfigurationError, KeyFileError, NitroSocksError
-from nitrosocks_lib.facts.wire import Carrier
+from nitrosocks_lib.facts.errors import ConfigurationError, KeyFileError
 from nitrosocks_lib.files.keyfiles import check_secret
-from nitrosocks_lib.net.connect import Route, client_context, dial
 from nitrosocks_lib.net.timers import now
-from nitrosocks_lib.protocol import greet
 from nitrosocks_lib.server.certificates import Certificates
-from nitrosocks_lib.session.conversation import Conversation
 
 
 @pytest.fixture(autouse=True)
@@ -264,48 +256,3 @@ def test_a_file_right_below_the_root_does_not_open_all(tmp_path: Path, monkeypat
     made = Certificates(*write(tmp_path, "site"))
     monkeypatch.setattr(made, "_files", (Path("/site.crt"), Path("/certs/site.key")))
     assert list(made.places()) == [Path("/site.crt"), Path("/certs")]
-
-
-# -- what connections state -------------------------------------------------------------------------------------------
-
-
-def test_a_connection_states_what_it_presented(tmp_path: Path) -> None:
-    """Its TLS was done before the certificate was renewed, and its greeting comes after."""
-    made = Certificates(*write(tmp_path, "old"))
-    with World(certificates=made) as world:
-        context = client_context(False)
-        old = dial(("127.0.0.1", world.port), context, socket.AF_INET, BOUND)
-        cert, _ = write(tmp_path, "new")
-        made.look()
-        assert presented(world.port) == sha(cert) != old.certificate_hash()
-        new = dial(("127.0.0.1", world.port), context, socket.AF_INET, BOUND)
-        for link in (old, new):
-            hour = int(time.time()) // 3600
-            dialogue = greet.greet(world.credentials(), hour, limits.WINDOW, os.urandom)
-            greeted = Conversation(link, now() + BOUND).run(dialogue)
-            assert greeted.certificate_hash == link.certificate_hash()
-            link.close()
-
-
-@pytest.mark.parametrize("carrier", Carrier)
-def test_nobody_is_told_of_interception(carrier: Carrier, tmp_path: Path) -> None:
-    """A greeting and a reconnection where TLS must be direct, under an old certificate and under a new one."""
-    made = Certificates(*write(tmp_path, "old"))
-    with World(certificates=made) as world:
-        servers, carriers = (("127.0.0.1", world.port),), Carriers((carrier,))
-        dialler = Dialler(world.credentials(), servers, Route(direct=True), carriers=carriers)
-        told: list[NitroSocksError] = []
-        dialler.on_intercepted = told.append
-        greeting = dialler.greet()
-        assert greeting.link.carrier is carrier
-        write(tmp_path, "new")
-        made.look()
-        greeting.link.close()
-        link = dialler.connect(greeting.server)
-        assert dialler.resume(link, greeting.server, greeting.greeted.terms, 1, 0).received == 0
-        assert link.certificate_hash() == made.presented.hash
-        link.close()
-        again = dialler.greet()
-        assert again.link.certificate_hash() == again.greeted.certificate_hash == made.presented.hash
-        again.link.close()
-        assert told == []
