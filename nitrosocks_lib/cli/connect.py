@@ -24,7 +24,8 @@ def connect(options: Options) -> int:
     except NetworkError as error:
         if stop.failure is not None:
             raise stop.failure from None
-        raise NetworkError(f"{target}: {error}") from None
+        name = str(target)
+        raise NetworkError(str(error) if str(error).startswith(name) else f"{name}: {error}", error.hint) from None
     finally:
         stop.see_through(lambda: pool.close(1.0 if stop.came else limits.RELEASE))
     if stop.failure is not None:

@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple
 from ..client import findings as f
 from ..client.findings import Finding, State
 from ..facts import limits
-from ..facts.wire import Reply
 from ..facts.words import foreign
 
 _FORGIVEN: Final = 7200.0  # seconds that a clock may be off, at most
@@ -68,26 +67,24 @@ CHECKS: Final[dict[type[Finding], str]] = {
 
 def _clock(found: f.Clock) -> tuple[str, str]:
     seen = f"{datetime.fromtimestamp(found.unix, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return seen, "set this machine's clock: a server answers only who is within an hour of it" if _bad(found) else ""
+    return seen, "set this machine's clock: it must be within an hour of the server's" if _bad(found) else ""
 
 
 def _pac(found: f.Pac) -> tuple[str, str]:
     return f"{found.named_by} names a PAC script, which is not run: {found.url}", (
-        "look there for the proxy of this network"
+        "look into it for the proxy of this network"
     )
 
 
 def _proxy(found: f.Proxy) -> tuple[str, str]:
     if found.error is not None:
         return f"{found.error} (after {_time(found.seconds)})", found.error.hint
-    return f"{found.proxy} ({found.named_by}) opens the way in {_time(found.seconds)}", ""
+    return f"{found.proxy} ({found.named_by}) opens the connection in {_time(found.seconds)}", ""
 
 
 def _name(found: f.Name) -> tuple[str, str]:
     if found.error is not None:
-        return f"{found.error} ({_time(found.seconds)})", (
-            "check the name in the profile, and whether this network finds other names"
-        )
+        return f"{found.error} ({_time(found.seconds)})", found.error.hint
     if found.literal:
         return f"{found.host} is an address", ""
     v4, v6 = (", ".join(each) or "none" for each in (found.v4, found.v6))
@@ -99,10 +96,10 @@ def _tcp(found: f.Tcp) -> tuple[str, str]:
         return f"{found.address} connects in {_time(found.seconds)}", ""
     if found.hangs:
         return f"{found.address} does not answer for {_time(found.seconds)}", (
-            "a firewall on the way drops this port, or nobody has this address: try another network, or port 443"
+            "a firewall drops this port, or no machine has this address: try another network, or port 443"
         )
     return f"{found.error} after {_time(found.seconds)}", (
-        "is 'nitrosocks serve' running there, on this port? A firewall may refuse it, too"
+        "is 'nitrosocks serve' running there, on this port? A firewall may refuse it too"
     )
 
 
@@ -115,23 +112,23 @@ def _tls(found: f.Tls) -> tuple[str, str]:
 def _alpn(found: f.Alpn) -> tuple[str, str]:
     if found.error is not None:
         return _no_tls(found.error, found.seconds, found.hangs)
-    return f"{found.offered} was offered, {found.chosen or 'nothing'} chosen", ""
+    return f"{found.offered} was offered, {found.chosen or 'nothing'} was chosen", ""
 
 
 def _no_tls(error: Exception, seconds: float, hangs: bool) -> tuple[str, str]:
     if hangs:
         return f"no answer to the TLS handshake for {_time(seconds)}", (
-            "what accepts there says nothing: another service, or a box that swallows TLS; try another port"
+            "another service, or a box that drops TLS, accepts the connection and says nothing; try another port"
         )
     return f"{error}, after {_time(seconds)}", (
-        "what answers there speaks no TLS, or a box on the way cuts it: check the port in the profile"
+        "the service there does not speak TLS, or a box on the way cuts it: check the port in the profile"
     )
 
 
 def _certificate(found: f.Certificate) -> tuple[str, str]:
     flaw = "verifies" if found.verifies else f"does not verify ({found.flaw})"
     seen = f'issued by "{found.issuer}", {flaw}, SHA-256 {found.sha256[:16]}…'
-    return seen, "leave --tls-verify away: the tunnel does not need it" if _bad(found) else ""
+    return seen, "leave --tls-verify out: the tunnel does not need it" if _bad(found) else ""
 
 
 def _carrier(found: f.Carrier) -> tuple[str, str]:
@@ -143,8 +140,8 @@ def _carrier(found: f.Carrier) -> tuple[str, str]:
 
 def _key(found: f.Key) -> tuple[str, str]:
     if _bad(found) or found.state is State.NOTED:
-        return f"{found.fingerprint} is expected, and nobody proved to have it", (
-            "ask the operator what 'nitrosocks keygen' prints there"
+        return f"{found.fingerprint} is expected, but the server did not prove it", (
+            "ask the operator what 'nitrosocks keygen' prints at the server"
         )
     return f"{found.fingerprint}, proven by the server", ""
 
@@ -158,15 +155,13 @@ def _client(found: f.Client) -> tuple[str, str]:
 def _interception(found: f.Interception) -> tuple[str, str]:
     hint = "" if found.error is None else found.error.hint
     if found.intercepted is None:
-        return "the server does not state its certificate: TLS ends before it", hint
+        return "the server does not know its TLS certificate: something in front of it ends the TLS", hint
     if not found.intercepted:
-        return "TLS is not intercepted: the server states the certificate that was met", ""
+        return "TLS is not intercepted: the server presented the certificate that arrived here", ""
     seen = f'TLS is intercepted by "{found.issuer}"'
     if hint:
         return seen, hint
-    return f"{seen}; your data stays end-to-end encrypted", (
-        "nothing need be done; --require-direct refuses to go through it"
-    )
+    return f"{seen}; your data stays end-to-end encrypted", ("nothing to do; --require-direct refuses such connections")
 
 
 def _round_trip(found: f.RoundTrip) -> tuple[str, str]:
@@ -177,26 +172,27 @@ def _difference(found: f.Difference) -> tuple[str, str]:
     way = "ahead of" if found.seconds > 0 else "behind"
     seen = f"this clock is {_time(abs(found.seconds))} {way} the server's"
     if abs(found.seconds) > _FORGIVEN:
-        return seen, "set it: only a web server's Date let you in, and not every server has one"
-    return seen, "set it: two hours and more keep you out" if _bad(found) else ""
+        return (
+            seen,
+            "set the clock: only this server's web server told the right time, and not every server has one",
+        )
+    return seen, "set the clock: with two hours or more the server does not answer" if _bad(found) else ""
 
 
 def _destination(found: f.Destination) -> tuple[str, str]:
     if found.error is None:
         return f"{found.target} opens, in {_time(found.seconds)}", ""
-    if found.reply == Reply.NOT_PERMITTED:
-        return f"{found.error}", "ask the operator to permit it in this client's file in clients.d"
-    return f"{found.error}", "it is permitted; whether it runs is to be seen at the server's side" * (found.reply > 0)
+    return f"{found.error}", found.error.hint
 
 
 def _idle(found: f.Idle) -> tuple[str, str]:
     if found.error is None:
         beats = f"the server's heartbeat ends each after about {_time(found.heartbeat)}"
         longest = f"the longest silence was {_time(found.silence)} ({beats})"
-        return f"a session with nothing to do lived for {_time(found.lived)}; {longest}", ""
+        return f"an idle session lived for {_time(found.lived)}; {longest}", ""
     survived = f"a silence of {_time(found.silence)} was survived"
     return f"cut after {_time(found.lived)}, {survived}: {found.error}", (
-        f"sessions go on over reconnections; 'serve --heartbeat {max(limits.HEARTBEAT_MIN, int(found.silence))}' "
+        f"sessions survive reconnections; 'serve --heartbeat {max(limits.HEARTBEAT_MIN, int(found.silence))}' "
         "would keep the connection"
     )
 
@@ -205,7 +201,7 @@ def _age(found: f.Age) -> tuple[str, str]:
     if found.error is None:
         return f"a connection lived for {_time(found.lived)}", ""
     return f"cut at the age of {_time(found.lived)}: {found.error}", (
-        f"sessions go on over reconnections; --redial {max(1, int(found.lived * 0.9))} moves before the cut"
+        f"sessions survive reconnections; --redial {max(1, int(found.lived * 0.9))} moves before the cut"
     )
 
 
@@ -213,7 +209,7 @@ def _speed(found: f.Speed) -> tuple[str, str]:
     way = {"up": "to the server", "down": f"through {found.by} and back"}[found.way]
     if found.error is None:
         return f"{_rate(found.rate)} {way}", ""
-    return f"{way}: {found.error}", "name a target that sends back all that it gets, and is permitted" * (
+    return f"{way}: {found.error}", "choose a permitted target that sends back all that it receives" * (
         found.way == "down"
     )
 

@@ -52,8 +52,9 @@ def doctor(options: Options, exit_code: ExitCode) -> int:
     if not options["-v"]:  # it would say on stderr what a line says anyway
         logging.getLogger(dialler.__name__).setLevel(logging.ERROR)
     settle(readable | authorities())
-    make = _maker(profile, route, web_of(options))
-    made = Doctor(profile.name, profile.servers, route, specs.carriers(options["--carrier"]), make, asked)
+    offered = specs.carriers(options["--carrier"])
+    make = _maker(profile, route, web_of(options), forced=len(offered) == 1)
+    made = Doctor(profile.name, profile.servers, route, offered, make, asked)
     early = [] if script is None else [findings.Pac(url=script.url, named_by=script.named_by, state=State.NOTED)]
     show = (lambda finding: None) if options["--json"] else Lines(is_utf8(os.environ), len(profile.servers) > 1)
     found, complete = _run(early, made, stop, show)
@@ -80,11 +81,11 @@ def _target(option: str, text: str) -> Target:
     return Target(Kind.TCP, *specs.address(option, text))
 
 
-def _maker(profile: Profile, route: Route, web: Web) -> Make:
+def _maker(profile: Profile, route: Route, web: Web, forced: bool) -> Make:
     """Diallers that tell of interception and go on: whether it is allowed is judged by doctor itself."""
     lenient = replace(route, direct=False)
     return lambda server, carrier: Dialler(
-        profile.credentials, (server,), lenient, carriers=Carriers((carrier,)), web=web
+        profile.credentials, (server,), lenient, carriers=Carriers((carrier,), forced=forced), web=web
     )
 
 
@@ -108,6 +109,7 @@ class Lines:
         """`several`: each server has a heading."""
         self._utf8, self._several, self._server = utf8, several, ""
         self._before = ("", "")  # the remedy told last, and its label
+        self._failures: dict[str, str] = {}  # the errors told, with the label of each
 
     def __call__(self, finding: Finding) -> None:
         """Prints it, without the remedy where that was told last, of the same."""
@@ -115,6 +117,9 @@ class Lines:
             self._server = finding.server
             self._print(f"{finding.server}:")
         label, seen, remedy = words(finding)
+        if isinstance(finding, Verdict) and (told := self._failures.get(str(finding.error))):
+            seen = f"{finding.server} cannot be used: see {told} above"
+        self._failures.setdefault(str(finding.error), label)
         new = (label, remedy) != self._before
         mark = (_MARKS if self._utf8 else _PLAIN)[finding.state]
         self._print(f"{mark} {label:{_WIDTH}}{seen}" + f"; {remedy}" * (bool(remedy) and new))

@@ -58,14 +58,14 @@ def _client(home: Path, options: Options) -> int:
     texts = enrol.make_client(name, [*servers], key.public, rules, now=datetime.now(UTC))
     target = options["-o"] or f"{name}{profiles.PROFILE}"
     authorisation = _write(home, name, target, texts, options["--force"])
-    yet = "" if rules else ", but nothing is permitted yet"
+    yet = "" if rules else ", but nothing is permitted yet: add rules to it"
     note(f"{name} is authorised in {foreign(authorisation)}{yet}")
     for rule, better in futile(rules):
         note(f"the rule {foreign(rule)} permits nothing, since names never reach loopback; write {foreign(better)}")
     if target != "-":
         shown = foreign(target)
-        secret = f"{shown} is a secret, bring it to {name} over a way that you trust"
-        note(f"{secret}; there: nitrosocks forward -i {shown} -L …")
+        secret = f"{shown} is a secret: take it to {name} over a secure channel"
+        note(f"{secret}; then run there: nitrosocks forward -i {shown} -L …")
     return 0
 
 

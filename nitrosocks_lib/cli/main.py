@@ -115,12 +115,12 @@ def main(argv: list[str]) -> int:
 def _main(argv: list[str]) -> int:
     if usage_errors.wants_help(argv):
         return _run(lambda: tell(USAGE))
-    given = _accepted(argv)
+    typed = _accepted(argv)
     try:
-        words = [_named(word) if word in ("-4", "-6") else word for word in given]
-        options: Options = docopt(_named(usage_of(*given[:1])), words, default_help=False)
+        words = [_named(word) if word in ("-4", "-6") else word for word in typed]
+        options: Options = docopt(_named(usage_of(*typed[:1])), words, default_help=False)
     except DocoptExit:
-        _say(*usage_errors.explain(given))
+        _say(*usage_errors.explain(typed))
         return EXIT_USAGE
     if options.get("--help"):  # shortened
         return _run(lambda: tell(USAGE))
@@ -142,7 +142,7 @@ def _command(load: Callable[[], Command], options: Options) -> int:
         warnings.simplefilter("ignore")
     command = load()
     from ..crypto.identity import missing_algorithm
-    from .options import with_files
+    from .options import given
 
     if missing := missing_algorithm():
         hint = f"its own wheels have it: {install('cryptography>=50', upgrade=True)}"
@@ -153,7 +153,7 @@ def _command(load: Callable[[], Command], options: Options) -> int:
     threading.excepthook = _thread_failed
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # until here nothing had to be put in order
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    return _run(lambda: command(with_files(options)))
+    return _run(lambda: command(given(options)))
 
 
 def _run(work: Callable[[], int | None]) -> int:

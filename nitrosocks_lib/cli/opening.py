@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..protocol.proxy_auth import Login
 
 log = logging.getLogger(__name__)
-_LOGIN = "write user:password into a file of mode 0600, and give its name"
+_LOGIN = "write user:password into a file with mode 0600, and give its name"
 
 
 def open_pool(
@@ -50,13 +50,13 @@ def open_pool(
     route, readable = way(options)
     offered, web = specs.carriers(options["--carrier"]), web_of(options)
     memory = state(os.environ) if len(offered) > 1 else None
-    carriers = Carriers(offered, Remembered(memory) if memory is not None else None)
+    carriers = Carriers(offered, Remembered(memory) if memory is not None else None, forced=len(offered) == 1)
     dialler = Dialler(profile.credentials, profile.servers, route, specs.window(options["--window"]), carriers, web)
     dialler.on_intercepted = stop.fail
     redial = specs.redial(options["--redial"])
     settle(readable, listens=forwards, replaced=memory, sockets=sockets)
     if isinstance(route.proxy, Proxies) and route.proxy.named:  # not before: lines have a thread
-        log.info("the way to the server may lead through the proxy %s", route.proxy.named)
+        log.info("the server is reached through the proxy, if any: %s", route.proxy.named)
     if forwards:
         tidy()
     return Pool(dialler, sessions, redial)
@@ -75,7 +75,7 @@ def login_in(option: str, options: Options) -> Login | None:
     """User and password from the file that the option names, if it does."""
     file = options[option]
     if file and ":" in file and not Path(file).exists():  # a password, it seems: not to be repeated
-        raise UsageError(f"{option} names a file, and there is none of this name", _LOGIN)
+        raise UsageError(f"{option} names a file, but this file does not exist", _LOGIN)
     return login_of(read_secret(Path(file)), option, file) if file else None
 
 
@@ -128,7 +128,7 @@ def watch_network(pool: Pool) -> None:
     try:
         NetWatch(pool.doubt, towards).start()
     except (OSError, RuntimeError) as error:  # a silence tells, too, only later
-        log.info("changes of the network go unnoticed: %s", error)
+        log.info("changes of the network are not noticed: %s", error)
 
 
 def _start(pool: Pool, stop: Stop) -> NitroSocksError | None:
@@ -160,4 +160,4 @@ def _failure(error: BaseException) -> NitroSocksError:
     if isinstance(error, NitroSocksError):
         return error
     log.info("no session can be made", exc_info=error)
-    return NitroSocksError(f"no session can be made: {said(error)}")
+    return NitroSocksError(f"cannot make a session: {said(error)}")

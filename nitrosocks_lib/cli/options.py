@@ -25,11 +25,11 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")  # no segment that s
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 
 
-def with_files(options: Options) -> Options:
-    """The options, unless one is to name a file and is empty: it is not to be taken for one that was left out."""
-    for option in ("-i", "-o", "--home", "--cert", "--key", "--keep", "--proxy-auth", "--socks-auth"):
-        if options.get(option) == "":
-            raise UsageError(f"{option} is empty", "name a file or a directory, or leave it out")
+def given(options: Options) -> Options:
+    """The options, unless one is empty: it must not be taken for one that was left out. --path may be."""
+    for option, value in options.items():
+        if option.startswith("-") and option != "--path" and "" in (value if isinstance(value, list) else [value]):
+            raise UsageError(f"{option} is empty", "give it a value, or leave it out")
     return options
 
 

@@ -70,7 +70,7 @@ def hand_over(text: str) -> None:
 
 
 def _unwritable(error: OSError) -> CannotCreate:
-    return CannotCreate(f"cannot write to stdout: {error.strerror}", "give it another stdout")
+    return CannotCreate(f"cannot write to stdout: {error.strerror}", "redirect stdout to another place")
 
 
 def discard(descriptor: int) -> None:

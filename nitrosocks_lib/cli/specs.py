@@ -80,7 +80,7 @@ def _split(given: str, spec: str) -> list[str]:
         if at == len(spec):
             return parts
         if spec[at] != ":":
-            raise UsageError(f"{given}: brackets are for whole IPv6 addresses", "as in -L 8080:[2001:db8::1]:80")
+            raise UsageError(f"{given}: brackets go around a whole IPv6 address", "as in -L 8080:[2001:db8::1]:80")
         at += 1
 
 

@@ -90,7 +90,7 @@ TIME is a number of seconds (90), or one with s, m or h: 90s, 5m, 2h. SIZE is a 
 
 Exit codes: 0 done, 64 usage, 65 bad key or profile, 69 unreachable or refused, 70 internal error, 73 cannot create or
 write, 76 not the expected server, or bytes were changed, 77 not authorised, 78 configuration; connect: 255 for all but
-0 and 64.
+0 and 64; demo: 76 if the box could read something, 70 if anything else failed.
 """
 
 

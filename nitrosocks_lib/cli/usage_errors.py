@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from ..facts.words import quoted
@@ -20,7 +19,6 @@ _PROXY: Final = "-o ProxyCommand='nitrosocks connect %h %p'"
 _OF_SSH: Final = {  # what ssh has and this program has not, and how to get it
     "-A": f"to forward an agent, run: ssh -A {_PROXY} host",
     "-C": f"to compress, run: ssh -C {_PROXY} host",
-    "-D": f"for a SOCKS proxy, run: ssh -D 1080 {_PROXY} host",
     "-f": "to run it in the background, end the line with &, or write a systemd unit",
     "-g": "to let other machines connect, bind all interfaces: -L '*:8080:host:80'",
     "-J": f"to go on through the server, run: ssh {_PROXY} host",
@@ -99,6 +97,8 @@ def _no_option(name: str) -> Fault:
 
 
 def _nearest(word: str, known: Collection[str]) -> str:
+    from difflib import get_close_matches  # for mistakes only
+
     return next(iter(get_close_matches(word, known, n=1)), "")
 
 

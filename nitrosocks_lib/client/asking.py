@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from ..facts import limits
 from ..facts.address import join_host_port
-from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised
-from ..facts.wire import Reply
+from ..facts.errors import NetworkError, NitroSocksError
 from ..facts.words import said
 from ..protocol.frames import Target
 from . import findings
 from .dialler import Dialler
 from .findings import Finding, State
 from .held import Held, Lived, Opened, echoed
+from .refusals import refusal
 
 _EACH_SECOND = 1.0
 
@@ -53,7 +53,7 @@ class Asking:
         def look(held: Held) -> Finding:
             opened = held.open(target)
             opened.near.close()
-            error = _refused(opened, name)
+            error = _refused(opened, target)
             return findings.Destination(
                 server=self._where, state=_state(error), error=error, target=name, seconds=opened.seconds,
                 reply=opened.reply,
@@ -68,7 +68,7 @@ class Asking:
         def look(held: Held) -> Finding:
             opened = held.open(target)
             with opened.near:
-                if (error := _refused(opened, name)) is not None:
+                if (error := _refused(opened, target)) is not None:
                     raise error
                 try:
                     rate = echoed(opened.near, limits.POURED)
@@ -147,12 +147,12 @@ class Asking:
         return found or findings.Age(server=self._where, state=State.BAD, error=error, asked=asked, lived=0.0)
 
 
-def _refused(opened: Opened, name: str) -> NitroSocksError | None:
+def _refused(opened: Opened, target: Target) -> NitroSocksError | None:
     if not opened.error:
         return None
-    if opened.reply == Reply.NOT_PERMITTED:
-        return NotAuthorised(opened.error)
-    return NetworkError(opened.error if opened.reply else f"{name}: {opened.error}")  # the server names it, too
+    if opened.reply:
+        return refusal(target, opened.reply, opened.error)
+    return NetworkError(f"{join_host_port(target.host, target.port)}: {opened.error}")
 
 
 def _cut(lived: Lived) -> NetworkError | None:

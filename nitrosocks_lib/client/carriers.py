@@ -37,9 +37,10 @@ class Carriers:
         offered: Sequence[Carrier] = (Carrier.RAW,),
         memory: Memory | None = None,
         here: Callable[[], str] = network,
+        forced: bool = False,
     ) -> None:
-        """`here()` names the network that this machine is on."""
-        self.offered = offered
+        """`here()` names the network that this machine is on; `forced`: somebody asked for this carrier alone."""
+        self.offered, self.forced = offered, forced
         self._memory, self._here = memory, here
         self._lock = threading.Lock()
         self._known: OrderedDict[Key, Known | None] = OrderedDict()  # None: looked for

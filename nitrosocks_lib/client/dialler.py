@@ -206,7 +206,7 @@ class Dialler:
                 self._hours_off = 0  # what was learnt is true no more
                 raise self._unanswered(server, talk.link.carrier) from None
             raise CutShort(
-                f"{join_host_port(*server)} ended the handshake before it was done ({error})",
+                f"{join_host_port(*server)} ended the handshake early ({error})",
                 "bytes were changed on the way, or the server's clock is off; its log says which check failed",
             ) from None
         except DecoyAnswer as answer:
@@ -222,11 +222,14 @@ class Dialler:
         if answer is not None:
             head = _status(answer.head)
             what = f"{what}, a web server did: {head}" if raw else f"answered as a web server: {head}"
-        path = "" if raw and answer is None else "--path is not that of 'serve', "
+        first = ""
+        if raw and answer is not None and self._carriers.forced:
+            first = "leave --carrier raw out, since a box on the way may only pass HTTP. Otherwise: "
+        path = "" if raw and answer is None else "--path differs from that of 'serve', "
         return Unanswered(
             f"{join_host_port(*server)} {what}",
-            f"this clock says {clock}: more than an hour off would explain it. Else {path}the server's key is no "
-            f"longer {key} (ask the operator what 'nitrosocks keygen' prints there), or no NitroSocks server is there",
+            f"{first}this clock says {clock}, and must be right to the hour. If it is, {path}the server's key is not "
+            f"{key} (ask the operator what 'nitrosocks keygen' prints at the server), or no NitroSocks server is there",
         )
 
     # -- what people should know, once per run ----------------------------------------------------------------------
@@ -271,7 +274,7 @@ def _where_to_resume(terms: Terms, server: tuple[str, int]) -> tuple[str, int]:
     try:
         return split_host_port(terms.address)
     except UsageError as error:
-        raise ProtocolError(f"the address to reconnect to, which the server states, is none: {error}") from None
+        raise ProtocolError(f"the server sent an invalid reconnect address: {error}") from None
 
 
 def _rest_of_head(link: Link) -> bytes:

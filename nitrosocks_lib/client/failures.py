@@ -33,8 +33,8 @@ def of_carriers(server: Server, failures: Sequence[tuple[Carrier, NitroSocksErro
 def refused_as_indirect(intercepted: str) -> Intercepted:
     """Why --require-direct ends a run; nothing in `intercepted` means that the server does not tell."""
     return Intercepted(
-        intercepted or "the server does not state its certificate, so nobody can tell whether TLS is intercepted",
-        "leave --require-direct away to go through it: your data stays end-to-end encrypted",
+        intercepted or "the server does not know its TLS certificate, so nobody can tell whether TLS is intercepted",
+        "leave --require-direct out to go through it: your data stays end-to-end encrypted",
     )
 
 

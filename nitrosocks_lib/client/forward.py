@@ -19,6 +19,7 @@ from ..net.wake import Wake
 from ..protocol.frames import Target
 from ..session.streams import Ending, Stream
 from .pool import Pool
+from .refusals import refusal
 from .session import OWN_END
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class Forwarder:
         try:
             local, _ = listener.accept()
         except OSError as error:
-            log.warning("a connection cannot be taken: %s", error.strerror)
+            log.warning("a connection cannot be accepted: %s", error.strerror)
             self._wake.wait({}, PAUSE)
             return
         tune(local)
@@ -157,7 +158,8 @@ def _report(stream: Stream) -> None:
     """Says why a connection did not end well; well-ended ones are no news, nor what the local side did itself."""
     where = str(stream.target)
     if stream.ending is Ending.REFUSED:
-        log.warning("%s: refused by the server: %s", where, stream.reason)
+        error = refusal(stream.target, stream.detail, stream.reason)
+        log.warning("%s%s", error, f"; {error.hint}" if error.hint else "")
     elif stream.ending is Ending.LOST and stream.reason != OWN_END:
         log.warning("%s: connection reset: %s", where, stream.reason)
     elif stream.ending in (Ending.RESET_HERE, Ending.RESET_THERE):

@@ -111,7 +111,7 @@ class Held:
         while (left := until - now()) > 0 and not self._wait(lambda: False, min(pause, left)):
             silent = now() - self._tunnel.state.last_heard
             if not self._answers():
-                ended = self._tunnel.state.reason or f"nothing was heard behind a silence of {silent:.0f} s"
+                ended = self._tunnel.state.reason or f"nothing was heard after a silence of {silent:.0f} s"
                 return Lived(self._tunnel.state.last_heard - self._began, survived, ended)
             survived = max(survived, silent)
             pause = min(pause * 2, longest)
@@ -143,7 +143,7 @@ class Held:
         self._tunnel.outbox.open(stream)
         self._wait(lambda: stream.answered or stream.ending is not None, limits.DIAL_TARGET + limits.DIAL)
         if stream.ending is None and not stream.answered:
-            return Opened(near, now() - asked, f"no answer: {self._tunnel.state.reason or 'the time is over'}")
+            return Opened(near, now() - asked, f"no answer: {self._tunnel.state.reason or 'it did not come in time'}")
         return Opened(near, now() - asked, "" if stream.answered else stream.reason, stream.detail)
 
 

@@ -297,4 +297,4 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, NitroSocksError):
         return str(error)
     log.info("no session can be made", exc_info=error)
-    return f"no session can be made: {said(error)}"
+    return f"cannot make a session: {said(error)}"

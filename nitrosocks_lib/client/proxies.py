@@ -23,6 +23,7 @@ OURS: Final = "NITROSOCKS_PROXY"  # as the option, but where no ps shows it
 _ENVIRONMENT: Final = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")  # the first that is given, as in curl
 _EXCEPT: Final = ("no_proxy", "NO_PROXY")
 _PORTS: Final = {"http": None, "https": 443, "socks5": 1080, "socks5h": 1080}  # None: it has to be named
+_ESCAPES: Final = "special characters of a user or a password are written as %XX"
 _FORM: Final = "as in http://proxy.example:3128; schemes are http, https, socks5, socks5h; none goes without a proxy"
 
 
@@ -63,20 +64,20 @@ def _parsed(url: str, origin: str, exceptions: str = "") -> Named | None:
     user, at, host = rest.rpartition("@")
     shown = f"{origin} {quoted(host)}"  # without what may be a password
     if scheme.lower() not in _PORTS:
-        raise UsageError(f"{shown}: {quoted(scheme)} is no scheme of a proxy", _FORM)
+        raise UsageError(f"{shown}: {quoted(scheme)} is not a scheme of a proxy", _FORM)
     address = _address(host.removesuffix("/"), _PORTS[scheme.lower()], shown)
     login = _login(user, shown) if at else None
     if login is not None and login.password and origin == OPTION:
         raise UsageError(
             f"{shown}: all users of this machine can read a password on the command line",
-            f"put user:password into a file of mode 0600 and name it with --proxy-auth, or the URL into {OURS}",
+            f"write user:password into a file with mode 0600 and name it with --proxy-auth, or put the URL into {OURS}",
         )
     return Named(scheme.lower(), address, login, origin, exceptions)
 
 
 def _address(text: str, default: int | None, shown: str) -> tuple[str, int]:
     if "/" in text or "?" in text:
-        raise UsageError(f"{shown}: nothing may stand behind the port", f"{_FORM}; a PAC file is not read")
+        raise UsageError(f"{shown}: nothing may follow the port", f"{_FORM}; PAC files are not read; {_ESCAPES}")
     has_port = ":" in text.rpartition("]")[2]
     try:
         return split_host_port(text if has_port or default is None else f"{text}:{default}")
@@ -87,7 +88,7 @@ def _address(text: str, default: int | None, shown: str) -> tuple[str, int]:
 def _login(text: str, shown: str) -> Login:
     user, password = (unquote(part, errors="surrogateescape") for part in text.partition(":")[::2])
     if any(letter < " " or letter == "\x7f" for letter in user + password):
-        raise UsageError(f"{shown}: user or password before it have control characters")
+        raise UsageError(f"{shown}: the user or the password before it has control characters", _ESCAPES)
     from ..protocol.proxy_auth import Login
 
     return Login(user, password)
@@ -98,7 +99,7 @@ def login_of(text: str, option: str, name: str) -> Login:
     line = text.removesuffix("\n").removesuffix("\r")
     user, colon, password = line.partition(":")
     if not colon or not user or not line.isprintable():
-        raise UsageError(f"{option} {quoted(name)}: not one line with user:password")
+        raise UsageError(f"{option} {quoted(name)}: not one line with user:password", "as in alice:secret")
     from ..protocol.proxy_auth import Login
 
     return Login(user, password)

@@ -224,7 +224,7 @@ class ClientSession:
                         return None
                     log.info("reconnecting: %s", error)
                 if now() >= until:
-                    self.tunnel.state.reason = "the server was out of reach for longer than it keeps a session"
+                    self.tunnel.state.reason = "the server was unreachable for longer than it keeps a session"
                     return None
                 self._rest(min(now() + jittered(pause), until), locals_)
                 pause = min(pause * 2, limits.BACKOFF_MAX)
@@ -257,7 +257,7 @@ class ClientSession:
             with suppress(NetworkError):
                 abort_first(link, recovered.keys, tunnel.state.terms.encrypt_type, Abort.VIOLATION)
             link.close()
-            raise SessionLost("the server states a count of received frames that cannot be")
+            raise SessionLost("the server states an impossible count of received frames")
         tunnel.attach(Attached(recovered.keys, recovered.ephemeral), recovered.received)
         tunnel.state.round_trip = max(attempt.round_trip, limits.ROUND_TRIP)
         tunnel.state.doubt.doubled()
@@ -268,7 +268,7 @@ class ClientSession:
         """Whether an attempt failed in a way that ends the session; says why to people."""
         state = self.tunnel.state
         if isinstance(error, Refused) and error.reason is Refusal.UNKNOWN_SESSION:
-            state.reason = "the server does not know the session any more: it was restarted, or the time is over"
+            state.reason = "the server no longer knows the session: it was restarted, or the session expired"
         elif isinstance(error, (Intercepted, NotAuthorised, SessionLost)):
             state.reason = str(error)
         else:

@@ -24,6 +24,7 @@ from ..net.wake import Wake, wait
 from ..protocol.frames import Target
 from ..session.streams import Ending, Stream
 from .pool import Pool
+from .refusals import refusal
 from .session import ClientSession
 
 SILENT: Final = 0.5  # s without a byte of stdin behind the target's end; socat waits as long
@@ -173,9 +174,9 @@ class Pipe:
 
 def _check(stream: Stream, given: int) -> None:
     """Raises NetworkError unless all of what was given went through to a clean end."""
-    behind = "" if stream.took >= given else ", before all of stdin was through"
+    behind = "" if stream.took >= given else ", before all of stdin was sent"
     if stream.ending is Ending.REFUSED:
-        raise NetworkError(f"refused by the server: {stream.reason}")
+        raise refusal(stream.target, stream.detail, stream.reason)
     if stream.ending is Ending.LOST:
         raise NetworkError(stream.reason)
     if stream.ending in (Ending.RESET_HERE, Ending.RESET_THERE):

@@ -27,7 +27,7 @@ def upgrade(link: Link, host: str, target: str, deadline: float) -> WebSocketLin
     if head.status != 101:
         raise DecoyAnswer(head.raw)
     if not _agrees(head, accept_of(key)):
-        raise NetworkError("the answer to the upgrade is not that of a WebSocket")
+        raise NetworkError("the answer to the upgrade is not WebSocket")
     rest = answers.next()
     return WebSocketLink(link, serving=False, unread=rest.raw if isinstance(rest, Opaque) else b"")
 
@@ -38,7 +38,7 @@ def _head(link: Link, answers: Answers, deadline: float) -> AnswerHead:
         if isinstance(event, AnswerHead) and not event.interim:
             return event
         if isinstance(event, Opaque):
-            raise NetworkError("what answers the upgrade is no web server")
+            raise NetworkError("what answers the upgrade is not a web server")
         if event is None:
             answers.feed(link.read_first(deadline))
 

@@ -16,7 +16,6 @@ from ..facts.errors import NetworkError
 from ..net import probe
 from ..net import proxy as proxies
 from ..net.connect import REMEMBERED, Context, Route, client_context
-from ..net.handshakes import sought
 from ..net.link import Link
 from ..net.probe import Shaken
 from ..net.proxy import Proxy
@@ -77,8 +76,7 @@ class Way:
         literal = _is_address(self._host)
         try:
             places = probe.look_up(self._host, self._port, self._route.family, limits.DIAL)
-        except NetworkError as error:
-            told = NetworkError(f"cannot find {sought(self._host, self._route.family)}: {error}")
+        except NetworkError as told:
             seconds = now() - began
             yield findings.Name(
                 server=self._where, state=State.BAD, error=told, host=self._host, seconds=seconds, literal=literal

@@ -64,7 +64,7 @@ class ServerContext(ssl.SSLContext):
 
 
 def server_context(certificate: Path, key: Path) -> ServerContext:
-    """TLS 1.2+ with the certificate that the server presents; raises ConfigurationError when the files do not do."""
+    """TLS 1.2+ with the certificate that the server presents; raises ConfigurationError if the files cannot be used."""
     try:
         context = _serving(ServerContext(ssl.PROTOCOL_TLS_SERVER), certificate, key)
         context.unnamed = _serving(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certificate, key)

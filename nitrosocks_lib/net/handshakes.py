@@ -6,6 +6,7 @@ import select
 import selectors
 import socket
 import ssl
+from contextlib import suppress
 from typing import Final
 
 from ..facts import limits
@@ -70,7 +71,7 @@ class Dial:
                 self._waiter.watch(sock.fileno(), events, sock)
                 if at < deadline:
                     return False
-                raise NetworkError("no TLS handshake in time")
+                raise NetworkError("the TLS handshake timed out")
         except (OSError, NetworkError) as error:
             self._drop(sock)
             self.fail(place, error)
@@ -128,26 +129,29 @@ def finish(sock: ssl.SSLSocket, deadline: float) -> None:
         while events := go_on(sock):
             left = deadline - now()
             if left <= 0 or not wait({sock.fileno(): _POLLED[events]}, left):
-                raise NetworkError("no TLS handshake in time")
+                raise NetworkError("the TLS handshake timed out")
     except BaseException:
         sock.close()
         raise
 
 
 def find_places(host: str, port: int, family: int, hint: str) -> list[Place]:
-    """The places of a name, as `race.find`; Unreachable with this hint where there are none."""
+    """The places of a name, as `race.find`; Unreachable with this hint if there are none."""
     try:
         return find(host, port, family)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a host name"
-        raise Unreachable(f"cannot find {sought(host, family)}: {reason}", hint) from None
+        raise unfound(host, port, family, error, hint) from None
 
 
-def sought(host: str, family: int) -> str:
-    """What is looked for, for people: a name may have addresses, and none of the family that was asked for."""
-    if family == socket.AF_UNSPEC:
-        return foreign(host)
-    return f"an IPv{6 if family == socket.AF_INET6 else 4} address of {foreign(host)}"
+def unfound(host: str, port: int, family: int, error: Exception, hint: str) -> Unreachable:
+    """Why a name has no place. It may have addresses, but none of the family that was asked for. Blocks."""
+    reason = error.strerror if isinstance(error, OSError) else "not a host name"
+    if family != socket.AF_UNSPEC and isinstance(error, OSError):
+        wanted, other = ("IPv6", "-6") if family == socket.AF_INET6 else ("IPv4", "-4")
+        with suppress(OSError, ValueError):
+            find(host, port)
+            return Unreachable(f"{foreign(host)} has no {wanted} address", f"leave {other} out")
+    return Unreachable(f"cannot find {foreign(host)}: {reason}", hint)
 
 
 def reasons(failed: dict[Place, Exception]) -> str:

@@ -111,7 +111,7 @@ class NetWatch:
         try:
             self._netlink = self._source(self._towards)
         except OSError as error:
-            log.debug("the kernel does not tell when the network changes (%s), so it is looked at", error)
+            log.debug("the kernel does not report changes of the network (%s): it is polled", error)
             self._address_changed()
         else:
             self._waiter.watch(self._netlink.fileno(), selectors.EVENT_READ, self._netlink)
@@ -173,4 +173,4 @@ class NetWatch:
         try:
             self._changed(told)
         except Exception:  # what listens must not end the watch
-            log.exception("a change of the network was not taken up")
+            log.exception("a change of the network was not handled")

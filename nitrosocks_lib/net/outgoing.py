@@ -78,7 +78,7 @@ class Outgoing:
         try:
             if events := go_on(self._sock):
                 if now >= self._deadline:
-                    raise NetworkError("no TLS handshake in time")
+                    raise NetworkError("the TLS handshake timed out")
                 self._await(self._sock, events)
                 return None
         except OSError as error:

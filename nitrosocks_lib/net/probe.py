@@ -16,15 +16,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ..facts import limits
-from ..facts.errors import NetworkError
+from ..facts.errors import NetworkError, Unreachable
 from ..facts.words import foreign
-from .handshakes import go_on, wrap
+from .handshakes import go_on, unfound, wrap
 from .link import Link
 from .nested import NestedLink
 from .race import Place, find, interleaved, tune
 from .timers import now
 from .wake import wait
 
+_NO_NAME = "check the name in the profile, and whether this network resolves other names"
 _POLLED = {selectors.EVENT_READ: select.POLLIN, selectors.EVENT_WRITE: select.POLLOUT}
 
 
@@ -52,23 +53,23 @@ class Shaken:
 
 
 def look_up(host: str, port: int, family: int, seconds: float) -> list[Place]:
-    """The addresses of a name, in the system's order. Blocks for so long at most; raises NetworkError."""
+    """The addresses of a name, in the system's order. Blocks for so long at most; raises Unreachable."""
     found: list[list[Place]] = []
-    failed: list[Exception] = []
+    failed: list[Unreachable] = []
 
     def ask() -> None:
         try:
             found.append(list(dict.fromkeys(find(host, port, family))))
         except (OSError, ValueError) as error:
-            failed.append(error)
+            failed.append(unfound(host, port, family, error, _NO_NAME))
 
     asking = threading.Thread(target=ask, name="resolver", daemon=True)  # getaddrinfo takes what time it likes
     asking.start()
     asking.join(seconds)
     if failed:
-        raise NetworkError(_reason(failed[0]))
+        raise failed[0]
     if not found:
-        raise NetworkError(f"no answer after {seconds:.0f} s")
+        raise Unreachable(f"cannot find {foreign(host)}: no answer after {seconds:.0f} s", _NO_NAME)
     return found[0]
 
 

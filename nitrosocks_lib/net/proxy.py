@@ -25,9 +25,10 @@ from .tls import TlsLink
 
 Talk = Generator[bytes | None, bytes, None]
 
-UNVERIFIED: Final = "the tunnel does not need it to: leave --tls-verify away, or set SSL_CERT_FILE to its authority"
+UNVERIFIED: Final = "the tunnel does not need it to: leave --tls-verify out, or set SSL_CERT_FILE to its authority"
 _SHARES: Final = 3  # with several addresses of a proxy, each has its share of the time to answer, but not less
-_DIRECTLY: Final = "'--proxy none' goes without"
+_SERVING: Final = "is 'nitrosocks serve' running there?"
+_DIRECTLY: Final = "'--proxy none' goes without it"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -121,10 +122,10 @@ def _open(
 def _unreached(failed: dict[Place, Exception]) -> NetworkError:
     hints = [error.hint for error in failed.values() if isinstance(error, NetworkError) and error.hint]
     if any(isinstance(error, ssl.SSLCertVerificationError) for error in failed.values()):
-        hints.append("set SSL_CERT_FILE to the authority of the proxy's certificate")
+        hints.append("set SSL_CERT_FILE to a file with the authority of the proxy's certificate")
     elif any(isinstance(error, ssl.SSLError) for error in failed.values()):
-        hints.append("does the proxy speak TLS itself? Most do not: write http://")
-    return NetworkError(reasons(failed), hints[0] if hints else f"is the proxy there? {_DIRECTLY}")
+        hints.append("does the proxy itself use TLS? Most do not: write http://")
+    return NetworkError(reasons(failed), hints[0] if hints else f"is the proxy running? {_DIRECTLY}")
 
 
 def _talked(proxy: Proxy, talk: Talk, place: Place, way: _Way, seconds: float) -> socket.socket | Link:
@@ -155,7 +156,7 @@ def _again(proxy: Proxy, place: Place, deadline: float) -> socket.socket:
         won = dialling.run()
         failed = dialling.failed
     if won is None:
-        raise NetworkError(f"it closed the connection, and no other can be made ({reasons(failed)})")
+        raise NetworkError(f"it closed the connection, and a new one failed ({reasons(failed)})")
     return won[1]
 
 
@@ -214,8 +215,11 @@ def _secured(
     except ssl.SSLCertVerificationError as error:
         told = NetworkError(f"{where}: {reason(error)}", UNVERIFIED)
     except OSError as error:
-        told = NetworkError(f"{where}: the proxy let us pass, and then {reason(error)}", "is 'nitrosocks serve' there?")
+        told = NetworkError(
+            f"{where}: the proxy opened the connection, and then {reason(error)}",
+            _SERVING,
+        )
     except NetworkError as error:
-        told = NetworkError(f"{where}: the proxy let us pass, and then {error}", "is 'nitrosocks serve' there?")
+        told = NetworkError(f"{where}: the proxy opened the connection, and then {error}", _SERVING)
     way.close()
     raise told

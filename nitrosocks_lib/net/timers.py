@@ -87,7 +87,7 @@ class Timers:
             self._push(deadline, timer)
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="timers", daemon=True)
-                thread.start()  # where no thread can be started, the next one who comes tries again
+                thread.start()  # if no thread can be started, the next caller retries
                 self._thread = thread
         return timer
 

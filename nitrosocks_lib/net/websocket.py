@@ -265,4 +265,4 @@ def accept_of(key: str) -> str:
 
 
 def _wrong(what: str) -> NetworkError:
-    return NetworkError(f"the connection broke: not WebSocket as it is used here: {what}")
+    return NetworkError(f"the connection broke: not the WebSocket that is used here: {what}")

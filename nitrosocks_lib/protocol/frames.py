@@ -169,7 +169,7 @@ def parse_goaway(payload: bytes) -> int:
 
 
 def sized(payload: bytes, low: int, high: int, frame: Frame) -> bytes:
-    """`payload`, or a Violation when its size is out of bounds (PING 8 to 32, PONG 32, DISCONNECT 0, …)."""
+    """`payload`, or a Violation when its size is out of range (PING 8 to 32, PONG 32, DISCONNECT 0, …)."""
     if not low <= len(payload) <= high:
         raise Violation(f"{frame.name} has a wrong size")
     return payload

@@ -151,7 +151,7 @@ def _challenge(
     secrets, choice = opened[: 2 * wire.SECRET], opened[2 * wire.SECRET :]
     encrypt_type, version = wire.CHALLENGE_CHOICE.unpack(choice)
     if version != wire.VERSION or encrypt_type not in OFFERED:  # a number that is none here is never shifted by
-        raise ProtocolError("the server chose a version or encryptType that was not offered")
+        raise ProtocolError("the server chose a version or an encryptType that was not offered")
     state.mix_key(secrets)
     state.mix_key_and_hash(schedule.token_key(who.token))
     sealed = yield wire.CHALLENGE_LAST + pad + wire.TAG
@@ -160,7 +160,7 @@ def _challenge(
     except ProtocolError:
         raise NotAuthorised(
             "the server's Token for this client is not the one in the profile",
-            "ask the operator for a new profile; if the server is theirs, somebody altered one of the two files",
+            "ask the operator for a new profile; if it is the right server, one of the two files was changed",
         ) from None
     checked_zeros(last[wire.CHALLENGE_LAST :])
     (server_ms,) = U64.unpack(last[: U64.size])

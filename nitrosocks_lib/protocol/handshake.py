@@ -92,7 +92,7 @@ def read(state: SymmetricState, size: int) -> Dialogue[bytes]:
 def within(value: int, low: int, high: int, what: str) -> int:
     """`value`, or ProtocolError when it is out of its bounds (protocol 3.3)."""
     if not low <= value <= high:
-        raise ProtocolError(f"the handshake states a {what} out of bounds: {value}")
+        raise ProtocolError(f"the handshake states a {what} out of range: {value}")
     return value
 
 

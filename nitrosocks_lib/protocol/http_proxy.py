@@ -64,16 +64,16 @@ def connect(host: str, port: int, answers: Answers) -> Talk:
         if not line.kept:
             yield None
             line = _Connection()
-    raise ProxyRefused(f"it asks who we are again and again ({limits.PROXY_ASKED} times)")
+    raise ProxyRefused(f"it asks for a login again and again ({limits.PROXY_ASKED} times)")
 
 
 def _refused(answer: Answer) -> ProxyRefused:
     said = f"{answer.status} {foreign(answer.reason, _SHOWN)}".rstrip()
     page = f': "{foreign(answer.page, _SHOWN)}"' if answer.page else ""
-    hint = "ask who runs the proxy whether it may connect to this host and port; many allow port 443 only"
+    hint = "ask the operator of the proxy whether it may connect to this host and port; many allow port 443 only"
     if answer.status >= 500:
         hint = "the proxy itself could not reach the server: is 'nitrosocks serve' running there?"
-    return ProxyRefused(f"it refuses: {said}{page}", hint, final=answer.status < 500)
+    return ProxyRefused(f"it refused: {said}{page}", hint, final=answer.status < 500)
 
 
 class _Connection:
@@ -91,11 +91,11 @@ class _Connection:
         except h11.RemoteProtocolError as error:
             if error.error_status_hint == 431:
                 raise NetworkError(f"the head of its answer has more than {limits.PROXY_HEAD >> 10} KiB") from None
-            raise NetworkError(f"what it answers is not HTTP ({foreign(error, _SHOWN)})") from None
+            raise NetworkError(f"its answer is not HTTP ({foreign(error, _SHOWN)})") from None
         except NetworkError:
             if begun := self._http.trailing_data[0]:
                 shown = quoted(begun.decode("latin-1"), _BEGUN)
-                raise NetworkError(f"its answer was not whole in time; it begins with {shown}") from None
+                raise NetworkError(f"its answer was not complete in time; it begins with {shown}") from None
             raise
 
     def _ask(self, target: str, authorization: str) -> Generator[bytes, bytes, Answer | None]:
@@ -119,7 +119,7 @@ class _Connection:
             elif not isinstance(event, h11.InformationalResponse):
                 break
         if not self._used:
-            raise NetworkError("it ended the connection without an answer", "does it speak HTTP, and without TLS?")
+            raise NetworkError("it closed the connection without an answer", "is it an HTTP proxy without TLS?")
         self.kept = False
         return None
 
@@ -150,7 +150,7 @@ class _Connection:
     def expect_nothing_more(self) -> None:
         """The server does not speak before we do; raises NetworkError when something came all the same."""
         if self._http.trailing_data[0]:
-            raise NetworkError("it sent bytes of its own behind its answer")
+            raise NetworkError("it sent unexpected bytes after its answer")
 
 
 def _answer(head: h11.Response) -> Answer:

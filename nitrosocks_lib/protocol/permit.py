@@ -25,7 +25,7 @@ Network = IPv4Network | IPv6Network
 Own = Callable[[Address], bool]
 
 MARKS: Final = ("public key", "client_id", "C", "Token")  # of a client
-HINT: Final = "rules are like db.example:5432, *:443, 10.0.0.0/8:8000-8010, [2001:db8::/32]:*, udp:host:port and /path"
+HINT: Final = "a rule is host:port, as in db.example:5432, *:443, 10.0.0.0/8:8000-8010 or [2001:db8::/32]:*"
 
 # The machine itself and its link, with the addresses that it has just now (`own`): reached only through a rule that
 # names the address.
@@ -112,7 +112,7 @@ class Rules:
 
     @classmethod
     def parse(cls, texts: Iterable[str]) -> Rules:
-        """Raises UsageError, which names the first rule that is none.
+        """Raises UsageError, which names the first invalid rule.
 
         A host is a name, `*`, an address or a CIDR block, IPv6 in brackets; a port is a number, a range or `*`.
         """
@@ -217,7 +217,7 @@ def _network(text: str, host: str, bracketed: bool) -> Network | None:
     except ValueError:
         return None
     if bracketed != (address.version == 6):
-        raise _wrong(text, "brackets are for IPv6 addresses, and for these only")
+        raise _wrong(text, "only IPv6 addresses stand in brackets")
     if "%" in first and address.version == 4:
         raise _wrong(text, "an IPv4 address has no zone")
     if not slash or length == str(address.max_prefixlen):
@@ -230,14 +230,14 @@ def _network(text: str, host: str, bracketed: bool) -> Network | None:
         network = ip_network(f"{address}/{length}", strict=False)
         raise _wrong(text, f"{address} is not the first address of its block: {network}") from None
     if isinstance(network, IPv6Network) and any(network.subnet_of(wrapped) for wrapped in _forms()):
-        raise _wrong(text, "these addresses stand for IPv4 ones: name the IPv4 block")
+        raise _wrong(text, "these addresses stand for IPv4 addresses; write the IPv4 block")
     return network
 
 
 def _only_meaning(text: str, address: Address) -> Address:
     meant = _meant(address)
     if len(meant) > 1:
-        raise _wrong(text, f"{address} stands for an IPv4 address: name that one")
+        raise _wrong(text, f"{address} stands for an IPv4 address; write that one")
     return meant[0]
 
 
@@ -248,7 +248,7 @@ def _name(text: str, host: str, bracketed: bool) -> str:
     if not _NAME.fullmatch(name):
         raise _wrong(text, f"{quoted(host)} is neither a name nor an address")
     if _NUMERIC.fullmatch(name):
-        raise _wrong(text, f"{quoted(host)} is a number, not a name: write the address in full")
+        raise _wrong(text, f"{quoted(host)} is a number, not a name; write the whole address")
     return name
 
 

@@ -12,6 +12,7 @@ from .proxy_auth import Challenge, Login, basic, digest, strongest
 
 _NAMES: Final = {"negotiate": "Negotiate", "ntlm": "NTLM", "digest": "Digest", "basic": "Basic"}  # in this order
 _LOG_IN: Final = "give user:password in a file with --proxy-auth FILE, or in NITROSOCKS_PROXY or HTTPS_PROXY"
+_CHECK: Final = "check them (--proxy-auth, or the proxy's URL, where special characters are written as %XX)"
 _HELPER: Final = "let a local proxy that can log in (px, cntlm) do it, and name that one with --proxy"
 _RESTARTS: Final = 2
 _STALE: Final = 2
@@ -65,7 +66,7 @@ class Answers:
         """The same on a new connection, as the proxy has closed the one before."""
         if self._handshake is not None:
             if not self._restarts:
-                raise NetworkError(f"it closes the connection amid {_NAMES[self._scheme]}")
+                raise NetworkError(f"it closed the connection during {_NAMES[self._scheme]}")
             self._restarts -= 1
             self._said = self._started(self._scheme)
         return self._said
@@ -82,18 +83,18 @@ class Answers:
                 self._scheme = scheme
                 return said
         hint = "; or ".join(dict.fromkeys(hints)) or _HELPER
-        raise ProxyRefused(f"it wants to know who we are (407) and takes {_named(offered)}", hint)
+        raise ProxyRefused(f"it requires a login (407); it offers {_named(offered)}", hint)
 
     def _by(self, scheme: str, offered: Sequence[Challenge], target: str) -> str:
         if scheme not in ("digest", "basic"):
             return self._started(scheme)
         if self._login is None:
-            raise Unable("there is no user and password", _LOG_IN)
+            raise Unable("no user and password are given", _LOG_IN)
         if scheme == "basic":
             return basic(self._login)
         challenge = strongest(offered)
         if challenge is None:
-            raise Unable("no Digest of these is known", _HELPER)
+            raise Unable("its kinds of Digest are not supported", _HELPER)
         return digest(challenge, self._login, "CONNECT", target, self._entropy(_CNONCE).hex())
 
     def _started(self, scheme: str) -> str:
@@ -111,14 +112,14 @@ class Answers:
         try:
             return _token(self._scheme, handshake.step(b64decode(token, validate=True)))
         except ValueError:
-            raise NetworkError(f"its token for {_NAMES[self._scheme]} is no base64") from None
+            raise NetworkError(f"its token for {_NAMES[self._scheme]} is not base64") from None
         except Unable as error:
             raise ProxyRefused(f"{_NAMES[self._scheme]} failed: {error}", error.hint) from None
 
     def _rejected(self, offered: Sequence[Challenge]) -> ProxyRefused:
-        who = "this user and password" if self._login else "who we are"
-        hint = "check them (--proxy-auth, or the proxy's URL in the environment)" if self._login else _LOG_IN
-        return ProxyRefused(f"it did not take {who} by {_NAMES[self._scheme]} (407); it takes {_named(offered)}", hint)
+        who = "this user and password" if self._login else "this login"
+        hint = _CHECK if self._login else _LOG_IN
+        return ProxyRefused(f"it rejected {who} with {_NAMES[self._scheme]} (407); it offers {_named(offered)}", hint)
 
 
 def _token(scheme: str, token: bytes) -> str:
@@ -128,4 +129,4 @@ def _token(scheme: str, token: bytes) -> str:
 def _named(offered: Sequence[Challenge]) -> str:
     """The ways, once each, as people know them."""
     names = dict.fromkeys(_NAMES.get(each.scheme, foreign(each.scheme, 40)) for each in offered)
-    return ", ".join(list(names)[:8]) or "no way that it names"
+    return ", ".join(list(names)[:8]) or "no way to log in"

@@ -60,6 +60,6 @@ class Reader:
             out, self._out = self._out, b""
             came = yield out
             if not came and not self._early:
-                raise NetworkError("it ended the connection without an answer")
+                raise NetworkError("it closed the connection without an answer")
             self.held += came
         return self.held[:size]

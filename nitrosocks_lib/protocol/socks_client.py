@@ -14,9 +14,9 @@ from .proxy_auth import Login, raw
 from .socks import Reader
 
 _REPLIES: Final = (
-    "done", "a failure of its own", "its rules do not allow it", "the network is unreachable",
-    "the host is unreachable", "the server refused the connection", "the time to live is over",
-    "it does not take CONNECT", "it does not take such an address",
+    "done", "a general failure", "its rules do not allow it", "the network is unreachable",
+    "the host is unreachable", "the server refused the connection", "the TTL expired",
+    "it does not support CONNECT", "it does not support this kind of address",
 )  # fmt: skip
 _NO_SOCKS: Final = "is it an HTTP proxy? Then write http://"
 _OURS: Final = 2  # of these: the rules, which are the same for all addresses of a name
@@ -34,25 +34,25 @@ def connect(host: str, port: int, login: Login | None) -> Talk:
     except NetworkError as error:
         raise NetworkError(str(error), error.hint or _NO_SOCKS) from None
     if version != socks.VERSION:
-        raise NetworkError("what it answers is not SOCKS 5", _NO_SOCKS)
+        raise NetworkError("its answer is not SOCKS 5", _NO_SOCKS)
     if method == socks.PASSWORD and login is not None:
         yield from _log_in(reader, login)
     elif method != socks.NO_AUTH:
         hint = "give user:password in a file with --proxy-auth FILE"
-        raise ProxyRefused("it wants another way to log in" if login else "it wants a user and a password", hint)
+        raise ProxyRefused("it requires another way to log in" if login else "it requires a user and a password", hint)
     reader.send(bytes([socks.VERSION, socks.CONNECT, 0]) + socks.address(host) + port.to_bytes(2, "big"))
     version, reply = yield from reader.take(2)
     if version == socks.VERSION and reply:
         said = _REPLIES[reply] if reply < len(_REPLIES) else f"reply {reply}"
-        hint = "ask who runs the proxy" if reply == _OURS else "is 'nitrosocks serve' running there?"
-        raise ProxyRefused(f"it refuses: {said}", hint, final=reply == _OURS)
+        hint = "ask the operator of the proxy" if reply == _OURS else "is 'nitrosocks serve' running there?"
+        raise ProxyRefused(f"it refused: {said}", hint, final=reply == _OURS)
     _, kind = yield from reader.take(2)
     if version != socks.VERSION or kind not in (*socks.SIZES, socks.NAME):
-        raise NetworkError("what it answers is not SOCKS 5")
+        raise NetworkError("its answer is not SOCKS 5")
     size = (yield from reader.take(1))[0] if kind == socks.NAME else socks.SIZES[kind]
     yield from reader.take(size + 2)
     if reader.held:
-        raise NetworkError("it sent bytes of its own behind its answer")
+        raise NetworkError("it sent unexpected bytes after its answer")
 
 
 def _log_in(reader: Reader, login: Login) -> Talk:
@@ -62,4 +62,4 @@ def _log_in(reader: Reader, login: Login) -> Talk:
     reader.send(bytes([socks.AUTH_VERSION]) + b"".join(bytes([len(word)]) + word for word in words))
     _, status = yield from reader.take(2)
     if status:
-        raise ProxyRefused("it did not take this user and password", "check --proxy-auth or the proxy's URL")
+        raise ProxyRefused("it rejected this user and password", "check --proxy-auth or the proxy's URL")

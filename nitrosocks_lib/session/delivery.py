@@ -233,8 +233,8 @@ class Delivery:
         return at + _LOOK if self._behind else None
 
     def _give_up(self, stream: Stream) -> None:
-        log.info("a local side took nothing for %.0f s: %d bytes for it are dropped", limits.LINGER, stream.held)
-        stream.end(Ending.RESET_HERE, "the local side took nothing for 60 s")
+        log.info("a local side read nothing for %.0f s: %d bytes for it are dropped", limits.LINGER, stream.held)
+        stream.end(Ending.RESET_HERE, "the local side read nothing for 60 s")
         self._drop(stream)
         if stream.sent_all:
             self._close(stream)  # what the kernel holds had its 60 s, too

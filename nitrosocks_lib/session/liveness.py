@@ -97,7 +97,7 @@ class Liveness:
         return self._state.frame_due(limits.FRAME_SILENCE, at) if self._state.outcome is None else 0.0
 
     def _lose_frame(self, at: float) -> None:
-        self._state.end(Outcome.LOST, f"a frame was not whole after {at - self._state.partial_since:.0f} s")
+        self._state.end(Outcome.LOST, f"a frame was not complete after {at - self._state.partial_since:.0f} s")
 
     def _look_at_keys(self, at: float) -> float:
         state = self._state

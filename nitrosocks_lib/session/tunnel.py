@@ -129,7 +129,7 @@ class Tunnel:
         except (NetworkError, BadFrame, ProtocolError) as error:
             self.lose(error)
         except Exception:
-            log.exception("a fault of our own; the session with %s is over", self.peer)
+            log.exception("internal error; the session with %s is over", self.peer)
             self.state.end(Outcome.OVER, "an internal error")
         finally:
             overwrite_used()

@@ -77,7 +77,7 @@ def test_lines_with_ticks(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "✓ clock        1970-01-01 00:00:00 UTC"
     assert lines[1] == "a:1:" and lines[2].startswith('✓ certificate  issued by "Ünser"')
-    assert lines[3].startswith("· server key   x is expected, and nobody proved to have it; ask the operator")
+    assert lines[3].startswith("· server key   x is expected, but the server did not prove it; ask the operator")
     assert lines[4:] == ["b:1:", "✗ verdict      b:1 cannot be used: lost"]
 
 

@@ -56,7 +56,7 @@ def pool(*failures: BaseException) -> Any:
 @pytest.mark.parametrize("raised", [ValueError("told"), MemoryError(), SystemExit(0), KeyboardInterrupt()])
 def test_whatever_is_raised_there_is_no_session(raised: BaseException) -> None:
     stop: Any = Stop()
-    with pytest.raises(NitroSocksError, match="^no session can be made: ") as caught:
+    with pytest.raises(NitroSocksError, match="^cannot make a session: ") as caught:
         first_session(pool(raised), stop, retry=False)
     assert exit_code(caught.value) == 70
 
@@ -67,7 +67,7 @@ def test_without_a_thread_there_is_no_session(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(threading.Thread, "start", none)
     stop: Any = Stop()
-    with pytest.raises(NitroSocksError, match="^no session can be made: can't start new thread$"):
+    with pytest.raises(NitroSocksError, match="^cannot make a session: can't start new thread$"):
         first_session(pool(), stop, retry=False)
 
 
@@ -90,7 +90,7 @@ def test_forward_never_says_ready_without_a_session(site: Site) -> None:
     for raised in ("OverflowError('a\\n\\x1b[2Kb')", "SystemExit(0)", "AssertionError"):
         done = site.call(sys.executable, "-c", SOURCE.format(raised=raised, root=str(program.ROOT)), *words)
         line = expect_one_line(done.stderr)
-        assert done.returncode == 70 and "no session can be made" in line and line.isprintable() and done.stdout == b""
+        assert done.returncode == 70 and "cannot make a session" in line and line.isprintable() and done.stdout == b""
 
 
 @pytest.mark.parametrize("retry", [False, True])

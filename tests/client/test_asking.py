@@ -195,4 +195,4 @@ def test_a_box_that_swallows_what_comes_behind_a_silence(monkeypatch: pytest.Mon
 
         living(monkeypatch, swallow)
         found = Examined(world, idle=60.0)[Idle]
-        assert found.state is State.BAD and "nothing was heard behind a silence of 1 s" in str(found.error)
+        assert found.state is State.BAD and "nothing was heard after a silence of 1 s" in str(found.error)

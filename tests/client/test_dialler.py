@@ -104,7 +104,7 @@ def test_an_address_in_session_that_is_none(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(module.greet, "greet", stating)
     with World(proxy=True) as world:
         assert world.proxy is not None
-        with pytest.raises(ProtocolError, match="is none: 'host:http'"):
+        with pytest.raises(ProtocolError, match="invalid reconnect address: 'host:http'"):
             world.dialler().greet()
         world.proxy.wait(lambda: world.proxy.live == 0)
 
@@ -254,7 +254,7 @@ def test_a_name_is_asked_for_in_its_family(monkeypatch: pytest.MonkeyPatch) -> N
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    for route, kind in ((Route(), ""), (Route(ipv6=False), "an IPv4 address of "), (Route(ipv4=False), "an IPv6 .* ")):
-        with pytest.raises(NetworkError, match=f"cannot find {kind}host: "):
+    for route in (Route(), Route(ipv6=False), Route(ipv4=False)):
+        with pytest.raises(NetworkError, match="cannot find host: "):
             Dialler(dialler(1).credentials, (("host", 1),), route).greet()
-    assert families == [socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6]
+    assert families == [socket.AF_UNSPEC, socket.AF_INET, socket.AF_UNSPEC, socket.AF_INET6, socket.AF_UNSPEC]

@@ -118,7 +118,7 @@ def test_a_name_that_does_not_resolve() -> None:
 def test_a_server_without_addresses_of_the_family_that_was_asked_for() -> None:
     with World() as world:
         found = Examined(world, route=Route(ipv4=False))
-        assert "cannot find an IPv6 address of 127.0.0.1: " in str(found[Verdict].error)
+        assert "127.0.0.1 has no IPv6 address" in str(found[Verdict].error)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -182,7 +182,7 @@ def test_a_web_server() -> None:
         found = Examined(world, server.address[1])
         assert found[Tls].state is found[Certificate].state is State.GOOD
         assert found[Carrier].state is State.BAD and "a web server did" in str(found[Carrier].error)
-        assert "--path is not that of 'serve'" in found[Carrier].error.hint
+        assert "--path differs from that of 'serve'" in found[Carrier].error.hint
         assert found[Key].state is State.NOTED and not found.all(Client)
         assert isinstance(found[Verdict].error, Unanswered)
 

@@ -63,7 +63,7 @@ def test_what_is_refused_is_reset_and_told(
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
         assert told.wait(BOUND)
-    assert f"127.0.0.1:{target}: refused by the server: 127.0.0.1:{target}: connection refused" in caplog.text
+    assert f"127.0.0.1:{target}: the target refused the connection; the server did reach it" in caplog.text
 
 
 @pytest.mark.parametrize("before", [0, 1, 2])
@@ -160,7 +160,7 @@ REPORTS = {
     "well ended": (Ending.CLEAN, "", ""),
     "lost": (Ending.LOST, "no way", "WARNING host:1: connection reset: no way"),
     "our own end": (Ending.LOST, OWN_END, ""),
-    "refused": (Ending.REFUSED, "go away", "WARNING host:1: refused by the server: go away"),
+    "refused": (Ending.REFUSED, "go away", "WARNING host:1: the server cannot open it: go away"),
     "reset by the target": (Ending.RESET_THERE, RESET_TEXTS[Reset.LOCAL], RESET + RESET_TEXTS[Reset.LOCAL]),
     "reset by the local side": (Ending.RESET_HERE, LOCAL_BROKE, RESET + LOCAL_BROKE),
 }

@@ -127,7 +127,7 @@ def test_it_gives_up_when_the_server_has_forgotten_it(outage: Any, monkeypatch: 
         stream = opened.end()
         assert now() - began >= 1.0
         assert stream.ending is Ending.LOST
-        assert stream.reason == "the server was out of reach for longer than it keeps a session"
+        assert stream.reason == "the server was unreachable for longer than it keeps a session"
         pool.wait(lambda: pool.alive == 0)
 
 
@@ -157,7 +157,7 @@ def test_a_server_that_says_what_cannot_be_is_told_so() -> None:
 
         pool._dialler.resume = wrong  # type: ignore[method-assign]
         world.proxy.cut()
-        assert opened.end().reason == "the server states a count of received frames that cannot be"
+        assert opened.end().reason == "the server states an impossible count of received frames"
         assert world.registry.wait_empty(lambda _: True, BOUND)
         assert tunnel.state.reason == "the other side ended the session: protocol violation"
 

@@ -69,7 +69,7 @@ def test_a_signal_is_a_quiet_end(run) -> None:
 def test_a_refusal() -> None:
     with World() as world, Threads() as threads:
         port = unused_port()
-        assert Command(world, threads, port).result() == f"refused by the server: 127.0.0.1:{port}: connection refused"
+        assert Command(world, threads, port).result() == f"127.0.0.1:{port}: the target refused the connection"
 
 
 def test_a_reset_of_the_target(run) -> None:

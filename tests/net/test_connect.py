@@ -65,7 +65,7 @@ def test_the_reason_of_every_address_is_told(monkeypatch: pytest.MonkeyPatch) ->
         names(monkeypatch, ("127.0.0.2", unused_port()), ("127.0.0.1", silent.getsockname()[1]))
         with pytest.raises(NetworkError) as failure:
             call(443, 0.1)
-    told = "cannot reach localhost:443 (127.0.0.2: Connection refused; 127.0.0.1: no TLS handshake in time)"
+    told = "cannot reach localhost:443 (127.0.0.2: Connection refused; 127.0.0.1: the TLS handshake timed out)"
     assert str(failure.value) == told and "serve" in failure.value.hint and not isinstance(failure.value, Unreachable)
 
 

@@ -98,7 +98,7 @@ def test_all_hang(monkeypatch: pytest.MonkeyPatch) -> None:
         names(monkeypatch, dead, silent.getsockname())
         with pytest.raises(NetworkError) as failure:
             call(443, 0.5)
-    assert "(127.0.0.1: no answer in time; 127.0.0.1: no TLS handshake in time)" in str(failure.value)
+    assert "(127.0.0.1: no answer in time; 127.0.0.1: the TLS handshake timed out)" in str(failure.value)
 
 
 def test_no_descriptor_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:

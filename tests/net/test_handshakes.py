@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import ssl
 from contextlib import closing
@@ -63,7 +64,7 @@ def test_a_handshake_that_is_not_answered_ends_at_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as there:
         sock = wrap(socket.create_connection(there.getsockname()), client_context(False), "localhost")
         sock.setblocking(False)
-        with pytest.raises(NetworkError, match="no TLS handshake in time"):
+        with pytest.raises(NetworkError, match="the TLS handshake timed out"):
             finish(sock, now() + 0.05)
         assert sock.fileno() < 0
 
@@ -92,7 +93,7 @@ def test_names_that_are_not_found_have_the_hint_that_was_given() -> None:
 
 @pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET6), ("::1", socket.AF_INET)])
 def test_a_name_without_addresses_of_the_family_that_was_asked_for(host: str, family: int) -> None:
-    with pytest.raises(NetworkError, match=f"cannot find an IPv[46] address of {host}: "):
+    with pytest.raises(NetworkError, match=f"^{re.escape(host)} has no IPv[46] address$"):
         find_places(host, 1, family, "what to do")
 
 

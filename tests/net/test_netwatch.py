@@ -228,7 +228,7 @@ def test_what_the_listener_raises_does_not_end_the_watch(caplog: pytest.LogCaptu
     watch.start()
     assert [told.get(timeout=BOUND), told.get(timeout=BOUND)] == [ROUTE, ADDRESS]
     watch.close()
-    assert "a change of the network was not taken up" in caplog.text
+    assert "a change of the network was not handled" in caplog.text
 
 
 # -- begin and end -----------------------------------------------------------------------------------------------------

@@ -80,8 +80,8 @@ def test_a_login_at_a_socks_proxy() -> None:
     with Server(echo) as server, Plain(Socks("alice", "secret")) as proxy:
         url = f"socks5h://localhost:{proxy.port}"
         goes(through(at(url, LOGIN), server.address))
-        fails(url, ProxyRefused, "did not take this user and password", "check", login=Login("alice", "wrong"))
-        fails(url, ProxyRefused, "wants a user and a password", "--proxy-auth")
+        fails(url, ProxyRefused, "rejected this user and password", "check", login=Login("alice", "wrong"))
+        fails(url, ProxyRefused, "requires a user and a password", "--proxy-auth")
 
 
 @pytest.mark.parametrize("hangs", [True, False])

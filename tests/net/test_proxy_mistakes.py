@@ -43,18 +43,18 @@ def trickles(sock: socket.socket) -> None:
 ASKS = b"HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n"
 DENIED = b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nnot\nhere\x07"
 HTTP: dict[str, tuple[Callable[[socket.socket], None], type[NetworkError], str, str]] = {
-    "no login": (says(ASKS), ProxyRefused, "wants to know who we are (407) and takes Basic", "--proxy-auth"),
-    "403": (says(DENIED), ProxyRefused, 'it refuses: 403 Forbidden: "not here\\x07"', "ask who runs the proxy"),
-    "405": (says(b"HTTP/1.1 405 No CONNECT\r\n\r\n"), ProxyRefused, "405 No CONNECT", "ask who runs"),
+    "no login": (says(ASKS), ProxyRefused, "requires a login (407); it offers Basic", "--proxy-auth"),
+    "403": (says(DENIED), ProxyRefused, 'it refused: 403 Forbidden: "not here\\x07"', "ask the operator of the proxy"),
+    "405": (says(b"HTTP/1.1 405 No CONNECT\r\n\r\n"), ProxyRefused, "405 No CONNECT", "ask the operator"),
     "502": (says(b"HTTP/1.1 502 Bad Gateway\r\n\r\n"), ProxyRefused, "502 Bad Gateway", "'nitrosocks serve'"),
-    "ends": (lambda sock: None, Unreachable, "ended the connection without an answer", "does it speak HTTP"),
-    "resets": (lambda sock: (sock.recv(9), reset(sock)), Unreachable, "ended the connection", "does it speak"),
+    "ends": (lambda sock: None, Unreachable, "closed the connection without an answer", "is it an HTTP proxy"),
+    "resets": (lambda sock: (sock.recv(9), reset(sock)), Unreachable, "closed the connection", "is it an HTTP"),
     "hangs": (hangs, Unreachable, "no answer in time", "--proxy none"),
-    "trickles": (trickles, Unreachable, "whole in time; it begins with 'HHHH", "--proxy none"),
-    "garbage": (says(bytes(range(256))), Unreachable, "what it answers is not HTTP", "--proxy none"),
-    "a line": (says(b"220 smtp\r\n", hangs), Unreachable, r"whole in time; it begins with '220 smtp\r\n'", "none"),
+    "trickles": (trickles, Unreachable, "complete in time; it begins with 'HHHH", "--proxy none"),
+    "garbage": (says(bytes(range(256))), Unreachable, "its answer is not HTTP", "--proxy none"),
+    "a line": (says(b"220 smtp\r\n", hangs), Unreachable, r"complete in time; it begins with '220 smtp\r\n'", "none"),
     "a long head": (says(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 40_000, hangs), Unreachable, "more than 16 KiB", "none"),
-    "more than its answer": (says(OPEN + b"hello", hangs), Unreachable, "bytes of its own", "--proxy none"),
+    "more than its answer": (says(OPEN + b"hello", hangs), Unreachable, "unexpected bytes", "--proxy none"),
 }  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def test_a_wrong_password() -> None:
             sock.sendall(ASKS)
 
     with Plain(asks) as proxy:
-        told = "did not take this user and password by Basic (407); it takes Basic"
+        told = "rejected this user and password with Basic (407); it offers Basic"
         fails(f"http://localhost:{proxy.port}", ProxyRefused, told, "check them", login=LOGIN)
         assert proxy.connections == 1, "wrong passwords may be counted"
 
@@ -105,11 +105,11 @@ def test_one_that_says_nothing_to_socks(serve: Callable[[socket.socket], None], 
 
 
 def test_a_proxy_whose_name_is_not_found() -> None:
-    fails("http://proxy.invalid:1", Unreachable, "cannot find an IPv4 address of proxy.invalid: ", "check --proxy")
+    fails("http://proxy.invalid:1", Unreachable, "cannot find proxy.invalid: ", "check --proxy")
 
 
 def test_a_server_whose_name_is_not_found_here() -> None:
-    with Plain(Socks()) as proxy, pytest.raises(NetworkError, match=r"of server\.invalid") as failure:
+    with Plain(Socks()) as proxy, pytest.raises(NetworkError, match=r"cannot find server\.invalid") as failure:
         through(at(f"socks5://localhost:{proxy.port}"), ("server.invalid", 443))
     assert "socks5h" in failure.value.hint
 
@@ -164,7 +164,7 @@ def behind(answer: Callable[[socket.socket], None]) -> Callable[[socket.socket],
     [
         (says(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "and then TLS failed: "),
         (lambda sock: sock.recv(4_096), "and then "),
-        (hangs, "and then no "),
+        (hangs, "and then "),
     ],
     ids=["no TLS", "an end", "silence"],
 )
@@ -173,7 +173,7 @@ def test_what_is_behind_is_no_server(answer: Callable[[socket.socket], None], to
     with Plain(in_tls(serve) if tls else serve) as proxy:
         scheme = "https" if tls else "http"
         seconds = SHORT if answer is hangs else BOUND
-        told = f"the proxy let us pass, {told}"
+        told = f"the proxy opened the connection, {told}"
         fails(f"{scheme}://localhost:{proxy.port}", NetworkError, told, "serve", seconds=seconds)
 
 

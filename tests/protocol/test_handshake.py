@@ -174,7 +174,7 @@ def test_within(value: int, good: bool) -> None:
     if good:
         assert handshake.within(value, 5, 7, "heartbeat") == value
     else:
-        with pytest.raises(ProtocolError, match=f"heartbeat out of bounds: {value}"):
+        with pytest.raises(ProtocolError, match=f"heartbeat out of range: {value}"):
             handshake.within(value, 5, 7, "heartbeat")
 
 

@@ -121,13 +121,13 @@ def test_a_connection_that_is_closed_amid_them() -> None:
     first, second = "NTLM Zmlyc3Q=", "NTLM c2Vjb25k"
     said = heads(talk(asking(begin=Steps), [offers, closing, challenge, END, challenge, OPEN]))
     assert said == ["", NEW, first, NEW, first, second, NEW, first, second]
-    with pytest.raises(NetworkError, match="closes the connection amid NTLM"):
+    with pytest.raises(NetworkError, match="closed the connection during NTLM"):
         talk(asking(begin=Steps), [offers, closing, closing, closing])
 
 
 def test_who_asks_again_and_again() -> None:
     stale = answer("407 Who", "Proxy-Authenticate: Digest nonce=n, stale=true")
-    with pytest.raises(ProxyRefused, match="did not take this user"):
+    with pytest.raises(ProxyRefused, match="rejected this user"):
         talk(asking(), [stale] * 9)
     token = answer("407 Who", "Proxy-Authenticate: NTLM Y2hhbGxlbmdl")
     with pytest.raises(ProxyRefused, match=r"again and again \(8 times\)"):
@@ -137,13 +137,13 @@ def test_who_asks_again_and_again() -> None:
 @pytest.mark.parametrize(
     ("status", "headers", "page", "told"),
     [
-        ("403 Forbidden", [], "", "it refuses: 403 Forbidden"),
-        ("405 Method Not Allowed", [], "", "it refuses: 405 Method Not Allowed"),
-        ("301 Moved", ["Location: http://portal.example/"], "", "it refuses: 301 Moved"),
-        ("503 Down", ["Content-Type: text/plain"], "no\r\n\tway", 'it refuses: 503 Down: "no way"'),
+        ("403 Forbidden", [], "", "it refused: 403 Forbidden"),
+        ("405 Method Not Allowed", [], "", "it refused: 405 Method Not Allowed"),
+        ("301 Moved", ["Location: http://portal.example/"], "", "it refused: 301 Moved"),
+        ("503 Down", ["Content-Type: text/plain"], "no\r\n\tway", 'it refused: 503 Down: "no way"'),
         ("403 No", ["Content-Type: text/html"], "<b>Not</b> &lt;here&gt;<!-- x -->", '403 No: "Not <here>"'),
         ("403 No", ["Content-Type: text/plain"], "\x1b[31m\u202eevil", r'403 No: "\\x1b\[31m\\u202eevil"'),
-        ("403 No", ["Content-Type: image/png"], "PNG", "it refuses: 403 No$"),
+        ("403 No", ["Content-Type: image/png"], "PNG", "it refused: 403 No$"),
         ("403 N\x80o", [], "", "403 N"),
         ("403 No", ["Content-Type: text/plain"], "x" * 9_000, "x…"),
     ],
@@ -157,11 +157,16 @@ def test_a_refusal_is_told_in_its_own_words(status: str, headers: list[str], pag
 
 @pytest.mark.parametrize(
     ("status", "hint", "final"),
-    [("300", "ask who runs", True), ("499", "ask who runs", True), ("500", "serve", False), ("504", "serve", False)],
+    [
+        ("300", "ask the operator", True),
+        ("499", "ask the operator", True),
+        ("500", "serve", False),
+        ("504", "serve", False),
+    ],
 )
 def test_who_is_to_be_asked(status: str, hint: str, final: bool) -> None:
     """Below 500 the proxy does not let us; from there on it could not get there."""
-    with pytest.raises(ProxyRefused, match=f"it refuses: {status}") as failure:
+    with pytest.raises(ProxyRefused, match=f"it refused: {status}") as failure:
         talk(asking(), [answer(f"{status} No")])
     assert hint in failure.value.hint and failure.value.final is final
 
@@ -185,20 +190,20 @@ def test_half_an_answer_is_told() -> None:
     asked = asking()
     next(asked)
     assert asked.send(b"220 smtp\x1b.example\r\n" + b"x" * 90) == b""
-    with pytest.raises(NetworkError, match=r"not whole in time; it begins with '220 smtp\\x1b.example\\r\\nx+…'"):
+    with pytest.raises(NetworkError, match=r"not complete in time; it begins with '220 smtp\\x1b.example\\r\\nx+…'"):
         asked.throw(NetworkError("no answer in time"))
 
 
 @pytest.mark.parametrize(
     ("answers", "told"),
     [
-        ([END], "ended the connection without an answer"),
+        ([END], "closed the connection without an answer"),
         ([b"HTTP/1.1 200", END], "not HTTP"),
         ([b"SSH-2.0-OpenSSH_9.2\r\n", END], "not HTTP"),
         ([b"\x00\x01\x02\x03\r\n\r\n"], "not HTTP"),
         ([b"HTTP/1.1 999999 x\r\n\r\n"], "not HTTP"),
         ([b"HTTP/1.1 407 Who\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"], "not HTTP"),
-        ([OPEN + b"hello"], "bytes of its own"),
+        ([OPEN + b"hello"], "unexpected bytes"),
         ([b"HTTP/1.1 200 OK\r\nX: " + b"x" * 16_384, b"x"], "more than 16 KiB"),
         ([b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 3_000], "more than 16 KiB"),
     ],

@@ -56,13 +56,13 @@ def test_the_first_that_is_possible_is_taken(offered: list[str], begin, taken: s
 @pytest.mark.parametrize(
     ("offered", "login", "takes", "hint"),
     [
-        (["Basic", "Basic"], None, "takes Basic", "give user:password in a file with --proxy-auth FILE"),
-        (["NTLM", "Digest nonce=n"], None, "takes NTLM, Digest", "install it; or give user:password"),
-        (["NTLM", "Negotiate"], LOGIN, "takes NTLM, Negotiate", "install it"),
-        (["Bearer", "Be\x1barer"], LOGIN, "takes bearer", "px, cntlm"),
-        (["x" * 50], LOGIN, f"takes {'x' * 39}…", "px, cntlm"),
-        (["Digest nonce=n, algorithm=SHA-512"], LOGIN, "takes Digest", "px, cntlm"),
-        ([], LOGIN, "no way that it names", "px, cntlm"),
+        (["Basic", "Basic"], None, "offers Basic", "give user:password in a file with --proxy-auth FILE"),
+        (["NTLM", "Digest nonce=n"], None, "offers NTLM, Digest", "install it; or give user:password"),
+        (["NTLM", "Negotiate"], LOGIN, "offers NTLM, Negotiate", "install it"),
+        (["Bearer", "Be\x1barer"], LOGIN, "offers bearer", "px, cntlm"),
+        (["x" * 50], LOGIN, f"offers {'x' * 39}…", "px, cntlm"),
+        (["Digest nonce=n, algorithm=SHA-512"], LOGIN, "offers Digest", "px, cntlm"),
+        ([], LOGIN, "no way to log in", "px, cntlm"),
     ],
 )
 def test_none_is_possible(offered: list[str], login: Login | None, takes: str, hint: str) -> None:
@@ -76,7 +76,7 @@ def test_none_is_possible(offered: list[str], login: Login | None, takes: str, h
 def test_what_is_refused_is_not_tried_again_nor_is_another(offered: str) -> None:
     made = answers()
     name = ask(made, offered).partition(" ")[0]
-    with pytest.raises(ProxyRefused, match=f"did not take this user and password by {name}") as failure:
+    with pytest.raises(ProxyRefused, match=f"rejected this user and password with {name}") as failure:
         ask(made, *ALL)
     assert "check them" in failure.value.hint
 
@@ -92,7 +92,7 @@ def test_a_nonce_that_is_stale_is_not_a_wrong_password_but_twice_is_enough() -> 
     made = answers()
     for nonce, stale in (("1", ""), ("2", ", stale=TRUE"), ("3", ", stale=true")):
         assert f'nonce="{nonce}"' in ask(made, f"Digest realm=x, nonce={nonce}{stale}")
-    with pytest.raises(ProxyRefused, match="did not take"):
+    with pytest.raises(ProxyRefused, match="rejected"):
         ask(made, "Digest realm=x, nonce=4, stale=true")
 
 
@@ -107,7 +107,7 @@ def test_a_handshake_goes_on_with_what_the_proxy_says() -> None:
     ask(made, "NTLM", "Basic")
     assert ask(made, "NTLM Y2hhbGxlbmdl", "Basic") == "NTLM c2Vjb25k"
     assert [each.heard for each in begun] == [[b"", b"challenge"]]
-    with pytest.raises(ProxyRefused, match="did not take this user and password by NTLM"):
+    with pytest.raises(ProxyRefused, match="rejected this user and password with NTLM"):
         ask(made, "NTLM", "Basic")
 
 
@@ -116,7 +116,7 @@ def test_a_handshake_whose_connection_is_closed_begins_again_but_not_for_ever() 
     ask(made, "NTLM")
     assert ask(made, "NTLM Y2hhbGxlbmdl", kept=False) == "NTLM Zmlyc3Q="
     assert made.begin_again() == "NTLM Zmlyc3Q="
-    with pytest.raises(NetworkError, match="closes the connection amid NTLM"):
+    with pytest.raises(NetworkError, match="closed the connection during NTLM"):
         made.begin_again()
 
 
@@ -128,7 +128,7 @@ def test_others_are_said_again_on_a_new_connection() -> None:
 
 
 def test_tokens_that_make_no_sense() -> None:
-    bad = ("!", NetworkError, "no base64"), ("YmFk", ProxyRefused, "NTLM failed: it makes no sense")
+    bad = ("!", NetworkError, "not base64"), ("YmFk", ProxyRefused, "NTLM failed: it makes no sense")
     for token, kind, told in bad:
         made = answers()
         ask(made, "NTLM")

@@ -47,12 +47,12 @@ def test_user_and_password(piece: int) -> None:
 @pytest.mark.parametrize(
     ("login", "answers", "told"),
     [
-        (None, [b"\5\xff"], "wants a user and a password"),
-        (None, [b"\5\2"], "wants a user and a password"),
-        (LOGIN, [b"\5\xff"], "wants another way to log in"),
-        (LOGIN, [b"\5\1"], "wants another way to log in"),
-        (LOGIN, [b"\5\2", b"\1\1"], "did not take this user and password"),
-        (None, [b"\5\0", b"\5\2"], "it refuses: its rules do not allow it"),
+        (None, [b"\5\xff"], "requires a user and a password"),
+        (None, [b"\5\2"], "requires a user and a password"),
+        (LOGIN, [b"\5\xff"], "requires another way to log in"),
+        (LOGIN, [b"\5\1"], "requires another way to log in"),
+        (LOGIN, [b"\5\2", b"\1\1"], "rejected this user and password"),
+        (None, [b"\5\0", b"\5\2"], "it refused: its rules do not allow it"),
     ],
 )
 def test_refusals_that_are_final(login: Login | None, answers: list[bytes], told: str) -> None:
@@ -61,9 +61,9 @@ def test_refusals_that_are_final(login: Login | None, answers: list[bytes], told
     assert failure.value.final
 
 
-@pytest.mark.parametrize(("reply", "told"), [(1, "failure of its own"), (4, "host is"), (5, "refused"), (99, "99")])
+@pytest.mark.parametrize(("reply", "told"), [(1, "a general failure"), (4, "host is"), (5, "refused"), (99, "99")])
 def test_refusals_that_another_address_may_not_meet(reply: int, told: str) -> None:
-    with pytest.raises(ProxyRefused, match=f"it refuses: .*{told}") as failure:
+    with pytest.raises(ProxyRefused, match=f"it refused: .*{told}") as failure:
         talk(connect("a", 1, None), [b"\5\0", bytes([5, reply])])
     assert not failure.value.final
 
@@ -71,14 +71,14 @@ def test_refusals_that_another_address_may_not_meet(reply: int, told: str) -> No
 @pytest.mark.parametrize(
     ("answers", "told"),
     [
-        ([END], "ended the connection"),
-        ([b"\5", END], "ended the connection"),
-        ([b"\5\0", DONE[:-1], END], "ended the connection"),
+        ([END], "closed the connection"),
+        ([b"\5", END], "closed the connection"),
+        ([b"\5\0", DONE[:-1], END], "closed the connection"),
         ([b"HTTP/1.1 400 Bad Request\r\n\r\n"], "not SOCKS 5"),
         ([b"\4\x5a"], "not SOCKS 5"),
         ([b"\5\0", b"\4\0\0\1"], "not SOCKS 5"),
         ([b"\5\0", b"\5\0\0\2"], "not SOCKS 5"),
-        ([b"\5\0", DONE + b"x"], "bytes of its own"),
+        ([b"\5\0", DONE + b"x"], "unexpected bytes"),
     ],
 )
 def test_what_is_no_answer(answers: list[bytes], told: str) -> None:

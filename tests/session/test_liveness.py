@@ -117,7 +117,7 @@ def test_a_frame_that_does_not_become_whole(since: float, at: float, over: bool,
     assert watched.look(1) <= 120
     watched.look(at)
     assert watched.outcome is (Outcome.LOST if over else None)
-    assert watched.state.reason == ("a frame was not whole after 120 s" if over else "")
+    assert watched.state.reason == ("a frame was not complete after 120 s" if over else "")
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ class Judge(Streams):
         super()._part(writer, form, names)
         stated = () if writer == self.mine else names.split()
         for name in BOUNDS.keys() & stated:
-            need(BOUNDS[name][0] <= getattr(self, name) <= BOUNDS[name][1], f"{name} out of bounds")
+            need(BOUNDS[name][0] <= getattr(self, name) <= BOUNDS[name][1], f"{name} out of range")
         if "tail" in stated:
             n = int.from_bytes(self.tail[:2])
             need(n <= 255 and n + 2 <= self.rest <= n + 1026 and not any(self.tail[n + 2 :]), "address or padding")

@@ -182,7 +182,8 @@ def test_a_refused_target_resets_the_connection_and_the_log_says_why(site: Site,
         with dial(port) as sock, pytest.raises(ConnectionResetError):
             sock.recv(1)
     assert client.err.wait("refused", 0) == (
-        f"nitrosocks: 127.0.0.1:{nobody}: refused by the server: 127.0.0.1:{nobody}: connection refused"
+        f"nitrosocks: 127.0.0.1:{nobody}: the target refused the connection; "
+        "the server did reach it: does a service listen there, on this port?"
     )
     assert "192.0.2.1:80 is not permitted for this client" in client.err.wait("192.0.2.1")
     assert client.signal().wait() == 0

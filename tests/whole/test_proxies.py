@@ -164,7 +164,7 @@ def test_a_proxy_with_the_acceptor_of_pyspnego(
             assert "TlRM" not in str(client.err), "what NTLM says is worth a guess at the password"
         assert guard.known == ["EXAMPLE\\alice"] * 2 and proxy.connections == 2
         env = {"HTTPS_PROXY": url.replace("//", "//EXAMPLE%5Calice:hunter2@")}
-        told(site, profile, 69, f"did not take this user and password by {scheme} (407); it takes {scheme}", env=env)
+        told(site, profile, 69, f"rejected this user and password by {scheme} (407); it offers {scheme}", env=env)
         assert len(guard.known) == 2
 
 
@@ -229,22 +229,22 @@ def told(site: Site, profile: Path, code: int, said: str, *words: object, env: d
 
 def test_a_wrong_password_and_none(site: Site, profile: Path, guarded: Squid) -> None:
     url = f"127.0.0.1:{guarded.port}"
-    line = told(site, profile, 69, "did not take this user", env={"HTTPS_PROXY": f"http://alice:hunter2@{url}"})
+    line = told(site, profile, 69, "rejected this user", env={"HTTPS_PROXY": f"http://alice:hunter2@{url}"})
     assert "(407)" in line and "check them" in line and "(HTTPS_PROXY)" in line
-    line = told(site, profile, 69, "wants to know who we are (407) and takes ", "--proxy", f"http://{url}")
+    line = told(site, profile, 69, "requires a login (407); it offers ", "--proxy", f"http://{url}")
     assert "--proxy-auth" in line and ("Basic" in line or "Digest" in line)
 
 
 def test_squid_refuses(site: Site, server: Process, profile: Path) -> None:
     with squid("none", f"acl ours port {server.port}", "http_access deny ours") as made:
-        line = told(site, profile, 69, "it refuses: 403 Forbidden", "--proxy", f"http://127.0.0.1:{made.port}")
-        assert "ask who runs the proxy" in line and "Access Denied" in line
+        line = told(site, profile, 69, "it refused: 403 Forbidden", "--proxy", f"http://127.0.0.1:{made.port}")
+        assert "ask the operator of the proxy" in line and "Access Denied" in line
 
 
 def test_squid_does_not_reach_it(site: Site) -> None:
     lost = site.profile("lost", unused_port())
     with squid("none") as made:
-        line = told(site, lost, 69, "it refuses: 503 Service Unavailable", "--proxy", f"http://127.0.0.1:{made.port}")
+        line = told(site, lost, 69, "it refused: 503 Service Unavailable", "--proxy", f"http://127.0.0.1:{made.port}")
         assert "Connection refused" in line and "'nitrosocks serve'" in line
 
 
@@ -255,7 +255,7 @@ def test_a_proxy_that_is_not_there(site: Site, profile: Path) -> None:
 
 
 def test_urls_that_are_none(site: Site, profile: Path) -> None:
-    told(site, profile, 64, "'socks4' is no scheme", "--proxy", "socks4://127.0.0.1:1")
+    told(site, profile, 64, "'socks4' is not a scheme", "--proxy", "socks4://127.0.0.1:1")
     told(site, profile, 64, "none goes without a proxy", "--proxy", "direct")
     told(site, profile, 64, "has no port", env={"https_proxy": "http://alice:hunter2@proxy.example"})
     line = told(site, profile, 64, "can read a password", "--proxy", "http://alice:hunter2@proxy.example:1")

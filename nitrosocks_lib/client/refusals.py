@@ -1,0 +1,32 @@
+"""Why a server did not open a stream, for people: one error for each REFUSED."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised
+from ..facts.wire import Reply
+from ..facts.words import foreign
+from ..protocol.frames import Target
+
+_PERMIT: Final = "ask the operator to permit it in this client's file in clients.d"
+_HINTS: Final[dict[int, str]] = {
+    Reply.NETWORK_UNREACHABLE: "the server's network has no route there",
+    Reply.HOST_UNREACHABLE: "the server looks names up itself: check this one there",
+    Reply.CONNECTION_REFUSED: "the server did reach it: does a service listen there, on this port?",
+    Reply.EXPIRED: "the server got no answer from there: check the address, and firewalls between the two",
+}
+
+
+def refusal(target: Target, code: int, reason: str) -> NitroSocksError:
+    """The error for a REFUSED with this code and reason (protocol 5); its text begins with the target."""
+    name = foreign(target)
+    if code == Reply.NOT_PERMITTED:
+        text = reason if reason.startswith(name) else f"{name}: {reason}"
+        return NotAuthorised(text, _PERMIT if reason.startswith(name) else "ask the operator")
+    if code == Reply.CONNECTION_REFUSED:
+        text = "the target refused the connection"
+    else:
+        said = reason.removeprefix(f"{name}: ")
+        text = f"the server {said}" if said.startswith("cannot find ") else f"the server cannot open it: {said}"
+    return NetworkError(f"{name}: {text}", _HINTS.get(code, ""))

@@ -1,0 +1,34 @@
+"""refusals: what people read when a server does not open a stream, for each code."""
+
+from __future__ import annotations
+
+import pytest
+
+from nitrosocks_lib.client.refusals import refusal
+from nitrosocks_lib.facts.errors import NetworkError, NotAuthorised
+from nitrosocks_lib.facts.wire import Reply
+from nitrosocks_lib.protocol.frames import Target
+
+TARGET = Target(1, "db.example", 5432)
+CANNOT = "db.example:5432: the server cannot open it: "
+SAMPLES = [
+    (Reply.GENERAL, "db.example:5432: cannot be reached", CANNOT + "cannot be reached", ""),
+    (Reply.NOT_PERMITTED, "db.example:5432 is not permitted for this client", "", "in this client's file in clients.d"),
+    (Reply.NOT_PERMITTED, "not today", "db.example:5432: not today", "ask the operator"),
+    (Reply.CONNECTION_REFUSED, "x", "db.example:5432: the target refused the connection", "the server did reach it"),
+    (
+        Reply.HOST_UNREACHABLE,
+        "cannot find db.example: no",
+        "db.example:5432: the server cannot find db.example: no",
+        "looks names up",
+    ),
+    (Reply.EXPIRED, "db.example:5432: no answer in time", CANNOT + "no answer in time", "check the address"),
+    (99, "a word of tomorrow", CANNOT + "a word of tomorrow", ""),
+]
+
+
+@pytest.mark.parametrize(("code", "reason", "told", "hint"), SAMPLES)
+def test_each_code(code: int, reason: str, told: str, hint: str) -> None:
+    error = refusal(TARGET, code, reason)
+    assert str(error) == (told or reason) and hint in error.hint and bool(hint) == bool(error.hint)
+    assert type(error) is (NotAuthorised if code == Reply.NOT_PERMITTED else NetworkError)
