@@ -26,7 +26,6 @@ from ..facts.errors import (
     UsageError,
 )
 from ..facts.wire import Abort, Carrier, Refusal
-from ..facts.words import quoted
 from ..net.connect import Route
 from ..net.link import Link
 from ..net.timers import now
@@ -36,7 +35,7 @@ from ..protocol.greet import Credentials, Greeted, Recovered
 from ..protocol.handshake import Dialogue, T, Terms
 from ..session.conversation import Conversation, Interrupted
 from .carriers import Carriers
-from .failures import of_carriers, of_servers, refused_as_indirect
+from .failures import of_carriers, of_servers, refused_as_indirect, unanswered
 from .farewell import abort_first
 from .openers import PLAIN, Openers, Web
 
@@ -216,21 +215,8 @@ class Dialler:
     def _unanswered(
         self, server: tuple[str, int], carrier: Carrier = Carrier.RAW, answer: DecoyAnswer | None = None
     ) -> Unanswered:
-        clock = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
         key = fingerprint(self.credentials.server_public)
-        raw, what = carrier is Carrier.RAW, "did not answer the greeting"
-        if answer is not None:
-            head = _status(answer.head)
-            what = f"{what}, a web server did: {head}" if raw else f"answered as a web server: {head}"
-        first = ""
-        if raw and answer is not None and self._carriers.forced:
-            first = "leave --carrier raw out, since a box on the way may only pass HTTP. Otherwise: "
-        path = "" if raw and answer is None else "--path differs from that of 'serve', "
-        return Unanswered(
-            f"{join_host_port(*server)} {what}",
-            f"{first}this clock says {clock}, and must be right to the hour. If it is, {path}the server's key is not "
-            f"{key} (ask the operator what 'nitrosocks keygen' prints at the server), or no NitroSocks server is there",
-        )
+        return unanswered(server, key, carrier, None if answer is None else answer.head, self._carriers.forced)
 
     # -- what people should know, once per run ----------------------------------------------------------------------
 
@@ -283,11 +269,6 @@ def _rest_of_head(link: Link) -> bytes:
         return link.read_first(now() + 2.0)
     except NetworkError:
         return b""
-
-
-def _status(head: bytes) -> str:
-    """The first line of an HTTP answer, for people."""
-    return quoted(head.partition(b"\r\n")[0].decode("latin-1"))
 
 
 def _hour_of(head: bytes) -> int | None:

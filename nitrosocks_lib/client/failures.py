@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from ..facts.address import join_host_port
-from ..facts.errors import Intercepted, NetworkError, NitroSocksError, ProtocolError, Refused
+from ..facts.errors import Intercepted, NetworkError, NitroSocksError, ProtocolError, Refused, Unanswered
 from ..facts.wire import Carrier
+from ..facts.words import quoted
 
 Server = tuple[str, int]
 _KINDS = (ProtocolError, Refused, NetworkError)
@@ -35,6 +37,26 @@ def refused_as_indirect(intercepted: str) -> Intercepted:
     return Intercepted(
         intercepted or "the server does not know its TLS certificate, so nobody can tell whether TLS is intercepted",
         "leave --require-direct out to go through it: your data stays end-to-end encrypted",
+    )
+
+
+def unanswered(server: Server, key: str, carrier: Carrier, head: bytes | None, forced: bool) -> Unanswered:
+    """Why a greeting got no answer, or that of a web server with this head.
+
+    `key` is the fingerprint that the profile names; `forced`: no other carrier was to be tried.
+    """
+    clock = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    raw, what, first = carrier is Carrier.RAW, "did not answer the greeting", ""
+    if head is not None:
+        status = quoted(head.partition(b"\r\n")[0].decode("latin-1"))
+        what = f"{what}, a web server did: {status}" if raw else f"answered as a web server: {status}"
+        if raw and forced:
+            first = "leave --carrier raw out, since a box on the way may only pass HTTP. Otherwise: "
+    path = "" if raw and head is None else "--path differs from that of 'serve', "
+    return Unanswered(
+        f"{join_host_port(*server)} {what}",
+        f"{first}this clock says {clock}, and must be right to the hour. If it is, {path}the server's key is not "
+        f"{key} (ask the operator what 'nitrosocks keygen' prints at the server), or no NitroSocks server is there",
     )
 
 
