@@ -42,7 +42,7 @@ LINES = {
     "keygen --server a:1": "'keygen' needs the NAME of a client",
     "keygen -o -": "'keygen' needs the NAME of a client",
     "forward --warm -L 1:a:2": "'forward': --warm needs a number: --warm N",
-    "-D 1080 host": "'-D' is not an option",
+    "-R 1:a:2 host": "'-R' is not an option",
     "keygen a b --server a:1": "'keygen': 'b' is one word too many",
 }
 
@@ -87,8 +87,7 @@ HINTS = {
     "serve --zzz": "see: nitrosocks --help",
     "forward --warn 3": "if you mean --warm, leave it out: sessions are made ahead of need anyway",
     "forward --warm -L 1:a:2": "leave it out: sessions are made ahead of need anyway",
-    "-D 1080 host": "for a SOCKS proxy, run: " + SSH.format("-D 1080 "),
-    "forward -D 1080": "for a SOCKS proxy, run: " + SSH.format("-D 1080 "),
+    "-R 1:a:2 host": "to forward a port from there to here, run: " + SSH.format("-R 8080:localhost:80 "),
     "forward -R 1:a:2": "to forward a port from there to here, run: " + SSH.format("-R 8080:localhost:80 "),
     "forward -f -L 1:a:2": "to run it in the background, end the line with &, or write a systemd unit",
     "forward -gL 1:a:2": "to let other machines connect, bind all interfaces: -L '*:8080:host:80'",
