@@ -162,7 +162,8 @@ def _faults(command: str, arguments: list[str], options: list[str], usage: str) 
     if {"-4", "-6"} <= {*options}:
         yield Fault("-4 and -6 exclude each other", "choose one, or leave both out")
     pair = ("--cert", "--key") if {"--cert", "--key"} & {*options} else ()
-    needed = {"keygen": ("--server",) if arguments else (), "serve": pair, "forward": () if "-D" in options else ("-L",)}
+    listens = () if "-D" in options else ("-L",)
+    needed = {"keygen": ("--server",) if arguments else (), "serve": pair, "forward": listens}
     for name in needed.get(command, ()):
         if name not in options:
             yield Fault(f"'{command}' needs {name} {_VALUES[name]}", _EXAMPLES.get(name, _SEE_HELP))

@@ -169,16 +169,16 @@ def test_the_login_of_a_file_goes_before_that_of_the_url() -> None:
 
 @pytest.mark.parametrize("text", ["alice:secret\n", "alice:secret", "alice:secret\r\n"])
 def test_a_file_with_a_login(text: str) -> None:
-    assert login_of(text, "file") == Login("alice", "secret")
+    assert login_of(text, "--proxy-auth", "file") == Login("alice", "secret")
 
 
 def test_a_password_may_have_colons_and_spaces_and_be_empty() -> None:
-    assert login_of("DOMAIN\\alice:a: b \n", "file") == Login("DOMAIN\\alice", "a: b ")
-    assert login_of("alice:\n", "file") == Login("alice", "")
+    assert login_of("DOMAIN\\alice:a: b \n", "--proxy-auth", "file") == Login("DOMAIN\\alice", "a: b ")
+    assert login_of("alice:\n", "--proxy-auth", "file") == Login("alice", "")
 
 
 @pytest.mark.parametrize("text", ["", "\n", "hunter2", ":hunter2", "alice:hunter2\nmore:x\n", "alice:hunter2\0"])
 def test_a_file_without_one(text: str) -> None:
     with pytest.raises(UsageError, match="not one line with user:password") as failure:
-        login_of(text, "fi\x1ble")
+        login_of(text, "--proxy-auth", "fi\x1ble")
     assert "hunter2" not in str(failure.value) and str(failure.value).isprintable()
