@@ -13,6 +13,15 @@ _nitrosocks_files() {
     _nitrosocks_add
 }
 
+# The names of the authorised clients; --home is not looked at.
+_nitrosocks_clients() {
+    local home=${NITROSOCKS_HOME:-${XDG_CONFIG_HOME:-$HOME/.config}/nitrosocks} file
+    for file in "$home"/clients.d/*.toml; do
+        file=${file##*/}
+        [[ $file == '*.toml' ]] || echo "${file%.toml}"
+    done
+}
+
 _nitrosocks() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local command='' options='' word i
@@ -26,7 +35,7 @@ _nitrosocks() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        keygen | serve | forward | connect | doctor | demo)
+        keygen | clients | permit | forbid | revoke | rename | check | serve | forward | connect | doctor | demo)
             command=$word
             break
             ;;
@@ -63,13 +72,27 @@ _nitrosocks() {
         ;;
     esac
     case $command in
-    '') options='keygen serve forward connect doctor demo -h --help -V --version' ;;
+    '') options='keygen clients permit forbid revoke rename check serve forward connect doctor demo -h --help -V --version' ;;
     keygen) options='--server --permit -o --force --home -v -q' ;;
+    clients) options='--json --home -v -q' ;;
+    permit) options='--home -v -q' ;;
+    forbid) options='--home -v -q' ;;
+    revoke) options='--home -v -q' ;;
+    rename) options='--home -v -q' ;;
+    check) options='--home -v -q' ;;
     serve) options='--listen --cert --key --cipher --window --resume --heartbeat --refresh --drain --carrier --path --decoy --log-format --home -v -q' ;;
     forward) options='-L -D -i -N --retry --sessions --redial --window --socket-mode --socks-auth --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --log-format --home -v -q' ;;
     connect) options='-i --redial --window --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --home -v -q' ;;
     doctor) options='-i --json --open --idle --age --speed --echo --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --home -v -q' ;;
     demo) options='--keep -v' ;;
+    esac
+    case $command in
+    permit | forbid | revoke | rename)
+        if [[ $previous == "$command" && $current != -* ]]; then
+            _nitrosocks_add < <(compgen -W "$(_nitrosocks_clients)" -- "$current")
+            return
+        fi
+        ;;
     esac
     if [[ $command == connect && $current != -* ]]; then
         _nitrosocks_add < <(compgen -A hostname -- "$current")

@@ -2,7 +2,7 @@
 
 function __nitrosocks_command --description 'Whether the line has one of these commands; without arguments: none yet'
     for word in (commandline -opc)[2..-1]
-        if contains -- $word keygen serve forward connect doctor demo
+        if contains -- $word keygen clients permit forbid revoke rename check serve forward connect doctor demo
             contains -- $word $argv
             return
         end
@@ -10,8 +10,25 @@ function __nitrosocks_command --description 'Whether the line has one of these c
     test (count $argv) -eq 0
 end
 
+function __nitrosocks_clients --description 'The names of the authorised clients; --home is not looked at'
+    test (count (commandline -opc)) -eq 2; or return
+    set -l config $HOME/.config
+    set -q XDG_CONFIG_HOME; and set config $XDG_CONFIG_HOME
+    set -l home $config/nitrosocks
+    set -q NITROSOCKS_HOME; and set home $NITROSOCKS_HOME
+    for file in $home/clients.d/*.toml
+        string replace -r '.*/(.*)\\.toml$' '$1' -- $file
+    end
+end
+
 complete -c nitrosocks -f
 complete -c nitrosocks -n __nitrosocks_command -a keygen -d 'make keys, certificate, profiles'
+complete -c nitrosocks -n __nitrosocks_command -a clients -d 'list the authorised clients'
+complete -c nitrosocks -n __nitrosocks_command -a permit -d 'let a client reach more'
+complete -c nitrosocks -n __nitrosocks_command -a forbid -d 'take rules away from a client'
+complete -c nitrosocks -n __nitrosocks_command -a revoke -d 'end the authorisation of a client'
+complete -c nitrosocks -n __nitrosocks_command -a rename -d 'give a client another name'
+complete -c nitrosocks -n __nitrosocks_command -a check -d 'read all files, and name each fault'
 complete -c nitrosocks -n __nitrosocks_command -a serve -d 'serve the authorised clients'
 complete -c nitrosocks -n __nitrosocks_command -a forward -d 'listen here, connect at the server'
 complete -c nitrosocks -n __nitrosocks_command -a connect -d 'carry stdin and stdout to HOST:PORT'
@@ -24,6 +41,9 @@ complete -c nitrosocks -n '__nitrosocks_command keygen' -l server -x -d 'where t
 complete -c nitrosocks -n '__nitrosocks_command keygen' -l permit -x -d 'what the client may reach, host:port'
 complete -c nitrosocks -n '__nitrosocks_command keygen' -s o -r -F -d 'where to write the profile'
 complete -c nitrosocks -n '__nitrosocks_command keygen' -l force -d 'replace what is there'
+
+complete -c nitrosocks -n '__nitrosocks_command clients' -l json -d 'one JSON object'
+complete -c nitrosocks -n '__nitrosocks_command permit forbid revoke rename' -a '(__nitrosocks_clients)'
 
 complete -c nitrosocks -n '__nitrosocks_command serve' -l listen -x -d 'where to listen, host:port or :port'
 complete -c nitrosocks -n '__nitrosocks_command serve' -l cert -r -F -d 'TLS certificate chain, PEM'
@@ -71,6 +91,6 @@ complete -c nitrosocks -n '__nitrosocks_command doctor' -l echo -x -d 'measure t
 
 complete -c nitrosocks -n '__nitrosocks_command demo' -l keep -x -a '(__fish_complete_directories)' -d 'leave the recording there'
 
-complete -c nitrosocks -n '__nitrosocks_command keygen serve forward connect doctor' -l home -x -a '(__fish_complete_directories)' -d 'keys, certificates, profiles, clients.d'
-complete -c nitrosocks -n '__nitrosocks_command keygen serve forward connect doctor' -s q -d 'print errors only'
-complete -c nitrosocks -n '__nitrosocks_command keygen serve forward connect doctor demo' -s v -d 'say more'
+complete -c nitrosocks -n '__nitrosocks_command keygen clients permit forbid revoke rename check serve forward connect doctor' -l home -x -a '(__fish_complete_directories)' -d 'keys, certificates, profiles, clients.d'
+complete -c nitrosocks -n '__nitrosocks_command keygen clients permit forbid revoke rename check serve forward connect doctor' -s q -d 'print errors only'
+complete -c nitrosocks -n '__nitrosocks_command keygen clients permit forbid revoke rename check serve forward connect doctor demo' -s v -d 'say more'

@@ -56,6 +56,42 @@ def _keygen() -> Command:
     return keygen
 
 
+def _clients() -> Command:
+    from .clients import clients
+
+    return clients
+
+
+def _permit() -> Command:
+    from .permit import permit
+
+    return permit
+
+
+def _forbid() -> Command:
+    from .forbid import forbid
+
+    return forbid
+
+
+def _revoke() -> Command:
+    from .revoke import revoke
+
+    return revoke
+
+
+def _rename() -> Command:
+    from .rename import rename
+
+    return rename
+
+
+def _check() -> Command:
+    from .check import check
+
+    return check
+
+
 def _serve() -> Command:
     from .serve import serve
 
@@ -88,6 +124,12 @@ def _demo() -> Command:
 
 _COMMANDS: dict[str, Callable[[], Command]] = {
     "keygen": _keygen,
+    "clients": _clients,
+    "permit": _permit,
+    "forbid": _forbid,
+    "revoke": _revoke,
+    "rename": _rename,
+    "check": _check,
     "serve": _serve,
     "forward": _forward,
     "connect": _connect,

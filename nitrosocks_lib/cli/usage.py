@@ -11,6 +11,12 @@ nitrosocks: an end-to-end encrypted tunnel inside TLS that it does not have to t
 Usage:
   nitrosocks keygen [--home DIR] [-v]... [-q]
   nitrosocks keygen NAME (--server HOST:PORT)... [--permit RULE]... [-o FILE] [--force] [--home DIR] [-v]... [-q]
+  nitrosocks clients [--json] [--home DIR] [-v]... [-q]
+  nitrosocks permit NAME RULE... [--home DIR] [-v]... [-q]
+  nitrosocks forbid NAME RULE... [--home DIR] [-v]... [-q]
+  nitrosocks revoke NAME [--home DIR] [-v]... [-q]
+  nitrosocks rename OLD NEW [--home DIR] [-v]... [-q]
+  nitrosocks check [--home DIR] [-v]... [-q]
   nitrosocks serve [--listen ADDR]... [(--cert FILE --key FILE)] [--cipher NAME] [--window SIZE] [--resume TIME]
              [--heartbeat TIME] [--refresh WHEN] [--drain TIME] [--carrier NAME] [--path PREFIX] [--decoy WHERE]
              [--log-format FORM] [--home DIR] [-v]... [-q]
@@ -31,6 +37,12 @@ Usage:
 Commands:
   keygen   make the server's key and TLS certificate if they are missing, and print the key's fingerprint;
            with NAME: make a client's profile, and authorise that client
+  clients  list the authorised clients: what each may reach, when it was added and last seen
+  permit   let a client reach what these rules say, as well
+  forbid   take these rules away from a client
+  revoke   end a client's authorisation; its running streams end within 5 s
+  rename   give a client another name; its keys, rules and profile stay
+  check    read all files of the home directory, a server's or a client's, and name each fault
   serve    serve the authorised clients
   forward  listen here, and carry each connection to a target at the server's side
   connect  carry stdin and stdout to HOST:PORT, as a ProxyCommand of ssh does
@@ -70,7 +82,7 @@ Options:
   --tls-verify         also verify the outer TLS certificate; the tunnel does not need it
   --proxy URL          go through this proxy: http, https, socks5 or socks5h; or none (default from the environment)
   --proxy-auth FILE    a file with user:password for the proxy, on one line
-  --json               print all findings as one JSON object
+  --json               print everything as one JSON object
   --open HOST:PORT     check whether the server opens this target for this client
   --idle TIME          check whether an idle session lives this long, and which silence it survives; 5 means 5m here
   --age TIME           check whether a connection lives this long; 5 means 5m here

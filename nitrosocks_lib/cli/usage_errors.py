@@ -13,7 +13,7 @@ from .usage import USAGE
 _OPTION: Final = re.compile(r"^  (-{1,2}[\w-]+)(?: (--[\w-]+))?(?: ([A-Z][A-Z:]*))?  ", re.MULTILINE)
 _VALUES: Final = {name: value for *names, value in _OPTION.findall(USAGE) for name in names if name}  # of each option
 _COMMANDS: Final = tuple(dict.fromkeys(re.findall(r"^  nitrosocks ([a-z]+)", USAGE, re.MULTILINE)))
-_ARGUMENTS: Final = {"keygen": 1, "connect": 2}  # words behind a command
+_ARGUMENTS: Final = {"keygen": 1, "connect": 2, "permit": 999, "forbid": 999, "revoke": 1, "rename": 2}  # words behind
 _SEE_HELP: Final = "see: nitrosocks --help"
 _PROXY: Final = "-o ProxyCommand='nitrosocks connect %h %p'"
 _OF_SSH: Final = {  # what ssh has and this program has not, and how to get it
@@ -32,7 +32,7 @@ _OF_SSH: Final = {  # what ssh has and this program has not, and how to get it
     "-Y": f"for X11, run: ssh -Y {_PROXY} host",
 }
 _OTHER_WORDS: Final = {  # commands that people may expect
-    "client": "'forward' or 'connect'",
+    "client": "'clients', 'forward' or 'connect'",
     "help": "'nitrosocks --help'",
     "ssh": f"ssh {_PROXY} host",
     "version": "'nitrosocks --version'",
@@ -42,6 +42,10 @@ _EXAMPLES: Final = {
     "--server": "as in --server vpn.example:8443",
     "connect": "as in: nitrosocks connect intranet.example:22",
     "keygen": "as in: nitrosocks keygen alice --server vpn.example:8443",
+    "permit": "as in: nitrosocks permit alice 'intranet.example:80'",
+    "forbid": "as in: nitrosocks forbid alice 'intranet.example:80'",
+    "revoke": "as in: nitrosocks revoke alice",
+    "rename": "as in: nitrosocks rename alice alice-laptop",
 }
 WARM: Final = "--warm"  # an option of old, which has no effect
 _WARM: Final = "leave it out: sessions are made ahead of need anyway"
@@ -167,11 +171,19 @@ def _faults(command: str, arguments: list[str], options: list[str], usage: str) 
     for name in needed.get(command, ()):
         if name not in options:
             yield Fault(f"'{command}' needs {name} {_VALUES[name]}", _EXAMPLES.get(name, _SEE_HELP))
+    yield from _missing(command, len(arguments))
     if len(arguments) > (most := _ARGUMENTS.get(command, 0)):
         yield Fault(f"{quoted(arguments[most])} is one word too many")
     if not arguments and (command == "connect" or {*options} & {"--server", "--permit", "-o", "--force"}):
         what = "HOST:PORT" if command == "connect" else "the NAME of a client"
         yield Fault(f"'{command}' needs {what}", _EXAMPLES[command])
+
+
+def _missing(command: str, count: int) -> Iterator[Fault]:
+    """Words behind a command that are not there."""
+    wanted = {"permit": ("NAME", "RULE"), "forbid": ("NAME", "RULE"), "revoke": ("NAME",), "rename": ("OLD", "NEW")}
+    if lacking := wanted.get(command, ())[count:]:
+        yield Fault(f"'{command}' needs {' and '.join(lacking)}", _EXAMPLES[command])
 
 
 def _usage(command: str) -> str:

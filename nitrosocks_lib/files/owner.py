@@ -23,6 +23,7 @@ def as_owner(home: Path, kept: Path) -> Iterator[None]:
     if not owner:
         yield
         return
+    _load()
     with ExitStack() as back:
         try:
             _become(owner, home.stat().st_gid, back)
@@ -30,6 +31,15 @@ def as_owner(home: Path, kept: Path) -> Iterator[None]:
             hint = f"run it as that user: sudo -u '#{owner}' nitrosocks …"
             raise CannotCreate(f"{foreign(home)} belongs to user {owner}: {error.strerror}", hint) from error
         yield
+
+
+def _load() -> None:
+    """What is otherwise imported when it is needed: that user may not read Python's files."""
+    from ..crypto import certificate
+    from ..protocol import permit, welcome
+
+    assert certificate and permit and welcome
+    "a".encode("idna")
 
 
 def _owner(home: Path, kept: Path) -> int:

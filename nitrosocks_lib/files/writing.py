@@ -63,7 +63,7 @@ def replace_secret(path: Path, text: str) -> None:
     except BaseException:
         _remove(temporary)
         raise
-    _settle(path.parent)
+    settle(path.parent)
 
 
 @contextmanager
@@ -158,8 +158,8 @@ def _write_new(path: Path, text: str) -> None:
         raise
 
 
-def _settle(directory: Path) -> None:
-    """A name in it that changed outlives a loss of power, where the file system knows how to."""
+def settle(directory: Path) -> None:
+    """A name in this directory that changed outlives a loss of power, where the file system knows how to."""
     with suppress(OSError):
         descriptor = os.open(directory, os.O_RDONLY)
         try:

@@ -140,16 +140,24 @@ class Rules:
 
     def like(self, text: str) -> str | None:
         """The rule here, as it is written, that means the same as this one; raises UsageError."""
-        wanted = _meaning(text)
-        return next((own for own in self.texts if _meaning(own) == wanted), None)
+        return {_meaning(own): own for own in self.texts}.get(_meaning(text))
+
+    def plus(self, texts: Iterable[str]) -> tuple[Rules, list[str]]:
+        """With these rules added, and those that were there already, as they are written here; raises UsageError."""
+        known, there, new = {_meaning(own): own for own in self.texts}, [], []
+        for text in texts:
+            if own := known.get(meaning := _meaning(text)):
+                there.append(own)
+            else:
+                known[meaning] = text
+                new.append(text)
+        return Rules.parse((*self.texts, *new)), there
 
     def covering(self, text: str) -> list[str]:
         """The rules, but for this one, that permit what it does, as far as no name is resolved; raises UsageError."""
-        rule = _meaning(text)
-        if isinstance(rule, str):
-            return []
-        others = [(own, each) for own in self.texts if not isinstance(each := _meaning(own), str) and each != rule]
-        return [own for own, each in others if each.covers(rule)]
+        rule, all_of_them = _meaning(text), [(own, _meaning(own)) for own in self.texts]
+        others = [(own, each) for own, each in all_of_them if isinstance(each, _Rule) and each != rule]
+        return [own for own, each in others if isinstance(rule, _Rule) and each.covers(rule)]
 
     def permits_path(self, path: str) -> bool:
         """Whether the unix socket at exactly this path is permitted."""

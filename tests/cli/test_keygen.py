@@ -11,22 +11,19 @@ from pathlib import Path
 
 import pytest
 from program import NITROSOCKS, Site, expect_one_line
+from service import NOBODY, home_of_a_service
+
+
+@pytest.fixture
+def service():
+    with home_of_a_service() as made:
+        yield made
 
 
 @pytest.fixture
 def site(tmp_path: Path):
     with Site(tmp_path) as made:
         yield made
-
-
-@pytest.fixture
-def service(site: Site, tmp_path: Path) -> Site:
-    """The home is another user's, who can come to it."""
-    site.home.mkdir()
-    for place in (tmp_path, *tmp_path.parents[:2]):
-        place.chmod(place.stat().st_mode | 0o011)
-    os.chown(site.home, NOBODY, NOBODY)
-    return site
 
 
 def keygen(site: Site, name: str, *words: object) -> subprocess.CompletedProcess[bytes]:
@@ -164,11 +161,6 @@ def test_a_signal_leaves_nothing(site: Site) -> None:
     assert files(site.place) == before
 
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root works in the homes of others")
-NOBODY = 65_534
-
-
-@needs_root
 def test_root_leaves_the_files_in_the_home_of_a_service_to_it(service: Site) -> None:
     assert keygen(service, "bob", "--permit", "a:1").returncode == 0
     made = list(service.home.rglob("*"))
@@ -179,7 +171,6 @@ def test_root_leaves_the_files_in_the_home_of_a_service_to_it(service: Site) -> 
     assert (service.home / "tls.key").stat().st_uid == NOBODY
 
 
-@needs_root
 def test_a_link_of_the_service_leads_root_nowhere(service: Site, tmp_path: Path) -> None:
     (tmp_path / "roots").mkdir(mode=0o700)
     (service.home / "clients.d").symlink_to(tmp_path / "roots")
@@ -189,7 +180,6 @@ def test_a_link_of_the_service_leads_root_nowhere(service: Site, tmp_path: Path)
     assert not (service.place / "bob.profile").exists()
 
 
-@needs_root
 def test_root_that_may_become_nobody_else(service: Site) -> None:
     if shutil.which("setpriv") is None:
         pytest.skip("needs setpriv")
@@ -199,7 +189,7 @@ def test_root_that_may_become_nobody_else(service: Site) -> None:
     assert not list(service.home.iterdir())
 
 
-@needs_root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 @pytest.mark.parametrize("pages", [1, 2, 4, 5, 6, 8, 16])
 def test_a_full_disk(site: Site, pages: int) -> None:
     """Each file is whole or not there, whatever is left of room."""

@@ -23,6 +23,13 @@ TESTS = {
 # Modules whose tests are in a file of another name
 TESTED_BY: dict[str, str] = {
     "cli/connect": "whole/test_connect.py",  # and test_connect_stdio.py
+    "cli/check": "whole/test_clients.py",
+    "cli/clients": "whole/test_clients.py",
+    "cli/forbid": "whole/test_clients.py",
+    "cli/home": "whole/test_clients.py",
+    "cli/permit": "whole/test_clients.py",
+    "cli/rename": "whole/test_clients.py",
+    "cli/revoke": "whole/test_clients.py",
     "files/enrol": "files/test_profiles.py",
     "files/owner": "cli/test_keygen.py",
     "client/farewell": "client/test_attempt.py",

@@ -1,0 +1,37 @@
+"""`permit`: a client may reach more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..facts.address import typed
+from ..facts.words import foreign, quoted
+from ..files import clients
+from ..protocol.permit import Rules, futile
+from .home import opened
+from .output import announce, note
+
+if TYPE_CHECKING:
+    from .options import Options
+
+
+def permit(options: Options) -> int:
+    """Adds rules to the client's file, and prints those that are in force now."""
+    name, rules = options["NAME"], [*map(typed, options["RULE"])]
+    with opened(options) as home:
+        now, there = clients.permit(home, name, rules)
+    for rule in there:
+        note(f"{quoted(rule)} was permitted already")
+    for rule, better in futile(rules):
+        note(f"the rule {foreign(rule)} permits nothing, since names never reach loopback; write {foreign(better)}")
+    announce(in_force(name, now))
+    return 0
+
+
+def in_force(name: str, rules: Rules) -> list[str]:
+    """What a client may reach from its next stream on, for people."""
+    return [f"{name} may reach:", *(f"  {foreign(rule)}" for rule in rules.texts)] if rules.texts else [_none(name)]
+
+
+def _none(name: str) -> str:
+    return f"{name} may reach nothing"
