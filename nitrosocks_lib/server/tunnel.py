@@ -23,7 +23,7 @@ from ..protocol.welcome import Welcomed
 from ..session.dialling import Dialling
 from ..session.inbound import Handler
 from ..session.state import Attached, Outcome
-from ..session.streams import Ending, Sending, Stream
+from ..session.streams import LOCAL_BROKE, Ending, Sending, Stream
 from ..session.tunnel import Tunnel, abort_text
 from . import targets
 from .audit import tell
@@ -44,7 +44,6 @@ _NOT_REACHED, _BY_SERVER = "not reached", "refused by server"
 _REFUSED: Final[dict[int, str]] = {
     Reply.NOT_PERMITTED: "refused by rule",
     Reply.CONNECTION_REFUSED: "refused by target",
-    Reply.GENERAL: _BY_SERVER,
     Reply.COMMAND: _BY_SERVER,
 }
 
@@ -139,7 +138,7 @@ class ServerTunnel(Tunnel):
             reached=targets.shown(reached) if reached is not None else "",
             duration=round(now() - began, 1),
             how=_ENDED[stream.ending],
-            reason=stream.reason,
+            reason="" if stream.reason == LOCAL_BROKE else stream.reason,  # the target did, which `how` says
             received=credit.received,
             sent=stream.sent,
         )

@@ -165,7 +165,7 @@ class Site(ExitStack):
         """A server that is ready; `port` is where."""
         server = self.nitrosocks("serve", "--listen", listen, "--home", self.home, *words)
         server.port = port_of(server.err.wait("listening on"))
-        server.err.wait("nitrosocks: ready")
+        server.err.wait("ready, with key")
         return server
 
     def profile(self, name: str, port: int, *permit: str) -> Path:
@@ -209,8 +209,8 @@ def environment(place: Path) -> dict[str, str]:
 
 
 def port_of(line: str) -> int:
-    """The number behind the last colon."""
-    return int(line.rpartition(":")[2])
+    """The number behind the last colon, in JSON too."""
+    return int(line.rpartition(":")[2].rstrip('"}'))
 
 
 def expect_no_fault(argv: list[str], log: str) -> None:
