@@ -80,7 +80,7 @@ LINGER: Final = 60.0  # what a stream that is over still has to deliver makes no
 LINGER_MOST: Final = 3600.0  # and what makes progress is delivered for so long behind the end of its session
 LOOKUPS_PER_SESSION: Final = 64  # names being looked up, at a server; a browser asks for a dozen at once: REFUSED 1
 RACING: Final = 8  # sockets of one dial; the oldest, which had 2 s by then, gives way to the next
-# Of a client, over its sessions at a server. It gets less where it would hold more than what is free (server.shares):
+# Of a client, over its sessions at a server. It gets less where it would hold more than what is free (session.shares):
 SESSIONS_PER_CLIENT: Final = 64  # the one longest without a connection ends; with none, refusal 3
 DELIVERING: Final = 64  # its sessions that are over and still deliver, each in a thread: the oldest delivers no more
 # In all, at a server:

@@ -19,22 +19,25 @@ from ..net.link import Link
 from ..net.sockets import descriptors
 from ..net.timers import now
 from ..protocol import frames, welcome
+from ..protocol.frames import Target
 from ..protocol.handshake import Keys, Terms
 from ..protocol.nonces import Carried, Nonces
 from ..protocol.welcome import Authorised, Challenge, Welcomed
 from ..session.conversation import Conversation
+from ..session.dialling import Ruling, Unreached
+from ..session.dials import Dials, Reach
 from ..session.liveness import Liveness
+from ..session.shares import Shares
 from ..session.state import Attached, Outcome
 from .admission import Rank
 from .authorised import Clients
 from .certificates import Certificates
 from .decoy import Site
-from .dials import Dials, Reach
 from .entry import Entry
 from .failures import Failures
 from .registry import Registry
-from .shares import Shares
 from .stranger import Arrival
+from .targets import ruled
 from .tarpit import Tarpit
 from .tunnel import RefreshPolicy, ServerTunnel
 
@@ -193,10 +196,13 @@ class Reception:
         return entry
 
     def _host(self, welcomed: Welcomed) -> Entry:
-        client_id, policy = welcomed.client.public.client_id, self._settings.refresh
-        who, lookup, reach = welcomed.client, lambda: self._clients.lookup(client_id), self._reach
+        client_id, policy, reach = welcomed.client.public.client_id, self._settings.refresh, self._reach
+
+        def rule(target: Target) -> Ruling | Unreached:
+            return ruled(target, lambda: self._clients.lookup(client_id))
+
         tunnel = ServerTunnel(
-            self._key, welcomed, lambda waiter: Dials(who, lookup, reach, waiter), policy, reach.streams
+            self._key, welcomed, lambda waiter: Dials(client_id, rule, reach, waiter), policy, reach.streams
         )
         try:
             return Entry(tunnel, Liveness(tunnel.state, policy.every))

@@ -12,10 +12,10 @@ from ..facts.errors import Overtaken, Refused
 from ..facts.wire import Abort, Refusal
 from ..net.link import Link
 from ..net.timers import TIMERS, Timer
+from ..session.shares import Shares
 from ..session.state import Outcome
 from .audit import tell
 from .entry import Entry
-from .shares import Shares
 from .tunnel import ServerTunnel
 
 _AGAIN = 1.0  # seconds until an expiry for which there was no thread is tried again

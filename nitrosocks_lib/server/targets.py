@@ -1,39 +1,55 @@
-"""What a client may reach, and what it is told of it (protocol 5, OPEN): the resolved address is judged, and then used.
+"""What a client may reach (protocol 5, OPEN): the resolved address is judged, and then used.
 
-Nothing here waits but `resolve`.
+Nothing here waits.
 """
 
 from __future__ import annotations
 
-import errno
 import socket
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 from ..facts import limits
-from ..facts.address import join_host_port
 from ..facts.wire import Kind, Reply
-from ..facts.words import foreign
 from ..net.own import is_own
 from ..net.race import Place, find
 from ..protocol.frames import Address, Target
-from ..protocol.permit import Own, Rules
-from ..session.dialling import Unreached
+from ..protocol.permit import Client, Own, Rules
+from ..session.dialling import Found, Ruling, Unreached
+from ..session.reaching import name_of, shown, unfound, unreached
+from .audit import tell
 
-Found = list[Place] | Unreached
-Resolve = Callable[[str, int], list[Place]]
-resolve: Resolve = find
 own: Own = is_own  # asked each time: a machine gets addresses while it runs
 
 
-def name_of(target: Target) -> str:
-    """As people write it; harmless in a log, whatever the client asked for."""
-    return foreign(str(target))
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """As session.dialling.Ruling, by the rules of one client."""
+
+    target: Target
+    client: str
+    permit: Rules
+
+    def place(self) -> Found | None:
+        """As Ruling."""
+        return place(self.target, self.permit)
+
+    def permitted(self, found: Iterable[Place]) -> Found:
+        """As Ruling."""
+        return permitted(self.target, self.permit, found)
+
+    def reached(self, at: Address) -> None:
+        """As Ruling: one line in the log."""
+        tell("target-reached", client=self.client, target=name_of(self.target), reached=shown(at))
 
 
-def shown(reached: Address) -> str:
-    """The same of what was reached."""
-    return foreign(join_host_port(*reached) if reached.port else reached.host)
+def ruled(target: Target, lookup: Callable[[], Client | None]) -> Ruling | Unreached:
+    """By the rules as they are now; `lookup` finds the client."""
+    client = lookup()
+    if client is None:
+        return Unreached(Reply.NOT_PERMITTED, "this client is not authorised at present")
+    return Ruled(target, client.name, client.permit)
 
 
 def place(target: Target, permit: Rules) -> Found | None:
@@ -68,11 +84,6 @@ def permitted(target: Target, permit: Rules, found: Iterable[Place]) -> Found:
     return allowed or _forbidden(target, *ours[:1])
 
 
-def address(target: Target, reached: Place) -> Address:
-    """What OPENED reports."""
-    return Address(target.host, 0) if target.kind == Kind.UNIX else Address(str(reached[1][0]), target.port)
-
-
 # -- what the client is told ------------------------------------------------------------------------------------------
 
 
@@ -80,29 +91,3 @@ def _forbidden(target: Target, ours: str = "") -> Unreached:
     """`ours` is where it leads, if that is this machine: the operator may have meant a rule with a name to do."""
     more = f"; it leads to {ours} of this machine, which only a rule with that address permits" if ours else ""
     return Unreached(Reply.NOT_PERMITTED, f"{name_of(target)} is not permitted for this client", more)
-
-
-def unfound(host: str, error: Exception) -> Unreached:
-    """A name has no address."""
-    reason = getattr(error, "strerror", None) or "not a host name"
-    return Unreached(Reply.HOST_UNREACHABLE, f"cannot find {foreign(host)}: {reason}")
-
-
-def unreached(target: Target, failed: Iterable[OSError]) -> Unreached:
-    """No place of it could be connected to: the reason of the one that came nearest."""
-    codes = {error.errno for error in failed}
-    reply, text = next((told for code, told in _REPLIES.items() if code in codes), _OTHERWISE)
-    return Unreached(reply, f"{name_of(target)}: {text}")
-
-
-_OTHERWISE = (Reply.GENERAL, "cannot be reached")
-_REPLIES = {  # the most telling first
-    errno.ECONNREFUSED: (Reply.CONNECTION_REFUSED, "connection refused"),
-    errno.EACCES: (Reply.GENERAL, "the server may not open it"),
-    errno.ENOENT: (Reply.HOST_UNREACHABLE, "no such socket"),
-    errno.EMFILE: (Reply.GENERAL, "the server is short of descriptors"),
-    errno.ENFILE: (Reply.GENERAL, "the server is short of descriptors"),
-    errno.ETIMEDOUT: (Reply.EXPIRED, "no answer in time"),
-    errno.EHOSTUNREACH: (Reply.HOST_UNREACHABLE, "host unreachable"),
-    errno.ENETUNREACH: (Reply.NETWORK_UNREACHABLE, "network unreachable"),
-}

@@ -22,12 +22,12 @@ from ..protocol.refresh import Started
 from ..protocol.welcome import Welcomed
 from ..session.dialling import Dialling
 from ..session.inbound import Handler
+from ..session.reaching import name_of, shown
+from ..session.shares import Shares
 from ..session.state import Attached, Outcome
 from ..session.streams import LOCAL_BROKE, Ending, Sending, Stream
 from ..session.tunnel import Tunnel, abort_text
-from . import targets
 from .audit import tell
-from .shares import Shares
 
 _AFTER_DISCONNECT: Final = frozenset({Frame.DISCONNECT_DONE, Frame.ABORT})
 log = logging.getLogger(__name__)
@@ -134,8 +134,8 @@ class ServerTunnel(Tunnel):
             "stream-ended",
             client=self.client.name,
             session=self.number,
-            target=targets.name_of(stream.target),
-            reached=targets.shown(reached) if reached is not None else "",
+            target=name_of(stream.target),
+            reached=shown(reached) if reached is not None else "",
             duration=round(now() - began, 1),
             how=_ENDED[stream.ending],
             reason="" if stream.reason == LOCAL_BROKE else stream.reason,  # the target did, which `how` says
@@ -144,7 +144,7 @@ class ServerTunnel(Tunnel):
         )
 
     def _tell_refused(self, target: Target, how: str, reason: str) -> None:
-        name = targets.name_of(target)
+        name = name_of(target)
         tell("stream-refused", client=self.client.name, session=self.number, target=name, how=how, reason=reason)
 
     def _refuse(self, number: int, target: Target, text: str) -> None:

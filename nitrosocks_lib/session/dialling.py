@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from ..facts.wire import Reply
+from ..net.race import Place
 from ..protocol.frames import Address, Target
 
 
@@ -25,6 +27,22 @@ class Unreached:
     reply: Reply
     text: str
     more: str = ""
+
+
+Found = list[Place] | Unreached
+
+
+class Ruling(Protocol):
+    """Where one target may lead, by the rules as they were when it was asked for; nothing here waits."""
+
+    def place(self) -> Found | None:
+        """Where an address or a path leads; None where a name is to be looked up for it."""
+
+    def permitted(self, found: Iterable[Place]) -> Found:
+        """Of the places of a name, those that may be connected to."""
+
+    def reached(self, at: Address) -> None:
+        """It was connected to."""
 
 
 class Dialling(Protocol):

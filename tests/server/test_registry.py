@@ -19,7 +19,7 @@ from nitrosocks_lib.net.link import Link
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.server.entry import Entry
 from nitrosocks_lib.server.registry import Registry
-from nitrosocks_lib.server.shares import Shares
+from nitrosocks_lib.session.shares import Shares
 from nitrosocks_lib.session.state import Outcome
 from nitrosocks_lib.session.streams import Ending
 

@@ -37,7 +37,7 @@ def test_no_thread_for_a_name() -> None:
         with no_threads("resolver"):
             stream = Opened(pool, port, "localhost").end()
         assert (stream.ending, stream.detail) == (Ending.REFUSED, Reply.GENERAL)
-        assert stream.reason == "the server is short of threads"
+        assert stream.reason == "there are no threads left to look it up"
         assert Opened(pool, port, "localhost").ask(b"x") == b"x" and pool.made == 1
 
 

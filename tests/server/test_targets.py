@@ -13,11 +13,12 @@ from netns import SERVER, Net
 from nitrosocks_lib.facts.wire import Kind, Reply
 from nitrosocks_lib.facts.words import foreign
 from nitrosocks_lib.net.race import Place
-from nitrosocks_lib.protocol.frames import Address, Target
+from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.protocol.permit import Rules
 from nitrosocks_lib.server import targets as module
-from nitrosocks_lib.server.targets import address, name_of, permitted, place, resolve, unfound, unreached
+from nitrosocks_lib.server.targets import permitted, place
 from nitrosocks_lib.session.dialling import Unreached
+from nitrosocks_lib.session.resolvers import resolve
 
 net = netns.net
 HERE = Rules.parse(["127.0.0.0/8:*", "[::1]:*"])
@@ -42,17 +43,6 @@ def test_addresses_need_no_look_up(host: str, monkeypatch: pytest.MonkeyPatch) -
 def test_names_do() -> None:
     assert place(Target(Kind.TCP, "localhost", 9), HERE) is None
     assert v4("127.0.0.1", 9) in resolve("localhost", 9)
-
-
-def test_what_is_reached_is_told() -> None:
-    assert address(Target(Kind.TCP, "name", 9), v4("192.0.2.1", 9)) == Address("192.0.2.1", 9)
-    assert address(Target(Kind.TCP, "name", 9), (socket.AF_INET6, ("::1", 9, 0, 0))) == Address("::1", 9)
-    assert address(Target(Kind.UNIX, "/x", 0), (socket.AF_UNIX, b"/x")) == Address("/x", 0)
-
-
-def test_names_of_targets() -> None:
-    targets = Target(Kind.TCP, "name", 9), Target(Kind.TCP, "::1", 9), Target(Kind.UNIX, "/x:y", 0)
-    assert [name_of(target) for target in targets] == ["name:9", "[::1]:9", "/x:y"]
 
 
 # -- permit -----------------------------------------------------------------------------------------------------------
@@ -127,36 +117,11 @@ def test_paths() -> None:
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
-REPLIES = [
-    (errno.ECONNREFUSED, Reply.CONNECTION_REFUSED), (errno.ENETUNREACH, Reply.NETWORK_UNREACHABLE),
-    (errno.EHOSTUNREACH, Reply.HOST_UNREACHABLE), (errno.ETIMEDOUT, Reply.EXPIRED), (errno.EPERM, Reply.GENERAL),
-    (errno.ECONNRESET, Reply.GENERAL), (errno.EMFILE, Reply.GENERAL), (None, Reply.GENERAL),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("code", "reply"), REPLIES, ids=str)
-def test_errors_of_the_kernel(code: int | None, reply: Reply) -> None:
-    told = unreached(Target(Kind.TCP, "127.0.0.1", 9), [OSError(code, "") if code else OSError("odd")])
-    assert told.reply == reply and told.text.startswith("127.0.0.1:9: ")
-
-
-def test_the_most_telling_error_is_told() -> None:
-    """Of many addresses: that of the one that came nearest."""
-    codes = [errno.ENETUNREACH, errno.ETIMEDOUT, errno.ECONNREFUSED, errno.EPERM]
-    told = unreached(Target(Kind.TCP, "::1", 9), [OSError(code, "") for code in codes])
-    assert told == Unreached(Reply.CONNECTION_REFUSED, "[::1]:9: connection refused")
-    assert unreached(Target(Kind.UNIX, "/x", 0), []).text == "/x: cannot be reached"
-
 
 @pytest.mark.parametrize("host", ["a..b", "ä" * 200, "x" * 255, "127.0.0.1\0", "a\0b"])
 def test_names_that_can_be_none(host: str) -> None:
     told = f"cannot find {foreign(host)}: not a host name"
     assert refused(Target(Kind.TCP, host, 80)) == (Reply.HOST_UNREACHABLE, told)
-
-
-def test_names_without_an_address() -> None:
-    told = unfound("name", socket.gaierror(-2, "Name or service not known"))
-    assert told == Unreached(Reply.HOST_UNREACHABLE, "cannot find name: Name or service not known")
 
 
 @pytest.mark.parametrize(

@@ -118,14 +118,14 @@ def test_a_dial_that_nobody_answers_delays_no_other() -> None:
 
 
 def test_a_fault_while_dialling_is_refused(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    def fault() -> None:
+    def fault(_: object) -> None:
         raise ValueError("for a test")
 
     with World() as world:
         monkeypatch.setattr(world.directory, "lookup", lambda _: world.directory.known[world.key.client_id])
         pool, port = world.pool(), world.target(echo)
         begun(pool, port)
-        world.entry.tunnel.inbound.dialling._client = fault  # type: ignore[attr-defined]
+        world.entry.tunnel.inbound.dialling._rule = fault  # type: ignore[attr-defined]
         stream = Opened(pool, port).end()
         assert (stream.ending, stream.detail, stream.reason) == (Ending.REFUSED, Reply.GENERAL, "an internal error")
         assert "for a test" in caplog.text and len(world.registry) == 1

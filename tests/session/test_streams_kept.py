@@ -10,6 +10,7 @@ import pytest
 from alone import TARGET
 from loopback import read_exactly, was_reset
 
+from nitrosocks_lib.protocol.frames import Address
 from nitrosocks_lib.protocol.receiving import Peer
 from nitrosocks_lib.session.streams import Ending, Sending, Stream, Table
 
@@ -78,7 +79,7 @@ def test_a_socket_that_goes_with_its_process_is_reset(ends: tuple[socket.socket,
     near, far = ends
     stream = Stream(TARGET, None if reached else far)
     if reached:
-        stream.reach(far)
+        stream.reach(far, Address("127.0.0.1", 1))
     far.sendall(b"part")
     assert read_exactly(near, 4) == b"part"
     far.close()  # as the kernel does

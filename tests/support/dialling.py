@@ -17,10 +17,10 @@ from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.net.wake import Waiter
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.protocol.permit import Client, Rules
-from nitrosocks_lib.protocol.welcome import Authorised
-from nitrosocks_lib.server.dials import Dials, Reach
-from nitrosocks_lib.server.resolvers import Resolvers
+from nitrosocks_lib.server.targets import ruled
 from nitrosocks_lib.session.dialling import Reached, Unreached
+from nitrosocks_lib.session.dials import Dials, Reach
+from nitrosocks_lib.session.resolvers import Resolvers
 
 BOUND = 40.0
 HERE = ("127.0.0.0/8:*", "[::1]:*")
@@ -43,13 +43,12 @@ class Session(ExitStack):
         self.reach = reach or Reach(Resolvers(self.names.resolve))
         self.waiter = Waiter()
         self.permit: Rules | None = Rules.parse(rules or HERE)
-        who = cast(Authorised, SimpleNamespace(name="a", public=SimpleNamespace(client_id=client_id)))
-        self.dials = Dials(who, self.client, self.reach, self.waiter)
+        self.dials = Dials(client_id, lambda target: ruled(target, self.client), self.reach, self.waiter)
         self.decided: dict[int, Reached | Unreached] = {}
         self.order: list[int] = []  # of what was decided
 
     def client(self) -> Client | None:
-        return None if self.permit is None else cast(Client, SimpleNamespace(permit=self.permit))
+        return None if self.permit is None else cast(Client, SimpleNamespace(name="a", permit=self.permit))
 
     def tcp(self, number: int, port: int, host: str = "127.0.0.1") -> None:
         self.dials.begin(number, Target(Kind.TCP, host, port))

@@ -16,8 +16,9 @@ from nitrosocks_lib.protocol.greet import Credentials, Greeted
 from nitrosocks_lib.protocol.handshake import Keys, Terms, draw_ephemeral
 from nitrosocks_lib.protocol.permit import Client, Rules
 from nitrosocks_lib.protocol.welcome import Authorised, Welcomed
-from nitrosocks_lib.server.dials import Dials, Reach
+from nitrosocks_lib.server.targets import ruled
 from nitrosocks_lib.server.tunnel import RefreshPolicy, ServerTunnel
+from nitrosocks_lib.session.dials import Dials, Reach
 from nitrosocks_lib.session.tunnel import Tunnel
 
 SERVER, CLIENT = ServerKey(bytes([1]) * 32), ClientKey(bytes([2]) * 32)
@@ -41,7 +42,7 @@ class Roles:
         welcomed = Welcomed(authorised, keys, terms, KemPublic(ephemeral.public), window)
 
         def dials(waiter: Waiter) -> Dials:
-            return Dials(authorised, lambda: self.known, Reach(), waiter)
+            return Dials(CLIENT.client_id, lambda target: ruled(target, lambda: self.known), Reach(), waiter)
 
         self.server = ServerTunnel(SERVER, welcomed, dials, policy or RefreshPolicy())
         greeted: dict[str, Any] = {"keys": keys, "terms": terms, "ephemeral": ephemeral}

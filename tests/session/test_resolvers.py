@@ -16,8 +16,8 @@ from scarce import no_threads
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.wire import Reply
 from nitrosocks_lib.net.race import Place
-from nitrosocks_lib.server.resolvers import Lookup, Resolvers
 from nitrosocks_lib.session.dialling import Unreached
+from nitrosocks_lib.session.resolvers import Lookup, Resolvers
 
 BOUND = 20.0
 SHARE = limits.RESOLVERS // 2  # of one client alone
@@ -166,7 +166,7 @@ def test_there_is_no_thread() -> None:
     resolvers = Resolvers(lambda *_: FOUND)
     with no_threads("resolver"):
         refused = resolvers.ask(Lookup("a", "name", 7, done.put))
-        assert refused is not None and refused.text == "the server is short of threads" and len(resolvers) == 0
+        assert refused is not None and refused.text == "there are no threads left to look it up" and len(resolvers) == 0
     ask(resolvers, done)
     assert done.get(timeout=BOUND).found == FOUND
 

@@ -1,4 +1,4 @@
-"""Threads that look names up for all sessions of a server: few, so that dead name servers cost few threads.
+"""Threads that look names up for all sessions of a program: few, so that dead name servers cost few threads.
 
 The system's resolver can only be waited for. So a look-up that nobody wants any more keeps its thread until it ends.
 """
@@ -12,10 +12,13 @@ from collections.abc import Callable
 
 from ..facts import limits
 from ..facts.wire import Reply
-from ..session.dialling import Unreached
+from ..net.race import Place, find
+from .dialling import Found, Unreached
+from .reaching import unfound
 from .shares import Shares
-from .targets import Found, Resolve, resolve, unfound
 
+Resolve = Callable[[str, int], list[Place]]
+resolve: Resolve = find
 log = logging.getLogger(__name__)
 
 
@@ -58,7 +61,7 @@ class Resolvers:
             waiting = sum(map(len, self._waiting.values()))
             if self._idle <= waiting and self._threads < limits.RESOLVERS and not self._start() and not self._threads:
                 self._asked.give_back(lookup.asker)
-                return Unreached(Reply.GENERAL, "the server is short of threads")
+                return Unreached(Reply.GENERAL, "there are no threads left to look it up")
             self._waiting.setdefault(lookup.asker, deque()).append(lookup)
             self._changed.notify()
         return None

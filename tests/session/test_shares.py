@@ -1,4 +1,4 @@
-"""server/shares: who takes all that he can leaves something for everybody else."""
+"""session/shares: who takes all that he can leaves something for everybody else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nitrosocks_lib.server.shares import Shares
+from nitrosocks_lib.session.shares import Shares
 
 
 def filled(shares: Shares, *greedy: bytes) -> list[int]:

@@ -21,14 +21,10 @@ from ..net.sockets import descriptors
 from ..net.timers import now
 from ..net.wake import Waiter
 from ..protocol.frames import Target
-from ..protocol.permit import Client, Rules
-from ..protocol.welcome import Authorised
-from ..session.dialling import Reached, Unreached
-from . import targets
-from .audit import tell
+from .dialling import Found, Reached, Ruling, Unreached
+from .reaching import address, unreached
 from .resolvers import Lookup, Resolvers
 from .shares import Shares
-from .targets import Found
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +43,10 @@ class Reach:
 class _Dial:
     """One target that is being dialled: first `lookup` is set, for a name, then `race`."""
 
-    __slots__ = ("deadline", "lookup", "number", "permit", "places", "race", "target")
+    __slots__ = ("deadline", "lookup", "number", "places", "race", "ruling", "target")
 
-    def __init__(self, number: int, target: Target, permit: Rules) -> None:
-        self.number, self.target, self.permit = number, target, permit
+    def __init__(self, number: int, target: Target, ruling: Ruling) -> None:
+        self.number, self.target, self.ruling = number, target, ruling
         self.deadline = now() + limits.DIAL_TARGET
         self.lookup: Lookup | None = None
         self.places: list[Place] = []
@@ -63,9 +59,11 @@ class Dials:
     Sockets are watched in its Waiter as `("dial", number)`; a thread that looked up a name sets it.
     """
 
-    def __init__(self, who: Authorised, lookup: Callable[[], Client | None], reach: Reach, waiter: Waiter) -> None:
-        """`who` it is done for; `lookup` finds that client as it is authorised now, and is asked for each target."""
-        self._who, self._client, self._reach, self._waiter = who, lookup, reach, waiter
+    def __init__(
+        self, asker: bytes, rule: Callable[[Target], Ruling | Unreached], reach: Reach, waiter: Waiter
+    ) -> None:
+        """`asker` stands for the client among all that look names up; `rule` is asked for each target."""
+        self._asker, self._rule, self._reach, self._waiter = asker, rule, reach, waiter
         self._dials: dict[int, _Dial] = {}
         self._lookups: dict[tuple[str, int], Lookup] = {}  # also those that nobody waits for any more, but run
         self._joined: dict[Lookup, list[_Dial]] = {}  # who waits for each of these, in order
@@ -137,12 +135,12 @@ class Dials:
     # -- one dial ---------------------------------------------------------------------------------------------------
 
     def _begin(self, number: int, target: Target) -> None:
-        client = self._client()
-        if client is None:
-            self._decide(number, Unreached(Reply.NOT_PERMITTED, "this client is not authorised at present"))
+        ruling = self._rule(target)
+        if isinstance(ruling, Unreached):
+            self._decide(number, ruling)
             return
-        dial = _Dial(number, target, client.permit)
-        if (found := targets.place(target, client.permit)) is None:
+        dial = _Dial(number, target, ruling)
+        if (found := ruling.place()) is None:
             self._look_up(dial)
         else:
             self._race(dial, found, now())
@@ -151,7 +149,7 @@ class Dials:
         key = dial.target.host, dial.target.port
         lookup = self._lookups.get(key)
         if lookup is None:
-            lookup = Lookup(self._who.public.client_id, *key, self._post)
+            lookup = Lookup(self._asker, *key, self._post)
             if (refused := self._ask(lookup)) is not None:
                 self._decide(dial.number, refused)
                 return
@@ -179,7 +177,7 @@ class Dials:
             dial.lookup = None
         for dial in joined:
             if not isinstance(found, Unreached):
-                self._race(dial, targets.permitted(dial.target, dial.permit, found), now)
+                self._race(dial, dial.ruling.permitted(found), now)
             else:
                 self._end(dial)
                 self._decide(dial.number, found)
@@ -241,14 +239,12 @@ class Dials:
             return None
         if (won := race.advance(at)) is not None:
             return self._won(dial, won, at)
-        return targets.unreached(dial.target, race.failed.values()) if race.over else None
+        return unreached(dial.target, race.failed.values()) if race.over else None
 
     def _won(self, dial: _Dial, won: Connected, at: float) -> Reached:
         self._reach.remembered.worked(dial.target.host, dial.target.port, dial.places, won.place, at)
-        reached = targets.address(dial.target, won.place)
-        tell(
-            "target-reached", client=self._who.name, target=targets.name_of(dial.target), reached=targets.shown(reached)
-        )
+        reached = address(dial.target, won.place)
+        dial.ruling.reached(reached)
         return Reached(won.sock, reached)
 
     def _decide(self, number: int, decided: Reached | Unreached) -> None:

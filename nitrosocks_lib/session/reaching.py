@@ -1,0 +1,54 @@
+"""What is told of a target that was reached, or not (protocol 5, OPENED and REFUSED)."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+
+from ..facts.address import join_host_port
+from ..facts.wire import Kind, Reply
+from ..facts.words import foreign
+from ..net.race import Place
+from ..protocol.frames import Address, Target
+from .dialling import Unreached
+
+
+def name_of(target: Target) -> str:
+    """As people write it; harmless in a log, whatever the peer asked for."""
+    return foreign(str(target))
+
+
+def shown(reached: Address) -> str:
+    """The same of what was reached."""
+    return foreign(join_host_port(*reached) if reached.port else reached.host)
+
+
+def address(target: Target, reached: Place) -> Address:
+    """What OPENED reports."""
+    return Address(target.host, 0) if target.kind == Kind.UNIX else Address(str(reached[1][0]), target.port)
+
+
+def unfound(host: str, error: Exception) -> Unreached:
+    """A name has no address."""
+    reason = getattr(error, "strerror", None) or "not a host name"
+    return Unreached(Reply.HOST_UNREACHABLE, f"cannot find {foreign(host)}: {reason}")
+
+
+def unreached(target: Target, failed: Iterable[OSError]) -> Unreached:
+    """No place of it could be connected to: the reason of the one that came nearest."""
+    codes = {error.errno for error in failed}
+    reply, text = next((told for code, told in _REPLIES.items() if code in codes), _OTHERWISE)
+    return Unreached(reply, f"{name_of(target)}: {text}")
+
+
+_OTHERWISE = (Reply.GENERAL, "cannot be reached")
+_REPLIES = {  # the most telling first
+    errno.ECONNREFUSED: (Reply.CONNECTION_REFUSED, "connection refused"),
+    errno.EACCES: (Reply.GENERAL, "the server may not open it"),
+    errno.ENOENT: (Reply.HOST_UNREACHABLE, "no such socket"),
+    errno.EMFILE: (Reply.GENERAL, "the server is short of descriptors"),
+    errno.ENFILE: (Reply.GENERAL, "the server is short of descriptors"),
+    errno.ETIMEDOUT: (Reply.EXPIRED, "no answer in time"),
+    errno.EHOSTUNREACH: (Reply.HOST_UNREACHABLE, "host unreachable"),
+    errno.ENETUNREACH: (Reply.NETWORK_UNREACHABLE, "network unreachable"),
+}
