@@ -122,7 +122,17 @@ def knock_key(server_public: bytes) -> Secret:
 
 def knock_tag(knock: Secret, hour: int, nonce: bytes) -> bytes:
     """The 16 bytes that follow the nonce; hour = unix time // 3600."""
-    return hmac256(expand(knock, b"ns1 tag" + U64.pack(hour), 32), nonce)[: wire.TAG]
+    return tag_of(tag_key(knock, hour), nonce)
+
+
+def tag_key(knock: Secret, hour: int) -> Secret:
+    """What makes the tags of one hour."""
+    return expand(knock, b"ns1 tag" + U64.pack(hour), 32)
+
+
+def tag_of(key: Secret, nonce: bytes) -> bytes:
+    """As `knock_tag`, with the key of the hour."""
+    return hmac256(key, nonce)[: wire.TAG]
 
 
 def knock_psk(knock: Secret, hour: int, nonce: bytes) -> Secret:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from .http1 import AnswerHead, Answers, Body, End, Head, Opaque, Requests
 
 T = TypeVar("T")
+_END: Final = b"\r\n\r\n"
 
 
 class Theirs(NamedTuple):
@@ -42,6 +43,12 @@ class Broken(NamedTuple):
 
 
 Said: TypeAlias = Theirs | Ours[T] | Piece | Whole | Broken
+
+
+def is_theirs(first: bytes, can_begin: Callable[[bytes], bool]) -> bool:
+    """Whether all of this, with which a connection begins, is the decoy's, whatever follows: it can become no request
+    of ours, and has no end of a head within it, behind which one could stand."""
+    return first.find(_END) in (-1, len(first) - len(_END)) and not can_begin(first)
 
 
 class Judge(Generic[T]):
@@ -93,6 +100,11 @@ class Judge(Generic[T]):
             self._raw = self._raw + data if self._raw else data
         else:
             self._requests.feed(data)
+
+    def passed(self, data: bytes) -> None:
+        """This came first, `is_theirs`, and the decoy has it already."""
+        self.feed(data)
+        self._theirs, self._ahead = True, len(data)
 
     def next(self) -> Said[T] | None:
         """What is to be done next; None until more is fed, or something is answered."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from ..facts import limits
 from ..facts.errors import NetworkError
 from ..net.ends import PlainEnd
 from ..net.pipe import PipeLink
 from ..net.timers import now
 from ..net.tls import TlsLink
+from ..protocol.judge import is_theirs
 from .stranger import Stranger
 from .tarpit import Tarpit
 from .upstream import Upstream
@@ -73,10 +76,20 @@ class Exits:
         elif broken and not stranger.read_before:
             link.part()  # as web servers do
         else:
-            self._web.take(_visitor(stranger, link, ahead))
+            self._web.take(self._told(_visitor(stranger, link, ahead)))
             return
         if ahead is not None:
             ahead.close()
+
+    def _told(self, visitor: Visitor) -> Visitor:
+        """The decoy gets what is its own in any case at once: another thread takes a while to begin."""
+        got, ahead = visitor.got, visitor.ahead
+        if self._web is None or ahead is None or not (got and is_theirs(got, self._web.door.can_begin)):
+            return visitor
+        ahead.push(got)
+        with suppress(NetworkError):  # who takes the visitor finds that, too
+            ahead.move(now())
+        return visitor._replace(told=True)
 
     def waits(self, stranger: Stranger) -> None:
         """More of it has to come."""

@@ -48,7 +48,7 @@ class Relayed(Place):
 
     __slots__ = (
         "_asks", "_exchange", "_first", "_got", "_host", "_judge", "_judging", "_near", "_since", "_stopped",
-        "_upstream", "known", "link", "over", "peer",
+        "_told", "_upstream", "known", "link", "over", "peer",
     )  # fmt: skip
 
     def __init__(self, visitor: Visitor, host: Host) -> None:
@@ -63,6 +63,7 @@ class Relayed(Place):
         if self._upstream is not None:
             self._upstream.watched_by(*self._watches())
         self._got: bytes | None = visitor.got  # None behind the first turn
+        self._told = visitor.told
         self._asks = False  # something came of the visitor behind the decoy's last byte
         self._first = not visitor.got  # nothing came yet
         self._judging = False  # what came is being judged

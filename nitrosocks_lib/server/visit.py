@@ -99,7 +99,11 @@ class Visit(Relayed):
         if not self._first and self._judge.idle:
             self._since = at
         self._first = False
-        self._judge.feed(data)
+        if self._told:
+            self._told = False
+            self._judge.passed(data)
+        else:
+            self._judge.feed(data)
         self._judged()
         if self._judge.holds and not self.over and self._upstream is None and self._host.decoy is not None:
             self.reach()  # it is held back from the decoy, whose time begins all the same

@@ -19,7 +19,8 @@ Found = tuple[Token, int]  # what a token says, and the hour that it was made wi
 class Visitor(NamedTuple):
     """A connection on its way between two threads; `got` was read of it. Its time runs from `accepted`.
 
-    `ahead` is one to the decoy, where that was made already: who takes the visitor has it, too.
+    `ahead` is one to the decoy, where that was made already: who takes the visitor has it, too. `told`: all of `got`
+    went there.
     """
 
     link: TlsLink | PlainEnd
@@ -28,6 +29,7 @@ class Visitor(NamedTuple):
     accepted: float
     got: bytes = b""
     ahead: Upstream | None = None
+    told: bool = False
 
     @property
     def tls(self) -> TlsLink:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nitrosocks_lib.protocol.http1 import Head
-from nitrosocks_lib.protocol.judge import Broken, Judge, Ours, Piece, Theirs, Whole
+from nitrosocks_lib.protocol.judge import Broken, Judge, Ours, Piece, Theirs, Whole, is_theirs
 
 THEIRS = b"GET /roses HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /roses HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
@@ -193,3 +193,36 @@ def test_what_is_ours_and_becomes_ambiguous_is_told_apart() -> None:
     told, piece, broken, rest = said(each, chunked + b"2\r\nab\r\n") + said(each, b"no\r\n") + said(each, THEIRS)
     assert isinstance(told, Ours) and piece == Piece(b"ab", b"2\r\nab\r\n")
     assert broken == Broken(b"no\r\n") and rest == Theirs(THEIRS)
+
+
+FIRST = st.one_of(
+    st.sampled_from([THEIRS, POST, OURS, THEIRS + OURS, THEIRS[:-4], THEIRS[:9], OURS[:9], OURS[:-9], b"\r\n\r\n"]),
+    st.builds(bytes.__add__, st.binary(max_size=60), st.sampled_from([b"", b"\r\n\r\n", THEIRS, OURS])),
+)
+
+
+@given(first=FIRST, rest=st.sampled_from([b"", THEIRS, OURS, b"\r\n\r\n" + OURS, THEIRS[9:] + OURS, b"abc" + OURS]))
+def test_what_is_told_to_the_decoy_at_once_is_what_it_would_get(first: bytes, rest: bytes) -> None:
+    if not is_theirs(first, can_begin):
+        return
+    slow, quick = judge(), judge()
+    quick.passed(first)
+    assert (theirs(slow, first), theirs(quick)) == (first, b"")
+    events = [[event for event in said(each, rest) if event != Theirs(b"")] for each in (slow, quick)]
+    assert events[0] == events[1] and slow.outstanding == quick.outstanding
+
+
+@pytest.mark.parametrize(
+    ("first", "all_theirs"),
+    [
+        (THEIRS, True),
+        (THEIRS[:9], True),
+        (bytes(300), True),
+        (THEIRS + OURS, False),  # what is ours never gets there
+        (POST, False),  # its body may be anything
+        (OURS, False),
+        (OURS[:9], False),
+    ],
+)
+def test_what_may_hold_something_of_ours_is_not_told_at_once(first: bytes, all_theirs: bool) -> None:
+    assert is_theirs(first, can_begin) is all_theirs

@@ -30,11 +30,14 @@ class Web:
     """With a decoy, or without."""
 
     def __init__(self, decoy: object, ours: bool = False, most: int = 9) -> None:
-        self.decoy, self.ours, self.most = decoy, ours, most
+        self.decoy, self.ours, self.most, self.door = decoy, ours, most, self
         self.taken: list[Visitor] = []
 
     def wants(self, got: bytes) -> bool:
         return self.decoy is not None or (bool(got) and self.ours)
+
+    def can_begin(self, got: bytes) -> bool:
+        return got.startswith(b"P")
 
     def take(self, visitor: Visitor) -> None:
         self.taken.append(visitor)
@@ -153,6 +156,20 @@ def test_a_connection_to_the_decoy_begins_with_tls_and_goes_with_the_visitor(
         visitor.ahead.move(now())
         assert far.recv(1) == b"x"
         visitor.ahead.close()
+
+
+@pytest.mark.parametrize("got", [b"GET / HTTP/1.1\r\n\r\n", b"POST /to", b"GET / HTTP/1.1\r\n\r\nPOST"])
+def test_the_decoy_gets_at_once_what_is_its_own_in_any_case(got: bytes, pairs: Pairs, listener: socket.socket) -> None:
+    web, each = Web(decoy_at(listener)), stranger(pairs, got)
+    exits = Exits(Kept(), web)
+    exits.begins(each)
+    with listener.accept()[0] as far:
+        exits.see_off(each, broken=False)
+        (visitor,) = web.taken
+        assert visitor.got == got and visitor.told is (b"POST" not in got)
+        assert visitor.ahead is not None
+        visitor.ahead.close()
+        assert far.recv(100) == (got if visitor.told else b"")
 
 
 @pytest.mark.parametrize("how", ["spared", "broken"])
