@@ -1,20 +1,20 @@
 """Strangers probe a server of ours with an nginx behind it as decoy, and an nginx with TLS of its own: what differs?
 
-    python tests/attack/probes.py [--kind KIND ...] [--few N] [--against nginx|none] [--times] [--pairs 200] [--show 3]
+    python tests/attack/probes.py [--kind KIND ...] [--few N] [--against nginx|none] [--show 3]
+    python tests/attack/probes.py --times [--pairs 200] [--delay 1] [--jitter 0 0.5 1 2 4]
 
 Each of some 1,700 probes is made at both, which have one site, one certificate and the same settings. Compared are the
 bytes of the answer, TLS messages and alerts, and how it ends: close_notify, FIN or RST, and whether the server still
 reads behind it. Prints a table of kinds and differences; exits 1 when there is one that is not known (KNOWN).
 --against nginx makes both the same nginx: what is told then is the test's own noise. --against none: our server without
-a decoy answers nothing at all. --times: pairs of the same probe in turn, and whether a rank test tells them apart.
+a decoy answers nothing at all. --times: pairs of the same probe in turn, by way of a line
+whose jitter varies, and whether a rank test tells them apart; exits 1 when it does with the last one.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import random
-import statistics
 import sys
 import tempfile
 import time
@@ -30,7 +30,7 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent / "support"), str(HERE)]
 
 import nginx  # noqa: E402
 import probelist  # noqa: E402
-import ranks  # noqa: E402
+import probetimes  # noqa: E402
 from probelist_tls import TLS  # noqa: E402
 from prober import HOLD, Probe, Seen, prober  # noqa: E402
 from program import Site  # noqa: E402
@@ -50,9 +50,6 @@ KNOWN = {
     ("one byte at a time", "two"),  # and the other way round: it depends on how the bytes of the last request come
 }
 TRIES = 2
-P = 0.01
-JITTERS, DRAWS = (0.0, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0), 21
-SOON = 0.5  # seconds: an end that comes later is one of a time-out
 SEEN, UNSEEN = 8, 120
 TOLD = ("end", "said", "handshake", "reused")
 
@@ -163,71 +160,6 @@ def table(probes: list[Probe], found: list[Difference]) -> str:
     return "\n".join([*lines, f"| all | {len(probes)} | {' | '.join(str(total[what]) for what in TOLD)} |"])
 
 
-# -- times -------------------------------------------------------------------------------------------------------------
-
-
-def pairs_of(stage: Stage, probe: Probe, pairs: int, first: bool, at_once: int = 1) -> tuple[list[Seen], list[Seen]]:
-    """The same probe at both, in turn, one after another; who is first changes. What waits for long is made at once."""
-
-    def pair(number: int) -> list[Seen]:
-        ports = [stage.theirs, stage.ours]
-        seen = {port: prober(port, probe, HOLD, first, False) for port in (ports if number % 2 else reversed(ports))}
-        return [seen[port] for port in ports]
-
-    with ThreadPoolExecutor(at_once) as threads:
-        both = list(threads.map(pair, range(pairs)))
-    return [one for one, _ in both], [other for _, other in both]
-
-
-def timed(stage: Stage, probe: Probe, pairs: int) -> Iterator[tuple[str, bool]]:
-    """Lines of the table, each with whether the two are alike: of the first byte, and of an end at once or late."""
-    sample = prober(stage.theirs, probe)
-    late = sample.ended > SOON
-    whens = [("first byte", True, 1)] if sample.said else []
-    whens += [("end", False, AT_ONCE if late else 1)] if not (late and sample.said) else []
-    for name, first, at_once in whens:
-        sides = pairs_of(stage, probe, pairs, first, at_once)
-        one, other = ([(each.first if first else each.ended) * 1000 for each in side] for side in sides)
-        p = ranks.p_value(one, other)
-        spread = statistics.quantiles(one, n=4)
-        cells = [f"{probe.kind}: {probe.name}", name, f"{statistics.median(one):.2f}", f"{spread[2] - spread[0]:.2f}"]
-        cells += [f"{statistics.median(other):.2f}", f"{p:.2g}", hidden_by(one, other)]
-        yield f"| {' | '.join(cells)} |", p >= P
-
-
-def hidden_by(one: list[float], other: list[float]) -> str:
-    """The smallest jitter of a line, ms, with which most of some draws do not tell the two apart: computed, each time
-    has a normal deviation added."""
-    draw = random.Random(1)
-    for jitter in JITTERS:
-        told = 0
-        for _ in range(DRAWS):
-            sides = ([each + draw.gauss(0, jitter) for each in side] for side in (one, other))
-            told += ranks.p_value(*sides) < P
-        if told <= DRAWS // 2:
-            return f"{jitter:g}"
-    return "more"
-
-
-def all_timed(stage: Stage, pairs: int) -> bool:
-    """Prints a line for each; whether none could be told apart."""
-    print("| probe | what | nginx, ms | spread | ours, ms | p | jitter |\n|---|---|---|---|---|---|---|", flush=True)
-    alike = True
-    for line, same in (told for each in _of_times(stage) for told in timed(stage, each, pairs)):
-        print(line, flush=True)
-        alike &= same
-    return alike
-
-
-def _of_times(stage: Stage) -> list[Probe]:
-    wanted = {("random bytes", "300"), ("requests", "GET /"), ("requests", "GET /nothing"), ("replays", "0 whole"),
-              ("other protocols", "HTTP/2 preface"), ("tokens", "nobody's 0 down"), ("mutations", "0"),
-              ("half-close", "nothing, FIN"), ("handshakes", "common, and FIN"), ("without TLS", "GET"),
-              ("tokens", "websocket websocket"), ("silence", "TLS"), ("silence", "behind 15 of a GET"),
-              ("spoilt TLS", "bad MAC behind 1.3")}  # fmt: skip
-    return [each for each in stage.probes() if (each.kind, each.name.split(" at ")[0]) in wanted]
-
-
 # -- the script --------------------------------------------------------------------------------------------------------
 
 
@@ -272,12 +204,16 @@ def main() -> int:
     parser.add_argument("--against", choices=("decoy", "nginx", "none"), default="decoy")
     parser.add_argument("--times", action="store_true")
     parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--delay", type=float, default=1.0)
+    parser.add_argument("--jitter", type=float, nargs="+", default=[0.0, 0.5, 1.0, 2.0, 4.0])
     parser.add_argument("--show", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     if options.times:
         with tempfile.TemporaryDirectory() as place, Stage(Path(place), options.against) as stage:
-            return 0 if all_timed(stage, options.pairs) else 1
+            ports, probes = [stage.theirs, stage.ours], stage.probes()
+            alike = probetimes.timed(ports, probes, options.pairs, options.delay, options.jitter)
+            return 0 if alike else 1
     began = time.monotonic()
     probes, found = both_runs(options)
     print(table(probes, found))
