@@ -78,13 +78,18 @@ class Incoming:
         tune(self._raw)
         return PlainEnd(self._raw)
 
-    def begin(self, context: Context, presented: bytes = bytes(32)) -> bool:
-        """Begins TLS, of which nothing is done yet; False where it has begun before. Raises OSError.
+    @property
+    def begun(self) -> bool:
+        """Whether TLS has."""
+        return self._tls is not None
+
+    def begin(self, context: Context, presented: bytes = bytes(32)) -> None:
+        """Begins TLS, of which nothing is done yet; may be called again. Raises OSError.
 
         `presented` is the hash of the certificate that `context` presents: the link keeps it.
         """
         if self._tls is not None:
-            return False
+            return
         self._await(1)
         self._raw.setblocking(False)
         tune(self._raw)
@@ -93,7 +98,6 @@ class Incoming:
         self._tls, self._presented = wrap(self._raw, unnamed or context), presented
         if offer.protocols and isinstance(self._tls, ServerSocket) and not _SPOKEN.intersection(offer.protocols):
             self._tls.refusal = _NO_PROTOCOL
-        return True
 
     def _peek(self) -> bytes:
         with suppress(BlockingIOError):

@@ -179,9 +179,9 @@ class Entrance:
         """As far as it goes now; whether its first message is there whole."""
         link = stranger.link
         if link is None:
-            if stranger.begin_tls(self._certificates.presented):
+            if not stranger.begun:
                 self._exits.begins(stranger)
-            if events := stranger.shake_hands():
+            if events := stranger.go_on(self._certificates.presented):
                 self._waiter.watch(stranger.fd, events, stranger)
                 return False
             link = stranger.secured(self._exits.decoyed)

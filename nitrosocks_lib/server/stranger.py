@@ -123,14 +123,16 @@ class Stranger(Place):
         self.plain = begun and self.incoming.is_plain()
         return begun
 
-    def begin_tls(self, presented: Presented) -> bool:
-        """As Incoming.begin; what is `presented` stays with the link, so that it states what it has shown."""
-        assert self.incoming is not None, "it has no TLS yet"
-        return self.incoming.begin(presented.context, presented.hash)
+    @property
+    def begun(self) -> bool:
+        """Whether its TLS has."""
+        return self.incoming is None or self.incoming.begun
 
-    def shake_hands(self) -> int:
-        """As Incoming.go_on."""
-        assert self.incoming is not None, "its TLS has begun"
+    def go_on(self, presented: Presented) -> int:
+        """Begins TLS and goes on with it, as Incoming.go_on; what is `presented` stays with the link, so that it states
+        what it has shown."""
+        assert self.incoming is not None, "it has no TLS yet"
+        self.incoming.begin(presented.context, presented.hash)
         return self.incoming.go_on()
 
     def secured(self, anew: bool) -> TlsLink:
