@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
-from ..crypto.identity import fingerprint
+from ..crypto.identity import client_fingerprint
 from ..facts.errors import CannotCreate, KeyFileError, NitroSocksError, UsageError
 from ..facts.limits import FILE
 from ..facts.words import foreign, quoted
@@ -41,8 +41,8 @@ class Listed:
 
     @property
     def fingerprint(self) -> str:
-        """Of the client's public key; empty where it cannot be read."""
-        return fingerprint(self.client.authorised.public.raw) if self.client is not None else ""
+        """Of the client's public key, as the server's log has it; empty where it cannot be read."""
+        return client_fingerprint(self.client.authorised.public.client_id) if self.client is not None else ""
 
 
 def listed(home: Path, place: bool = True) -> list[Listed]:

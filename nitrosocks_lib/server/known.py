@@ -66,14 +66,18 @@ class Known:
 
     def near(self, client_id: bytes) -> tuple[str, str]:
         """As in authorised.Clients."""
-        for path, file in self._of(client_id):
-            if file.fault:
-                return path, f"its file has a fault: {file.fault}"
-            return path, "another file has the same key or Token" if path in self._twins else ""
+        why = {path: self._why_not(path, file) for path, file in self._of(client_id)}
+        for path, reason in sorted(why.items(), key=lambda each: each[1] != ""):  # the one that counts, if one does
+            return path, reason
         for path, file in self.files.copy().items():
             if file.fault and file.last is None:
                 return path, f"no client has this key; perhaps this file names it, which cannot be read: {file.fault}"
         return "", "no client has this key"
+
+    def _why_not(self, path: str, file: File) -> str:
+        if file.fault:
+            return f"its file has a fault: {file.fault}"
+        return "another file has the same key or Token" if path in self._twins else ""
 
     def put(self, path: str, file: File) -> None:
         """What a file says now. Who asks meanwhile gets what it said before or what it says now, never neither."""

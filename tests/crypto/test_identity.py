@@ -275,6 +275,10 @@ def test_a_fingerprint_is_as_ssh_prints_it() -> None:
     assert re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}", identity.fingerprint(CLIENT.public))
 
 
+def test_a_clients_fingerprint_is_its_client_id() -> None:
+    assert identity.client_fingerprint(bytes(range(16))) == "SHA256:AAECAwQFBgcICQoLDA0ODw"
+
+
 @pytest.mark.parametrize("point", [bytes(32), bytes([1]) + bytes(31), bytes([0xEC]) + b"\xff" * 30 + b"\x7f"])
 def test_a_point_of_small_order_is_found_out_before_anything_is_sealed(point: bytes) -> None:
     raw = KemPublic(ServerKey(bytes(32)).public).raw

@@ -70,6 +70,22 @@ def test_the_twin_that_is_good_counts_where_the_other_has_a_fault() -> None:
     assert good is not None and good.name == "0u" and known.last(KEYS[0].client_id) is good
 
 
+def test_the_file_that_a_login_comes_near_to() -> None:
+    known, client_id = Known(), KEYS[0].client_id
+    assert known.near(client_id) == ("", "no client has this key")
+    known.put("bad", File((), None, None, "a fault"))
+    path, why = known.near(client_id)
+    assert path == "bad" and why.startswith("no client has this key; perhaps") and why.endswith(": a fault")
+    known.put("a", file(0, "t"))
+    assert known.near(client_id) == ("a", "")
+    known.put("b", file(0, "u"))
+    assert known.near(client_id) == ("a", "another file has the same key or Token")
+    known.put("a", faulty(known.files["a"]))
+    assert known.near(client_id) == ("b", ""), "it counts alone now"
+    known.drop("b")
+    assert known.near(client_id) == ("a", "its file has a fault: a fault")
+
+
 def test_who_asks_while_a_file_changes_gets_the_one_or_the_other() -> None:
     """At every step of the change."""
     client_id, answers = KEYS[0].client_id, []

@@ -199,6 +199,7 @@ def test_a_connect_that_is_done(site: Site) -> None:
         assert done.stdout == b"hello"
     line = server.err.wait("alice: session 1 ended after ")
     assert ": released; streams: 1, bytes received: " in line and " over raw, key SHA256:" in line
+    assert line.rpartition("key ")[2].encode() in site.run("clients", "--home", site.home).stdout
 
 
 # -- logins that fail -------------------------------------------------------------------------------------------------
