@@ -11,7 +11,10 @@ def main() -> int:
     """Run the command line and return its exit code: 70 where Python or a package is missing or too old, 130 after
     SIGINT."""
     if sys.version_info < NEEDS:
-        return _refuse("needs Python {}.{} or newer, and {} is {}.{}".format(*NEEDS, sys.executable, *sys.version_info))
+        if sys.stderr is not None:  # else descriptor 2 may be anything
+            found = (*NEEDS, sys.executable, *sys.version_info)
+            sys.stderr.write("nitrosocks: needs Python {}.{} or newer, and {} is {}.{}\n".format(*found))
+        return 70
     try:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # quiet, while nothing has begun; commands have their own
@@ -29,7 +32,12 @@ def main() -> int:
         told = fault(error)
         if not told:
             raise
-        return _refuse(told)
+        if sys.stderr is not None:
+            from nitrosocks_lib.net.lines import STDERR
+
+            STDERR.put(f"nitrosocks: {told}\n")
+            STDERR.flush()
+        return 70
 
 
 def _tell_version() -> bool:
@@ -41,12 +49,6 @@ def _tell_version() -> bool:
     except OSError:
         return False
     return sys.stdout is not None
-
-
-def _refuse(fault: str) -> int:
-    if sys.stderr is not None:  # else descriptor 2 may be anything
-        sys.stderr.write(f"nitrosocks: {fault}\n")
-    return 70
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from ..facts.errors import UsageError
-from ..facts.levels import NOTE
+from ..facts.levels import FRAMES, NOTE
 from ..facts.limits import LINE
 from ..facts.words import foreign
 from ..net.lines import STDERR, LogLines
 
-_LEVELS = (NOTE, logging.INFO, logging.DEBUG)  # without -v, with -v, with -vv
+_LEVELS = (NOTE, logging.INFO, logging.DEBUG, FRAMES)  # without -v, with -v, with -vv, with -vvv
 _LINE, _LONG = "nitrosocks: %(message)s", "%(asctime)s %(threadName)s %(name)s: %(message)s"
 _JSON: Final = "json"
 _FORMS: Final = ("text", _JSON)
@@ -25,6 +25,7 @@ def set_up(verbose: int, least: int, form: str | None = None) -> None:
         raise UsageError(f"--log-format {foreign(form)}: no such form", f"it is one of {', '.join(_FORMS)}")
     level = max(least, _LEVELS[min(verbose, len(_LEVELS) - 1)])
     logging.addLevelName(NOTE, "NOTE")
+    logging.addLevelName(FRAMES, "FRAMES")
     handler = LogLines(STDERR, _LINE if verbose < 2 else _LONG)
     if form == _JSON:
         handler.setFormatter(formatter := _JsonLine())

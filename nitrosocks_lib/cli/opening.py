@@ -52,7 +52,7 @@ def open_pool(
     memory = state(os.environ) if len(offered) > 1 else None
     carriers = Carriers(offered, Remembered(memory) if memory is not None else None, forced=len(offered) == 1)
     dialler = Dialler(profile.credentials, profile.servers, route, specs.window(options["--window"]), carriers, web)
-    dialler.on_intercepted = stop.fail
+    dialler.notices.on_intercepted = stop.fail
     redial = specs.redial(options["--redial"])
     settle(readable, listens=forwards, replaced=memory, sockets=sockets)
     if isinstance(route.proxy, Proxies) and route.proxy.named:  # not before: lines have a thread

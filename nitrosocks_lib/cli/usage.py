@@ -93,7 +93,7 @@ Options:
   -4                   reach the server over IPv4 only
   -6                   reach the server over IPv6 only
   --log-format FORM    text, or json for one object per line (default text)
-  -v                   say more; twice: with times, threads and connections that are not clients
+  -v                   say more; twice: with times, threads, handshakes; three times: each frame, by type and size
   -q                   print errors only; serve: warnings, too
   -h --help            print this text
   -V --version         print the version

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -25,7 +23,7 @@ from ..facts.errors import (
     Unreachable,
     UsageError,
 )
-from ..facts.wire import Abort, Carrier, Refusal
+from ..facts.wire import Carrier, Refusal
 from ..net.connect import Route
 from ..net.link import Link
 from ..net.timers import now
@@ -35,8 +33,8 @@ from ..protocol.greet import Credentials, Greeted, Recovered
 from ..protocol.handshake import Dialogue, T, Terms
 from ..session.conversation import Conversation, Interrupted
 from .carriers import Carriers
-from .failures import of_carriers, of_servers, refused_as_indirect, unanswered
-from .farewell import abort_first
+from .failures import of_carriers, of_servers, unanswered
+from .notices import Notices
 from .openers import PLAIN, Openers, Web
 
 log = logging.getLogger(__name__)
@@ -71,9 +69,7 @@ class Dialler:
         self.window = window
         self._carriers = carriers or Carriers()
         self._openers = Openers(credentials.server_public, route, web, self._carriers)
-        self._direct = route.direct
-        self._said: set[str] = set()
-        self.on_intercepted: Callable[[Intercepted], None] = lambda error: None
+        self.notices = Notices(credentials.server_public, route.direct)
         self._hours_off = 0  # hours that the servers are ahead of this clock; learnt from who has verified (Q9)
         self._told: int | None = None  # the hour that a web server told, for one attempt
 
@@ -167,8 +163,8 @@ class Dialler:
             first = now() + patience((now() - begun) / 2) if hurried else None
             talk = Conversation(link, now() + limits.DIAL, first=first)
             greeted = self._converse(talk, greet.greet(self.credentials, hour, self.window, os.urandom), server)
-            self._look_at_certificate(link, greeted, greeted.terms)
-            self._look_at_clock(greeted.server_ms)
+            self.notices.session("made", server, link, greeted, greeted.terms)
+            self.notices.clock(greeted.server_ms)
             return Greeting(link, greeted, _where_to_resume(greeted.terms, server), talk.round_trip)
         except BaseException:
             link.close()
@@ -188,7 +184,7 @@ class Dialler:
             raise
         self._carriers.resumed(server, link.carrier)
         self._learn(hour)
-        self._look_at_certificate(link, recovered, terms)
+        self.notices.session("resumed", server, link, recovered, terms)
         return recovered
 
     def _on_decoy(self, server: tuple[str, int], carrier: Carrier, answer: DecoyAnswer, hour: int) -> None:
@@ -217,40 +213,6 @@ class Dialler:
     ) -> Unanswered:
         key = fingerprint(self.credentials.server_public)
         return unanswered(server, key, carrier, None if answer is None else answer.head, self._carriers.forced)
-
-    # -- what people should know, once per run ----------------------------------------------------------------------
-
-    def _look_at_certificate(self, link: Link, made: Greeted | Recovered, terms: Terms) -> None:
-        """The server states what it presented, or zeros where a balancer of the operator's ends TLS.
-
-        Raises Intercepted, and ends the session, where TLS must be direct and is not, or that cannot be told;
-        `on_intercepted` heard it then.
-        """
-        stated = made.certificate_hash
-        if stated == link.certificate_hash():
-            return
-        from ..crypto.certificate import issuer  # slow to import
-
-        intercepted = f'TLS is intercepted by "{issuer(link.certificate())}"' if any(stated) else ""
-        if self._direct:
-            error = refused_as_indirect(intercepted)
-            self.on_intercepted(error)
-            with suppress(NetworkError):
-                abort_first(link, made.keys, terms.encrypt_type, Abort.OTHER)
-                link.say_goodbye(now() + 1.0)
-            raise error
-        if intercepted:
-            self._once(f"{intercepted}; your data stays end-to-end encrypted")
-
-    def _look_at_clock(self, server_ms: int) -> None:
-        skew = time.time() - server_ms / 1000
-        if abs(skew) > limits.CLOCK_SKEW:
-            self._once(f"this clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the server's")
-
-    def _once(self, text: str) -> None:
-        if (kind := text.split(maxsplit=1)[0]) not in self._said:
-            self._said.add(kind)
-            log.warning("%s", text)
 
 
 def _where_to_resume(terms: Terms, server: tuple[str, int]) -> tuple[str, int]:

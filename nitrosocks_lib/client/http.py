@@ -37,7 +37,8 @@ class Http:
         """
         link = way.dial()
         try:
-            near, far = pair(progress := Progress(certificate=link.certificate()), link.remote())
+            progress = Progress(certificate=link.certificate(), version=link.version())
+            near, far = pair(progress, link.remote())
         except OSError as error:
             link.close()
             raise NetworkError(f"cannot open the http carrier: {error.strerror}") from None

@@ -99,6 +99,7 @@ class ClientSession:
 
     def open(self, stream: Stream) -> None:
         """Carries a stream; in an outage it waits, and the next attempt begins at once."""
+        log.info("a stream to %s", join_host_port(stream.target.host, stream.target.port))
         if len(self._last) > limits.STREAMS:
             self._last = {target: s for target, s in self._last.items() if not s.answered and s.ending is None}
         self._last[stream.target] = stream
@@ -191,7 +192,7 @@ class ClientSession:
         """A link on which the session goes on, or None when it is over. `prepared` is of use behind LEFT only."""
         state = self.tunnel.state
         over = outcome is Outcome.OVER or bool(self._given_up) or state.releasing > 0
-        until = now() + state.terms.resume
+        until = self._forgotten_at()
         if prepared is not None and outcome is Outcome.LEFT and not over:
             try:
                 return self._resume_on(prepared, until)
@@ -210,6 +211,16 @@ class ClientSession:
                 self._missed = False
                 self._owner.outage.ends(link is not None)
         return link
+
+    def _forgotten_at(self) -> float:
+        """Until when the server keeps the session. Where the connection fell silent, that is as long ago as the last
+        sign of life, but the server is tried for a while in any case."""
+        state = self.tunnel.state
+        at, resume = now(), state.terms.resume
+        silent = at - state.last_heard
+        if silent <= limits.SILENT * state.terms.heartbeat:
+            return at + resume
+        return at + max(resume - silent, min(resume, limits.TRIED))
 
     def _reconnect(self, until: float) -> Link | None:
         """Dials until the session is resumed: at once, then with growing pauses (protocol 3.5)."""

@@ -5,3 +5,4 @@ from __future__ import annotations
 from typing import Final
 
 NOTE: Final = 25  # what people are told without -v, and not with -q: between INFO, which -v shows, and WARNING
+FRAMES: Final = 5  # below DEBUG: each frame of a session, with -vvv

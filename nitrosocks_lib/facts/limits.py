@@ -130,6 +130,9 @@ FRAME_DOUBLED: Final = 3600.0  # all three double with each time that they were 
 RELEASE: Final = 5.0
 FAREWELL: Final = 0.5  # behind RELEASE: an ABORT 4 has that long to leave
 DRAIN: Final = 30
+SILENT: Final = 1.5  # heartbeats without a byte: the connection did not end just now, but then
+TRIED: Final = 30.0  # seconds that a client tries to reconnect at least, however long the silence was
+OUTAGE_TOLD: Final = 2.0  # seconds behind which people are told that a connection is lost
 BACKOFF_FIRST: Final = 0.1
 BACKOFF_MAX: Final = 10.0
 

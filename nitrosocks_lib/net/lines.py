@@ -119,7 +119,7 @@ class Lines:
 
     def _write(self, batch: bytes) -> None:
         if _is_raw(self._descriptor):
-            batch = batch.replace(b"\n", b"\r\n")
+            batch = b"\r" + batch.replace(b"\n", b"\r\n")
         try:
             while batch:
                 batch = batch[self._write_some(batch) :]

@@ -75,6 +75,10 @@ class Link(Protocol):
     def close(self, deadline: float = 0.0) -> None:
         """The owner's last call, after joining. With a deadline it says goodbye before."""
 
+    @abstractmethod
+    def version(self) -> str:
+        """The version of the TLS below, as in "TLSv1.3", or nothing."""
+
     def certificate_hash(self) -> bytes:
         """SHA-256 of the leaf certificate that the peer presented, DER; zeros when it presented none."""
         certificate = self.certificate()
@@ -142,6 +146,10 @@ class LinkAbove(Link):
     def presented_hash(self) -> bytes:
         """As the link below has it."""
         return self._below.presented_hash()
+
+    def version(self) -> str:
+        """As the link below has it."""
+        return self._below.version()
 
     def abort(self) -> None:
         """Ends the connection for both threads; any thread may call it."""

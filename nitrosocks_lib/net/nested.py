@@ -139,6 +139,11 @@ class NestedLink(LinkAbove):
         with self._lock:
             return self._tls.getpeercert(binary_form=True) or b""
 
+    def version(self) -> str:
+        """Of the TLS to the server, as in "TLSv1.3", or nothing."""
+        with self._lock:
+            return self._tls.version() or ""
+
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def say_goodbye(self, deadline: float = 0.0) -> None:

@@ -29,6 +29,7 @@ class Progress:
     acknowledged: int = 0  # the other side of the carrier has them
     round_trip: float = 0.0  # the shortest to there, in seconds; 0 where none is known
     certificate: bytes = b""  # the leaf, DER, that was met on the connection that begins the carrier
+    version: str = ""  # of the TLS of that connection
 
 
 class PipeLink(Link):
@@ -121,6 +122,10 @@ class PipeLink(Link):
     def presented_hash(self) -> bytes:
         """As in Link, of the TLS below."""
         return self._presented
+
+    def version(self) -> str:
+        """The version of the TLS below, as in "TLSv1.3", or nothing."""
+        return self._progress.version
 
     # -- the end ----------------------------------------------------------------------------------------------------
 

@@ -141,6 +141,11 @@ class TlsLink(Link):
         """As in Link: of this very connection, whatever the next ones present."""
         return self._presented
 
+    def version(self) -> str:
+        """As in "TLSv1.3", or nothing."""
+        with self._lock:
+            return self._sock.version() or ""
+
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def abort(self) -> None:

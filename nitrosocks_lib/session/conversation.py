@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from ..facts.errors import NetworkError
 from ..net.link import Link
 from ..net.timers import now
 from ..protocol.handshake import Dialogue, T
+
+log = logging.getLogger(__name__)
 
 
 class Interrupted(NetworkError):
@@ -41,10 +45,12 @@ class Conversation:
                 if isinstance(wanted, bytes):
                     self.link.write_all(wanted, self._until)
                     self._asked = now()
+                    log.debug("handshake: sent %d bytes", len(wanted))
                     wanted = dialogue.send(b"")
                 else:
                     part = self._read(wanted)
                     parts, self._until = parts + 1, self.deadline
+                    log.debug("handshake: received part %d, %d bytes", parts, wanted)
                     if self._asked:
                         self.round_trip, self._asked = now() - self._asked, 0.0
                     wanted = dialogue.send(part)

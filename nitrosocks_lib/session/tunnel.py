@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ..crypto import schedule
-from ..crypto.seal import Opener, Sealer, overwrite_used
+from ..crypto.seal import Opener, overwrite_used
 from ..crypto.secret import Secret
 from ..facts import limits, wire
 from ..facts.errors import BadFrame, NetworkError, NitroSocksError, ProtocolError, Violation
@@ -23,6 +23,7 @@ from ..net.link import Link
 from ..net.timers import TIMERS, now
 from ..protocol import frames
 from ..protocol.handshake import Keys, Terms
+from . import trace
 from .inbound import Handler, Inbound
 from .outbound import Outbound
 from .state import Attached, Outcome, State
@@ -89,7 +90,7 @@ class Tunnel:
         self.link = link
         self.state.ended = lambda: _see_to_the_end(link)
         self.state.begin()
-        self.outbound.begin(link, Sealer(self._frame_keys(self.sends)))
+        self.outbound.begin(link, trace.sealer(self._frame_keys(self.sends)))
         self.inbound.opener = opener or self.opener(self.state.keys)
         other = threading.Thread(target=self._guard, args=(self.outbound.run,), name="outbound", daemon=True)
         try:
@@ -115,7 +116,7 @@ class Tunnel:
 
     def opener(self, keys: Keys) -> Opener:
         """An Opener for what the peer sends under these keys."""
-        return Opener(schedule.frame_keys(keys.root, self.receives, self.state.terms.encrypt_type))
+        return trace.opener(schedule.frame_keys(keys.root, self.receives, self.state.terms.encrypt_type))
 
     def _frame_keys(self, direction: bytes) -> schedule.FrameKeys:
         return schedule.frame_keys(self.state.keys.root, direction, self.state.terms.encrypt_type)

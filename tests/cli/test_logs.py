@@ -12,7 +12,7 @@ import pytest
 
 from nitrosocks_lib.cli import logs
 from nitrosocks_lib.facts.errors import UsageError
-from nitrosocks_lib.facts.levels import NOTE
+from nitrosocks_lib.facts.levels import FRAMES, NOTE
 from nitrosocks_lib.net.lines import STDERR
 
 
@@ -43,7 +43,8 @@ def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Root]:
     ("verbose", "least", "told"),
     [
         (0, logging.NOTSET, NOTE), (0, logging.WARNING, logging.WARNING), (1, logging.NOTSET, logging.INFO),
-        (2, logging.NOTSET, logging.DEBUG), (3, logging.NOTSET, logging.DEBUG), (2, logging.ERROR, logging.ERROR),
+        (2, logging.NOTSET, logging.DEBUG), (3, logging.NOTSET, FRAMES), (4, logging.NOTSET, FRAMES),
+        (2, logging.ERROR, logging.ERROR),
     ],
 )  # fmt: skip
 def test_levels(verbose: int, least: int, told: int, root: Root) -> None:

@@ -223,7 +223,7 @@ def test_an_intercepted_tls_is_told_once(stated: str, told: bool, caplog: pytest
         made = world.dialler()
         for _ in range(3):
             made.greet().link.close()
-    lines = [each.getMessage() for each in caplog.records if each.name.endswith("dialler")]
+    lines = [each.getMessage() for each in caplog.records if each.name.endswith("notices")]
     assert len(lines) == told and all("TLS is intercepted by" in line for line in lines)
 
 
@@ -242,7 +242,7 @@ def test_a_clock_that_is_off_is_told_once(
                     made.greet().link.close()
                 except ProtocolError:
                     assert abs(ahead) > 30, "only a TOTP of another step is refused"
-    lines = [each.getMessage() for each in caplog.records if each.name.endswith("dialler")]
+    lines = [each.getMessage() for each in caplog.records if each.name.endswith("notices")]
     assert len(lines) == bool(told) and all(told in line for line in lines)
 
 

@@ -18,7 +18,7 @@ def directly(world: World, port: int) -> tuple[Dialler, list[Intercepted]]:
     """A dialler, and what it told of interception."""
     made = Dialler(world.credentials(), (("127.0.0.1", port),), Route(direct=True))
     told: list[Intercepted] = []
-    made.on_intercepted = told.append
+    made.notices.on_intercepted = told.append
     return made, told
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -201,6 +202,7 @@ def test_nobody_misses_an_idle_session(caplog: pytest.LogCaptureFixture, monkeyp
 def test_who_opens_a_connection_meanwhile_is_told_why_it_waits(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    caplog.set_level(logging.INFO)
     with World(proxy=True) as world:
         assert world.proxy is not None
         pool, port, resting = WatchedPool(world), world.target(echo), Resting(world, monkeypatch)
@@ -208,6 +210,23 @@ def test_who_opens_a_connection_meanwhile_is_told_why_it_waits(
         resting.begin()
         assert Opened(pool, port).ask(b"x") == b"x"
         assert pool.made == 1 and told(caplog) == ["connection lost", "connection restored"]
+
+
+def test_where_it_fell_silent_the_time_without_a_connection_began_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server has forgotten the session sooner; it is tried for a while all the same."""
+    monkeypatch.setattr(limits, "TRIED", 0.5)
+    with World(proxy=True, resume=int(LONG)) as world:
+        assert world.proxy is not None
+        pool = WatchedPool(world)
+        opened = begun(pool, world.target(echo))
+        before = world.proxy.connections
+        (session,) = pool.sessions
+        state = session.tunnel.state
+        state.terms.heartbeat, state.last_heard = 0, state.last_heard - 2 * LONG
+        world.proxy.refuse(True)
+        world.proxy.cut()
+        assert opened.end().reason == "the server was out of reach for longer than it keeps a session"
+        assert world.proxy.connections > before
 
 
 def test_each_connection_tells_its_own_round_trip() -> None:

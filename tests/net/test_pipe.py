@@ -83,8 +83,9 @@ def test_what_is_queued_is_what_the_carrier_has_not_said_it_has(ends: Ends) -> N
 def test_it_tells_what_it_was_given(ends: Ends) -> None:
     link, _, progress = ends
     assert link.remote() == "192.0.2.7" and link.presented_hash() == b"p" * 32
-    progress.certificate = b"certificate"
+    progress.certificate, progress.version = b"certificate", "TLSv1.3"
     assert link.certificate() == b"certificate" and any(link.certificate_hash())
+    assert link.version() == "TLSv1.3"
     assert link.silent() == math.inf
     bare, far = pair(Progress())
     assert bare.remote() == "" and bare.certificate_hash() == bytes(32)

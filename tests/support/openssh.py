@@ -16,8 +16,8 @@ from program import NITROSOCKS, Process, Site, tool
 class Ssh:
     """An sshd of our own, and how to reach it through the tunnel."""
 
-    def __init__(self, site: Site, words: Sequence[object] = ()) -> None:
-        """`words` are what `connect` is told of a server; without them, one is started."""
+    def __init__(self, site: Site, words: Sequence[object] = (), more: Sequence[object] = ()) -> None:
+        """`words` are what `connect` is told of a server; without them, one is started. `more` are other options."""
         self.site = site
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd does not start without it
@@ -29,9 +29,9 @@ class Ssh:
         self.trace = site.place / "pids"
         self.options: list[str] = []
         if words:
-            self._lead(words)
+            self._lead([*words, *more])
         else:
-            self._lead(["-i", site.profile("alice", site.serve().port, f"127.0.0.1:{self.port}")])
+            self._lead(["-i", site.profile("alice", site.serve().port, f"127.0.0.1:{self.port}"), *more])
 
     def _lead(self, words: Sequence[object]) -> None:
         """From now on it goes through `connect` with these words."""
