@@ -1,8 +1,12 @@
 """Console entry of NitroSocks; everything else is in nitrosocks_lib. Old interpreters must be able to read it."""
 
 import gc
-import signal
 import sys
+
+try:
+    import signal
+except KeyboardInterrupt:  # it takes a while, and what comes before this file is the interpreter's own
+    raise SystemExit(130) from None
 
 NEEDS = (3, 11)
 

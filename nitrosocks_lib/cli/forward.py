@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..client.forward import Forward, Forwarder
+from ..client.forward import LOOPBACK, Forward, Forwarder
 from ..facts import limits
+from ..facts.address import join_host_port
 from ..facts.errors import CannotCreate
 from ..facts.wire import Kind
 from ..net.signals import Stop
@@ -34,7 +35,8 @@ def forward(options: Options) -> int:
     except CannotCreate:
         stop.see_through(lambda: pool.close(limits.RELEASE))
         raise
-    announce([_line(at, each.target) for at, each in zip(bound, forwards, strict=True)])
+    lines = [_line(_places(at, forwarder), each.target) for at, each in zip(bound, forwards, strict=True)]
+    announce(lines)
     note("ready")
     while not stop.wait():
         if stop.hurry:
@@ -63,5 +65,11 @@ def _sockets(forwards: list[Forward]) -> set[Path]:
     return {Path(each.where.host).absolute().parent for each in forwards if each.where.kind == Kind.UNIX}
 
 
-def _line(where: Target, target: Target | None) -> str:
+def _places(at: Target, forwarder: Forwarder) -> str:
+    """Where it listens: both loopback addresses, where it has both."""
+    both = at.host == LOOPBACK and at.port in forwarder.besides
+    return f"{at} and {join_host_port('::1', at.port)}" if both else str(at)
+
+
+def _line(where: str, target: Target | None) -> str:
     return f"proxy for SOCKS and HTTP on {where}" if target is None else f"forwarding {where} to {target}"

@@ -103,7 +103,7 @@ def web_of(options: Options) -> Web:
 
 def first_session(pool: Pool, stop: Stop, retry: bool) -> bool:
     """Makes the first session; False when a signal came first. Without --retry its error ends the command."""
-    pause = limits.BACKOFF_FIRST
+    pause, explained = limits.BACKOFF_FIRST, set[type]()
     while True:
         failure = _start(pool, stop)
         if failure is None and not stop.came:
@@ -112,7 +112,9 @@ def first_session(pool: Pool, stop: Stop, retry: bool) -> bool:
             return not stop.came
         if not retry or stop.failure is not None:
             raise failure
-        note(f"{failure}; trying again in {pause:.1f} s")
+        hint = f"; {failure.hint}" if failure.hint and type(failure) not in explained else ""
+        explained.add(type(failure))  # the clock, or the key: once is enough
+        note(f"{failure}{hint}; trying again in {pause:.1f} s")
         if stop.wait(pause):
             return False
         pause = min(pause * 2, limits.BACKOFF_MAX)

@@ -53,6 +53,7 @@ class Forwarder:
         self._applications: Applications | None = None  # where a -D is
         self._targets: dict[int, tuple[socket.socket, Target | None]] = {}
         self._besides: list[tuple[socket.socket, Target | None]] = []  # at [::1], which others may have
+        self.besides: set[int] = set()  # ports of 127.0.0.1 at which [::1] listens, too; once it has started
         self._paths: list[Named] = []
         self._wake = Wake()
         self._stopped = False
@@ -114,6 +115,7 @@ class Forwarder:
                 _tell_taken(error, port)
             else:
                 self._targets[listener.fileno()] = (listener, target)
+                self.besides.add(port)
 
     def stop(self) -> None:
         """Accepts no more."""

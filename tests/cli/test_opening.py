@@ -14,7 +14,7 @@ from program import Site, expect_one_line
 from nitrosocks_lib.cli.main import exit_code
 from nitrosocks_lib.cli.opening import first_session
 from nitrosocks_lib.facts import limits
-from nitrosocks_lib.facts.errors import NetworkError, NitroSocksError, NotAuthorised
+from nitrosocks_lib.facts.errors import NetworkError, NitroSocksError, NotAuthorised, Unanswered
 
 site = program.site
 
@@ -112,6 +112,17 @@ def test_the_pauses_of_retry_grow_to_their_bound(caplog: pytest.LogCaptureFixtur
     assert first_session(pool(*[NetworkError("told")] * 8), stop, retry=True)
     assert stop.pauses == [limits.BACKOFF_FIRST * 2**n for n in range(7)] + [limits.BACKOFF_MAX]
     assert caplog.messages[0] == "told; trying again in 0.1 s" and len(caplog.messages) == 8
+
+
+def test_a_remedy_is_told_once_for_each_kind_of_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """The clock or the key is what keeps failing, and a note for each attempt would not say so."""
+    stop: Any = Stop()
+    caplog.set_level("INFO")
+    failures = [Unanswered("no answer", "the clock"), NetworkError("refused")]
+    assert first_session(pool(*failures * 2), stop, retry=True)
+    pauses = [limits.BACKOFF_FIRST * 2**n for n in range(4)]
+    said = ["no answer; the clock", "refused", "no answer", "refused"]
+    assert caplog.messages == [f"{text}; trying again in {s:.1f} s" for text, s in zip(said, pauses, strict=True)]
 
 
 def test_a_signal_ends_the_pause() -> None:

@@ -15,7 +15,7 @@ ROOMS = ("protocol", "crypto", "session", "server", "client")
 
 # Comparisons of what everybody may know: module, left side, and why.
 PUBLIC = {
-    ("client/dialler", "stated"): "the hash of a certificate that everybody on the way can see",
+    ("client/notices", "stated"): "the hash of a certificate that everybody on the way can see",
     ("server/certificates", "presented.hash"): "the same",
 }
 

@@ -77,3 +77,23 @@ def test_a_server_loads_nothing_of_the_client(site: Site) -> None:
     modules = loaded(server.signal(signal.SIGTERM))
     assert of(("nitrosocks_lib.demo", "nitrosocks_lib.client.pool", "nitrosocks_lib.client.dialler"), modules) == []
     assert "nitrosocks_lib.server.server" in modules
+
+
+INTERRUPTED = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(NITROSOCKS[1]).parent)!r})
+
+class Finder:
+    def find_spec(name, path, target=None):
+        if name == "nitrosocks_lib.cli.options":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder)
+import nitrosocks
+raise SystemExit(nitrosocks.main())
+"""
+
+
+def test_an_interrupt_amid_the_imports_is_quiet(site: Site) -> None:
+    done = site.call(sys.executable, "-c", INTERRUPTED, "connect", "a:1")
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
