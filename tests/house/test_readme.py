@@ -22,7 +22,7 @@ CODES = PAGES["docs/reference.md"]
 def commands(text: str) -> list[list[str]]:
     """The arguments of each line that runs nitrosocks, of a ProxyCommand or a unit too."""
     text = text.replace("\\\n", "")
-    before = r"(?: *ProxyCommand |.*&& \.venv/bin/|\$ |ExecStart=/usr/local/bin/|runuser -u nitrosocks -- )?"
+    before = r"(?: *ProxyCommand |.*&& \.venv/bin/|\$ |ExecStart=/usr/local/bin/)?"
     found = re.findall(rf"^{before}nitrosocks (.*)$", text, re.MULTILINE)
     found += re.findall(r"ProxyCommand='nitrosocks ([^']*)'", text)
     lines = [line.partition(" > ")[0].removesuffix(" &") for line in found if ": " not in line]  # "nitrosocks: " says
