@@ -45,7 +45,8 @@ PLACES_HEARD: Final = 32  # a thread each, like the next ones; these wait for a 
 PLACES_NAMED: Final = 64  # of clients that are authorised, until they have their session
 PLACES_RESUMING: Final = 128  # many come at once when a network is back; with the server's own, threads stay below 320
 PLACES_VISITS: Final = 512  # HTTP, or what the decoy serves: two descriptors and 128 KiB each, and nginx has as many
-AHEAD: Final = 128  # connections to the decoy for those whose TLS is under way: beyond it the oldest is closed
+AHEAD: Final = 128  # connections to the decoy for who is not known yet: then the oldest is closed, and at as many
+# who wait, the next ones get theirs only when their TLS has its turn
 PLACES_SHARES: Final = 16  # a source that has more than such a part of a full rank gives way first
 PLACES_PICKED: Final = 4  # so many at random are compared
 SAID: Final = 60.0  # how often the log says that places are scarce, or that the decoy cannot be reached

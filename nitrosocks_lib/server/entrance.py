@@ -127,6 +127,8 @@ class Entrance:
         with self._lock:
             self._give_way(self._admission.enter(stranger))
         stranger.refused = not self.raw
+        if self._admission.count(Rank.SILENT) + len(self._ready) <= limits.AHEAD:  # else it may be a flood
+            self._exits.begins(stranger)
         self._look(stranger)  # the ClientHello comes right behind the connection
 
     def _take(self, stranger: Stranger) -> None:

@@ -32,9 +32,9 @@ class Exits:
         return self._web is not None and self._web.decoy is not None
 
     def begins(self, stranger: Stranger) -> None:
-        """Its TLS begins, and so does a connection to the decoy: web servers count from accept on until the head is
-        there, and the decoy does, too. Beyond a bound the oldest is closed; who had it is shown to the decoy later."""
-        if self._web is None or self._web.decoy is None:
+        """It was accepted, and a connection to the decoy begins, if none has: web servers count from accept on until a
+        head is there. Beyond a bound the oldest is closed; whoever had it is shown to the decoy later."""
+        if self._web is None or self._web.decoy is None or stranger in self._ahead:
             return
         if len(self._ahead) >= min(limits.AHEAD, self._web.most):
             self.spare(next(iter(self._ahead)))
@@ -66,9 +66,9 @@ class Exits:
         link, ahead = stranger.link, self._ahead.pop(stranger, None)
         if link is None and stranger.incoming is not None:
             if stranger.plain and self._web is not None and self.decoyed:
-                self._web.take(_visitor(stranger, stranger.incoming.plain()))
-            else:
-                stranger.incoming.part()
+                self._web.take(_visitor(stranger, stranger.incoming.plain(), ahead))
+                return
+            stranger.incoming.part()
         elif link is None or stranger.hello is not None or isinstance(link, PipeLink):
             stranger.close()
         elif self._web is None or not isinstance(link, TlsLink) or not self._web.wants(stranger.read_before):

@@ -17,7 +17,7 @@ from prober import HOLD, Probe, Seen, prober
 
 P = 0.01
 SOON = 0.5  # seconds: an end that comes later is one of a time-out
-AT_ONCE, APART = 24, 0.15  # of those, so many side by side, which begin so many seconds apart
+AT_ONCE, APART = 48, 0.08  # of those, so many side by side, which begin so many seconds apart
 KINDS = {
     ("random bytes", "300"), ("requests", "GET /"), ("requests", "GET /nothing"), ("replays", "0 whole"),
     ("other protocols", "HTTP/2 preface"), ("tokens", "nobody's 0 down"), ("mutations", "0"),

@@ -88,19 +88,40 @@ def test_strangers_have_no_thread(world: World) -> None:
     assert len(world.server._entrance) == 60 == len(made)
 
 
-def test_a_decoy_counts_from_the_first_of_tls_and_hears_nothing_of_clients() -> None:
-    """As a web server does that has TLS of its own: from accept on."""
-    with socket.create_server(("127.0.0.1", 0)) as decoy, ThreadPoolExecutor(1) as threads:
-        decoy.settimeout(BOUND)
-        asked = threads.submit(decoy.accept)
-        with World(decoy=Site(*decoy.getsockname())) as world:
+@pytest.fixture
+def decoy():
+    """A decoy that says nothing, whose connections are those of strangers; and the server in front of it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as threads:
+        listener.settimeout(BOUND)
+        asked = threads.submit(listener.accept)
+        with World(decoy=Site(*listener.getsockname())) as world:
             asked.result()[0].close()  # `serve` asks it once
-            silent(world).sendall(hello())
-            stranger, _ = decoy.accept()
-            world.dialler().greet().link.close()
-            client, _ = decoy.accept()
-            with stranger, client:
-                assert client.recv(1) == b"" and is_silent(stranger)
+            yield listener, world
+
+
+def test_a_decoy_counts_from_accept_and_hears_nothing_of_clients(decoy) -> None:
+    """As a web server does that has TLS of its own."""
+    listener, world = decoy
+    silent(world)
+    stranger, _ = listener.accept()
+    world.dialler().greet().link.close()
+    client, _ = listener.accept()
+    with stranger, client:
+        assert client.recv(1) == b"" and is_silent(stranger)
+
+
+def test_a_flood_of_silent_ones_is_not_passed_on_to_the_decoy(decoy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "AHEAD", 2)
+    listener, world = decoy
+    places = few(world, 40)
+    flood = [silent(world) for _ in range(20)]
+    places.wait(lambda: places.count(Rank.SILENT) == 20)
+    made = [listener.accept()[0] for _ in range(2)]
+    flood[-1].sendall(hello())  # the next one to get a connection, and the oldest is closed for it
+    made.append(listener.accept()[0])
+    assert made[0].recv(1) == b"" and all(map(is_silent, made[1:]))
+    for each in made:
+        each.close()
 
 
 def test_a_flood_ends_the_silent_and_nobody_else(world: World) -> None:

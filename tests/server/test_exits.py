@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Iterator
 
@@ -71,6 +72,11 @@ def decoy_at(listener: socket.socket) -> Decoy:
     made = Decoy(Site(*listener.getsockname()))
     made._places = find(*listener.getsockname())
     return made
+
+
+def is_waiting(listener: socket.socket) -> bool:
+    """Whether somebody is to be accepted."""
+    return bool(select.select([listener], [], [], 0)[0])
 
 
 def stranger(pairs: Pairs, got: bytes = b"") -> Stranger:
@@ -148,10 +154,11 @@ def test_a_connection_to_the_decoy_begins_with_tls_and_goes_with_the_visitor(
     web, each = Web(decoy_at(listener)), stranger(pairs)
     exits = Exits(Kept(), web)
     exits.begins(each)
+    exits.begins(each)  # it has one
     with listener.accept()[0] as far:
         exits.see_off(each, broken=False)
         (visitor,) = web.taken
-        assert visitor.ahead is not None
+        assert visitor.ahead is not None and len(web.taken) == 1 and not is_waiting(listener)
         visitor.ahead.push(b"x")
         visitor.ahead.move(now())
         assert far.recv(1) == b"x"
