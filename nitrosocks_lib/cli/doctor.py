@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from .. import __version__
-from ..client import dialler, findings
+from ..client import findings, notices
 from ..client.asking import Asked
 from ..client.carriers import Carriers
 from ..client.dialler import Dialler
@@ -50,7 +50,7 @@ def doctor(options: Options, exit_code: ExitCode) -> int:
     asked = _asked(options)
     script = pac.find(os.environ)
     if not options["-v"]:  # it would say on stderr what a line says anyway
-        logging.getLogger(dialler.__name__).setLevel(logging.ERROR)
+        logging.getLogger(notices.__name__).setLevel(logging.ERROR)
     settle(readable | authorities())
     offered = specs.carriers(options["--carrier"])
     make = _maker(profile, route, web_of(options), forced=len(offered) == 1)

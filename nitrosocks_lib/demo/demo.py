@@ -17,7 +17,7 @@ from pathlib import Path
 from socketserver import TCPServer
 from typing import Final
 
-from ..client import dialler
+from ..client import notices
 from ..client.dialler import Dialler
 from ..client.forward import Forward, Forwarder
 from ..client.pool import Pool
@@ -62,7 +62,7 @@ def show(keep: Path | None) -> Shown:
     with _temporary() as temporary:
         home = Path(temporary)
         through, control = _folders(home if keep is None else keep)
-        with _heard(dialler.log) as lines:
+        with _heard(notices.log) as lines:
             got = _with_nitrosocks(home, through)
         rows = table(got, NOTICED in lines, seen := look(through), _without_nitrosocks(home, control), look(control))
     return Shown(rows, any(seen.found), (through, control))

@@ -225,7 +225,7 @@ def test_where_it_fell_silent_the_time_without_a_connection_began_then(monkeypat
         state.terms.heartbeat, state.last_heard = 0, state.last_heard - 2 * LONG
         world.proxy.refuse(True)
         world.proxy.cut()
-        assert opened.end().reason == "the server was out of reach for longer than it keeps a session"
+        assert opened.end().reason == "the server was unreachable for longer than it keeps a session"
         assert world.proxy.connections > before
 
 

@@ -17,7 +17,7 @@ from program import NITROSOCKS, Process, Site, expect_one_line, tool
 from targets import Target, echo
 
 RESUME = 3  # seconds that the server keeps a session
-GONE = "the server was out of reach for longer than it keeps a session"
+GONE = "the server was unreachable for longer than it keeps a session"
 
 
 class Behind(Site):
@@ -77,19 +77,7 @@ def test_ssh_ends_with_it(site: Behind) -> None:
     session.out.wait("up")
     site.kill()
     assert session.wait() == 255
-    assert f"{GONE}" in str(session.err)
-
-
-def test_a_session_that_the_server_forgot_is_told_at_once(site: Behind) -> None:
-    """It was restarted: there is no outage to speak of."""
-    process = site.typing()
-    port = site.server.port
-    site.server.signal(signal.SIGKILL).wait()
-    site.serve(listen=f"127.0.0.1:{port}")
-    assert process.wait() == 255
-    said = str(process.err).splitlines()
-    assert "the server does not know the session any more" in said[-1]
-    assert all("connection lost" in line for line in said[:-1])  # where the new server took long to begin
+    assert GONE in str(session.err)
 
 
 # -- on a terminal -----------------------------------------------------------------------------------------------------

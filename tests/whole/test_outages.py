@@ -125,7 +125,7 @@ def test_a_killed_server_that_is_back_is_used_again(site: Proxied) -> None:
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
     told = echoes.client.err.wait("connection reset")
-    assert f"127.0.0.1:{echoes.target.port}: " in told and "the server does not know the session any more" in told
+    assert f"127.0.0.1:{echoes.target.port}: " in told and "the server no longer knows the session" in told
     with dial(echoes.client.port) as sock:
         sock.settimeout(BACK)
         assert exchange(sock, b"y" * 1_000_000) == b"y" * 1_000_000
