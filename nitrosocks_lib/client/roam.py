@@ -44,6 +44,7 @@ class Roam:
             self._over = True
             self._timer.cancel()
             link, self._link = self._link, None
+            self._state.hurry = None
         self._state.waits = lambda: None
         return link
 
@@ -152,6 +153,16 @@ class Roam:
             if not self._over and not self._heard():
                 self._timer = TIMERS.after(jittered(self._pause), self._begin)
                 self._pause = min(self._pause * 2, limits.BACKOFF_MAX)
+                self._state.hurry = self._hurry if self._doubted_at else None
+
+    def _hurry(self) -> None:
+        """outbound: somebody types, and nothing is heard. The next attempt need not wait for long."""
+        with self._lock:
+            self._state.hurry = None
+            if not self._over and not self._making:
+                self._timer.cancel()
+                self._pause = limits.BACKOFF_FIRST
+                self._timer = TIMERS.after(self._pause, self._begin)
 
     def _heard(self) -> bool:
         """Whether a doubt is settled. The caller holds the lock."""

@@ -55,6 +55,8 @@ class ClientTunnel(Tunnel):
         """As in Role: what is not answered soon makes the client doubt its connection."""
         if self.state.doubt.wrote(count, now()):
             self.state.waits()
+        if (hurry := self.state.hurry) is not None:
+            hurry()
 
     def role_handlers(self) -> dict[int, Handler]:
         """What only a client receives."""

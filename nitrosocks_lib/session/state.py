@@ -72,6 +72,7 @@ class State:
         self.doubt = Doubt()
         self.unfinished = Unfinished()
         self.waits: Callable[[], None] = lambda: None  # called when something begins to be unanswered, or unfinished
+        self.hurry: Callable[[], None] | None = None  # called when numbered frames are written, while that matters
         self.ended: Callable[[], None] = lambda: None  # the owner: called once for each connection; must not block
         self.round_trip = limits.ROUND_TRIP  # the owner between connections: seconds, as the handshake took
         self.last_heard = now()  # inbound: when bytes last came, or a write made progress

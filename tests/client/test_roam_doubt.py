@@ -12,6 +12,7 @@ from roaming import SOON, Held, Line, Roaming
 from roles import receive
 from world import BOUND, Opened, World, echo
 
+from nitrosocks_lib.client import roam
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import NetworkError
 from nitrosocks_lib.facts.wire import Frame
@@ -48,6 +49,32 @@ def test_what_was_heard_before_settles_nothing() -> None:
         made.roam.doubt("silent")
         dial.go.set()
         assert made.ended.wait(BOUND) and made.roam.take() is line
+
+
+def test_who_types_ends_the_pause_between_two_dials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One attempt for what is typed in one pause; none where nothing is in doubt, nor behind the end."""
+    paused = threading.Semaphore(0)
+
+    def jittered(_: float) -> float:
+        paused.release()
+        return 10 * BOUND
+
+    def dial() -> Line:
+        raise NetworkError("cut")
+
+    monkeypatch.setattr(roam, "jittered", jittered)
+    with Roaming(dial) as made:
+        made.tunnel.wrote(1)
+        made.roam.doubt("silent")
+        for count in range(2, 5):
+            assert made.asked.acquire(timeout=BOUND) and paused.acquire(timeout=BOUND)
+            with made.roam._lock:  # the pause is arranged under it
+                assert made.state.hurry is not None
+            made.tunnel.wrote(count)
+            assert made.state.hurry is None
+        made.roam.close()
+        made.tunnel.wrote(5)
+    assert made.state.hurry is None
 
 
 def test_a_dial_that_fails_is_tried_again_until_something_is_heard() -> None:
