@@ -11,11 +11,18 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 EXCUSE = "network namespaces"
+LONG = "whole", "interop", "attack"  # rooms of files that take long
 
 # Under nohup, or in the background of a script, some are ignored. What we start would inherit that, and take none.
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)  # which only this process has
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several processes the long ones come first, so that none of them is alone at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.parent.name not in LONG)
 
 
 def unexcused(config: pytest.Config) -> list[str]:

@@ -10,12 +10,12 @@ import pytest
 CONFTEST = Path(__file__).parents[1] / "conftest.py"
 
 
-def run(folder: Path, source: str, ci: str) -> tuple[int, str]:
+def run(folder: Path, source: str, ci: str, *words: str) -> tuple[int, str]:
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "conftest.py").write_text(CONFTEST.read_text())
     (folder / "test_sample.py").write_text(f"import pytest\n{source}\ndef test_good(): pass\n")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words],
         cwd=folder, env={**os.environ, "CI": ci}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout
@@ -39,6 +39,13 @@ def test_a_skip_fails_in_ci(tmp_path: Path, source: str) -> None:
 def test_a_skipped_module_fails_in_ci(tmp_path: Path) -> None:
     (tmp_path / "test_other.py").write_text("def test_other(): pass\n")
     assert run(tmp_path, MODULE, ci="true")[0] == pytest.ExitCode.TESTS_FAILED
+
+
+def test_of_several_processes_too(tmp_path: Path) -> None:
+    pytest.importorskip("xdist")
+    code, out = run(tmp_path, BARE, "true", "-n", "2")
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert "skipped, which CI does not accept" in out and "1 passed, 1 skipped in" in out.splitlines()[-1]
 
 
 def test_elsewhere_a_skip_is_fine(tmp_path: Path) -> None:
