@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from nitrosocks_lib.facts.errors import NetworkError
 from nitrosocks_lib.facts.wire import Reply
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "doctor.md").read_text("utf-8")
-BAD = {"state": State.BAD, "error": NetworkError("told", "mend it")}
+BAD: dict[str, Any] = {"state": State.BAD, "error": NetworkError("told", "mend it")}
 SAMPLES: list[tuple[Finding, str, str]] = [
     (f.Clock(unix=0.0), "1970-01-01 00:00:00 UTC", ""),
     (f.Clock(unix=0.0, state=State.BAD), "1970-01-01 00:00:00 UTC", "set this machine's clock"),

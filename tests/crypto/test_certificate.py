@@ -111,7 +111,8 @@ def test_openssl_finds_all_of_them_valid(fifty: list[Made], tmp_path: Path) -> N
     for number, (*_, cert_pem, _) in enumerate(fifty):
         (tmp_path / f"{number}.crt").write_bytes(cert_pem)
     for path in tmp_path.iterdir():
-        for words in (["x509", "-noout", "-text", "-in", path], ["verify", "-x509_strict", "-CAfile", path, path]):
+        show: list[str | Path] = ["x509", "-noout", "-text", "-in", path]
+        for words in (show, ["verify", "-x509_strict", "-CAfile", path, path]):
             subprocess.run(["openssl", *words], check=True, capture_output=True)
 
 

@@ -75,7 +75,7 @@ def test_every_state_and_every_frame(pairs, opener, way, letter, verdict):
         reader.recv()
     _, reader = sides = play.say(letter)
     if verdict == WRONG:
-        violated(*sides, 1)
+        violated(sides[0], sides[1], 1)
         return
     received, before = reader.received, reader.streams[play.number].state
     reader.recv()

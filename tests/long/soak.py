@@ -33,6 +33,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
@@ -138,7 +139,8 @@ class Traffic:
         return found
 
     def close(self) -> None:
-        for closable in (*self._targets, *self.sides, self._nobody):
+        everything: tuple[Any, ...] = (*self._targets, *self.sides, self._nobody)
+        for closable in everything:
             closable.close()
 
 

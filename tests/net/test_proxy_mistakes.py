@@ -42,7 +42,7 @@ def trickles(sock: socket.socket) -> None:
 
 ASKS = b"HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n"
 DENIED = b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nnot\nhere\x07"
-HTTP: dict[str, tuple[Callable[[socket.socket], None], type[NetworkError], str, str]] = {
+HTTP: dict[str, tuple[Callable[[socket.socket], object], type[NetworkError], str, str]] = {
     "no login": (says(ASKS), ProxyRefused, "requires a login (407); it offers Basic", "--proxy-auth"),
     "403": (says(DENIED), ProxyRefused, 'it refused: 403 Forbidden: "not here\\x07"', "ask the operator of the proxy"),
     "405": (says(b"HTTP/1.1 405 No CONNECT\r\n\r\n"), ProxyRefused, "405 No CONNECT", "ask the operator"),

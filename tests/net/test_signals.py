@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ class Waiting:
     def __init__(self, options: str = "", ignored: str = "") -> None:
         """`ignored` are names of signals, as in `trap`."""
         program = WAITS.format(root=str(ROOT), options=options)
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         trap = f"trap '' {ignored}; " if ignored else ""
         argv = ["/bin/sh", "-c", f'{trap}exec "$@"', "sh", sys.executable, "-c", program]
         self.process = subprocess.Popen(argv, text=True, bufsize=1, **pipes)

@@ -115,7 +115,7 @@ def test_an_action_that_fails_does_not_stop_the_others(caplog: pytest.LogCapture
 
 def test_an_action_may_set_timers() -> None:
     timers, done = Timers(), threading.Event()
-    timers.after(0, lambda _: timers.after(0, lambda _: done.set()) and None)
+    timers.after(0, lambda _: (timers.after(0, lambda _: done.set()), None)[1])
     assert done.wait(BOUND)
 
 

@@ -18,7 +18,9 @@ NONCE, OTHER_NONCE = b"n" * wire.NONCE, b"o" * wire.NONCE
 
 
 def greeting(**changes: object) -> bytes:
-    return next(World(**changes).greet())
+    first = next(World(**changes).greet())
+    assert isinstance(first, bytes)
+    return first
 
 
 def hello(first: bytes, rest: bytes = b"", hour: int = HOUR, nonces: Nonces | None = None) -> Side:

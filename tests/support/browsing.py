@@ -75,7 +75,7 @@ def parsed(head: bytes) -> Head:
 
 def common(head: Head) -> Head:
     """Without what is a matter of the host, the time, the system, the build and the mode of the browser."""
-    host = dict(map(tuple, head)).get("Host", "")
+    host = {line[0]: line[1] for line in head}.get("Host", "")
     return [[name, _common(name, value.replace(host, "web.example") if host else value)] for name, value in head]
 
 

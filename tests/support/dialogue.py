@@ -13,6 +13,7 @@ import pytest
 
 from nitrosocks_lib.crypto.identity import ClientKey, ClientPublic, KemPublic, ServerKey
 from nitrosocks_lib.crypto.schedule import SymmetricState, equal
+from nitrosocks_lib.crypto.secret import Secret
 from nitrosocks_lib.facts import wire
 from nitrosocks_lib.facts.errors import NitroSocksError, Refused
 from nitrosocks_lib.facts.wire import EncryptType
@@ -78,7 +79,7 @@ class Side:
         """What the generator returned; raises what it raised."""
         if self.error:
             raise self.error
-        assert self.over, f"still waits for {self._wish} bytes"
+        assert self.over, f"still waits for {self._wish!r} bytes"
         assert not self.inbox, "left bytes unread"
         return self.result
 
@@ -167,7 +168,7 @@ class World:
         keys = yield from server_side.recover(request, self.known, 9, CERTIFICATE, random)
         return request, attempt, keys
 
-    def lookup_session(self, session_id: bytes) -> tuple[Authorised | None, bytes, int] | None:
+    def lookup_session(self, session_id: bytes) -> tuple[Authorised | None, Secret, int] | None:
         found = self.known, self.terms.resume_secret, self.last_attempt
         return found if session_id == self.terms.session_id else None
 

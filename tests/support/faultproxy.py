@@ -188,8 +188,10 @@ class FaultProxy:
 
     def _disarm(self) -> None:
         ways = [way for connection in self._open for way in (connection.up, connection.down)]
-        for cuts in (*self._armed.values(), *(way.cuts for way in ways)):
+        for cuts in self._armed.values():
             cuts.clear()
+        for way in ways:
+            way.cuts.clear()
 
     def _listen(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)

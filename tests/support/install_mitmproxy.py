@@ -32,7 +32,7 @@ def works(mitmdump: Path) -> bool:
 def install() -> None:
     """Make the environment anew with the newest mitmproxy that runs on this Python."""
     venv.create(HOME, clear=True, with_pip=True)
-    pip = [HOME / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    pip: list[str | Path] = [HOME / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     subprocess.run([*pip, "mitmproxy"], check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr)
 
 

@@ -36,7 +36,7 @@ atexit.register(_folder.cleanup)
 class Server:
     """Gives every TLS connection to `serve` in a thread of its own; what these raise is kept in `errors`."""
 
-    def __init__(self, serve: Callable[[ssl.SSLSocket], None]) -> None:
+    def __init__(self, serve: Callable[[ssl.SSLSocket], object]) -> None:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(*pem("server"))
         self.context.set_alpn_protocols(["http/1.1"])
@@ -109,7 +109,7 @@ def read_all(sock: socket.socket) -> bytes:
     return b"".join(iter(lambda: sock.recv(1 << 20), b""))
 
 
-def read_exactly(tls: ssl.SSLSocket, size: int) -> bytes:
+def read_exactly(tls: socket.socket, size: int) -> bytes:
     got = bytearray()
     while len(got) < size:
         piece = tls.recv(size - len(got))

@@ -48,7 +48,7 @@ class Message:
         return parsed(self.head)
 
     def value(self, name: str) -> str:
-        return dict(map(tuple, self.fields)).get(name, "")
+        return {line[0]: line[1] for line in self.fields}.get(name, "")
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from peer import ACK, C2S, DATA, END, NUMBERED, OPENED, REFUSED, RESET, S2C
 BLOCK = 65_532  # the most bytes of one DATA
 MAX, BOTH = 65536, C2S + S2C
 HOST, PATH, TEXT = 255, 107, 1024  # the most bytes of each
-FRAMES = {  # type: (who may send it, least and most bytes of payload, where the UTF-8 text in it begins)
+FRAMES = {  # by type: (who may send it, least and most bytes of payload, where the UTF-8 text in it begins)
     peer.OPEN: (C2S, 7, 7 + HOST, 7), peer.OPENED: (BOTH, 6, 6 + HOST, 6), peer.REFUSED: (BOTH, 5, 5 + TEXT, 5),
     peer.DATA: (BOTH, 5, MAX, MAX), peer.END: (BOTH, 4, 4, 4), peer.RESET: (BOTH, 5, 5 + TEXT, 5),
     peer.LISTEN: (C2S, 7, 7 + HOST, 7), peer.LISTENING: (S2C, 5, 5 + TEXT, 5), peer.UNLISTEN: (BOTH, 4, 4, 4),

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 HOST = "www.example.org"  # the SNI, and the Host of requests
 HOLD = 9.0  # seconds until what is still open counts as held open
@@ -105,7 +106,7 @@ def context_of(options: Options, watch: Callable[..., None] | None = None) -> ss
     if options.no_ticket:
         context.options |= ssl.OP_NO_TICKET
     if watch is not None:
-        context._msg_callback = watch
+        context._msg_callback = watch  # type: ignore[attr-defined]
     return context
 
 
@@ -226,7 +227,7 @@ class _Run:
         if data := self._out.read():
             self.do_raw(data)
 
-    def _message(self, _: object, direction: str, __: object, content: int, kind: int, data: bytes) -> None:
+    def _message(self, _: object, direction: str, __: object, content: int, kind: Any, data: bytes) -> None:
         if direction != "read":
             return
         if content == _ALERT and len(data) == 2:

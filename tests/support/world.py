@@ -81,7 +81,7 @@ class World(contextlib.ExitStack):
         self.certificates = Certificates(crt, key)
         if certificate_hash is not None:
             self.certificates.presented = replace(self.certificates.presented, hash=certificate_hash)
-        self.settings = {"certificates": self.certificates} | settings
+        self.settings: dict[str, Any] = {"certificates": self.certificates} | settings
         self.callback(_close_near)
         self.directory = Directory()
         self.token = os.urandom(32)
@@ -91,7 +91,7 @@ class World(contextlib.ExitStack):
 
     def start(self, port: int = 0) -> None:
         """A server, on the same port after `stop_server`."""
-        self.server = Server(SERVER_KEY, self.directory, Settings(**self.settings))  # type: ignore[arg-type]
+        self.server = Server(SERVER_KEY, self.directory, Settings(**self.settings))
         self.port = self.server.listen("127.0.0.1", port)[1]
         self.server.start()
         self.callback(self.server.stop)

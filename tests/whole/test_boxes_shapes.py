@@ -77,7 +77,7 @@ def test_a_box_of_ones_own_is_measured_by_the_script(tmp_path: Path) -> None:
         recipe.replace("HAProxy, mode http", "our own").replace("haproxy.cfg", "own.cfg")
     )
     (tmp_path / "own.cfg").write_text((boxes.FOLDER / "haproxy.cfg").read_text())
-    words = [sys.executable, ROOT / "bench/boxes.py", "--folder", tmp_path, "--shapes"]
+    words: list[str | Path] = [sys.executable, ROOT / "bench/boxes.py", "--folder", tmp_path, "--shapes"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=boxes.BOUND, check=False)
     assert done.returncode == 0, done.stderr
     assert "| our own | 400 | 400 | yes | yes | yes | yes | yes | yes |\n" in done.stdout
