@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 HOST = "www.example.org"  # the SNI, and the Host of requests
 HOLD = 9.0  # seconds until what is still open counts as held open
@@ -227,7 +226,7 @@ class _Run:
         if data := self._out.read():
             self.do_raw(data)
 
-    def _message(self, _: object, direction: str, __: object, content: int, kind: Any, data: bytes) -> None:
+    def _message(self, _: object, direction: str, __: object, content: int, kind: int, data: bytes) -> None:
         if direction != "read":
             return
         if content == _ALERT and len(data) == 2:
@@ -235,7 +234,7 @@ class _Run:
             self.seen.events.append("close_notify" if data[1] == _CLOSE_NOTIFY else f"alert {data[1]}")
         elif content == _HANDSHAKE:
             varies = kind in _SIGNED  # signatures of ECDSA are of 70 to 72 bytes
-            self.seen.handshake.append(kind.name.lower() + (f" {len(data)}" if not varies else ""))
+            self.seen.handshake.append(kind.name.lower() + (f" {len(data)}" if not varies else ""))  # type: ignore[attr-defined]
         elif content == _HEADER:
             self._size = int.from_bytes(data[3:5])
             if data[0] == _DATA and self._tls is not None and self._tls.version() != "TLSv1.3":
