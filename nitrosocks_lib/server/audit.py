@@ -82,6 +82,9 @@ EVENTS: Final[dict[str, Event]] = {
     "client-revoked": Event(
         logging.WARNING, "{client} was revoked: its session {session} ends", ("source", "fingerprint")
     ),
+    "certificate-reloaded": Event(NOTE, "reloaded: certificate {subject}[, expires {expires}]"),
+    "certificate-expires": Event(logging.WARNING, "the TLS certificate of {subject} {reason}", ("expires",)),
+    "certificate-faulty": Event(logging.WARNING, "{fault}"),
     "client-holds-too-much": Event(
         logging.WARNING, "{client}: all sessions together hold too much; its largest ends, session {session}"
     ),

@@ -7,7 +7,6 @@ no TLS session that was begun under one certificate is resumed under the next.
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import stat
@@ -23,17 +22,17 @@ from typing import Final
 from ..crypto.certificate import expiry, leaf_der, subject
 from ..facts import limits
 from ..facts.errors import ConfigurationError, NitroSocksError
-from ..facts.levels import NOTE
 from ..facts.words import foreign
 from ..net.connect import Context, server_context
 from ..net.timers import Seldom, now
+from .audit import tell
 from .stamps import Stamp, is_settled, seen
 
-log = logging.getLogger(__name__)
 _LINKS: Final = 40  # as many as the kernel follows
 _SHALLOW: Final = 2  # parts of /opt: all of it is more than a link in it needs
 _KEY: Final = b"PRIVATE KEY-----"
 _CERTIFICATE: Final = b"CERTIFICATE-----"
+_MOVED: Final = "if it leads elsewhere than before, start 'nitrosocks serve' again"  # Landlock knows the old places
 _STAYS: Final = "until then, new connections get the certificate of before"
 
 
@@ -47,7 +46,12 @@ class Presented:
     expires: datetime | None
 
     def __str__(self) -> str:
-        return f"certificate {self.subject}, expires {self.expires:%Y-%m-%d}" if self.expires else self.subject
+        return f"certificate {self.subject}" + (f", expires {self.until}" if self.until else "")
+
+    @property
+    def until(self) -> str:
+        """The day on which it expires, or nothing where that is not known."""
+        return f"{self.expires:%Y-%m-%d}" if self.expires is not None else ""
 
 
 class Certificates:
@@ -104,21 +108,22 @@ class Certificates:
         try:
             presented = _read(*self._files, self._check)
         except NitroSocksError as error:
-            self._failed(f"{error}; {error.hint}; {_STAYS}", asked)
+            moved = _MOVED if isinstance(error.__cause__, PermissionError) else ""
+            self._failed("; ".join(filter(None, (str(error), error.hint, moved, _STAYS))), asked)
             return
         self._failing_since, self._told = None, ""
         renewed = presented.hash != self.presented.hash
         self.presented = presented
         if renewed:
             self._seldom = Seldom(limits.EXPIRES_SAID)
-            log.log(NOTE, "reloaded: %s", presented)
+            tell("certificate-reloaded", subject=presented.subject, expires=presented.until)
 
     def _failed(self, fault: str, asked: bool) -> None:
         if self._failing_since is None:
             self._failing_since = now()
         late = now() >= self._failing_since + limits.RENEWING
         if asked or (late and fault != self._told):
-            log.warning("%s", fault)
+            tell("certificate-faulty", fault=fault)
             self._told = fault
 
     def _warn_of_expiry(self) -> None:
@@ -127,7 +132,8 @@ class Certificates:
         if left < limits.EXPIRES_SOON and self._seldom.due("expired" if left <= 0 else "expires"):
             when = f"{'expired' if left <= 0 else 'expires'} at {shown.expires:%Y-%m-%d %H:%M} UTC"
             days = f", in {left / 86_400:.0f} days" if left >= 86_400 * 1.5 else ""
-            log.warning("the TLS certificate of %s %s%s; %s", shown.subject, when, days, self._renew)
+            reason = f"{when}{days}; {self._renew}"
+            tell("certificate-expires", subject=shown.subject, reason=reason, expires=shown.until)
 
 
 def _is_deep(directory: Path) -> bool:
@@ -163,8 +169,7 @@ def _check_readable(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # non-blocking: a fifo shall not hold us up
     except PermissionError as error:
-        hint = f"let user {os.geteuid()} read it; where it leads elsewhere than before, start 'nitrosocks serve' again"
-        raise ConfigurationError(f"{foreign(path)}: {error.strerror}", hint) from None
+        raise ConfigurationError(f"{foreign(path)}: {error.strerror}", f"let user {os.geteuid()} read it") from error
     except OSError:
         return
     kind = os.fstat(descriptor).st_mode

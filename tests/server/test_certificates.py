@@ -26,7 +26,7 @@ def all_lines(caplog: pytest.LogCaptureFixture) -> None:
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What was logged since the last time."""
-    said = [record.getMessage() for record in caplog.records if record.name.endswith("certificates")]
+    said = [record.getMessage() for record in caplog.records if record.name.endswith("audit")]
     caplog.clear()
     return said
 
