@@ -44,7 +44,9 @@ def listen(bound: socket.socket) -> None:
 
 def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> CannotCreate:
     where = join_host_port(host or "*", port)
-    return CannotCreate(f"cannot listen on {where}: {_reason(error)}", "choose another address or port")
+    few = isinstance(error, OSError) and error.errno == errno.EMFILE
+    hint = "raise the limit on open files" if few else "choose another address or port"
+    return CannotCreate(f"cannot listen on {where}: {_reason(error)}", hint)
 
 
 def bind_all(host: str, port: int, *, listening: bool = True) -> list[socket.socket]:

@@ -46,7 +46,8 @@ def test_both_keep_their_keys_out_of_swap_where_they_may(pair: list[Process]) ->
 
 
 AS_NOBODY = """
-import ctypes, encodings.idna, os, sys  # idna: the interpreter may be where only root may read
+import ctypes, encodings.idna, os, sys
+import nitrosocks_lib.cli.serve  # here, since the interpreter and its modules may be where only root may read
 from nitrosocks_lib.cli.main import main
 if not os.geteuid():
     os.setgroups([]); os.setgid({user}); os.setuid({user})
