@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Final
@@ -14,7 +15,7 @@ from ..crypto.identity import ServerKey, fingerprint
 from ..facts.address import join_host_port
 from ..facts.wire import Carrier
 from ..facts.words import foreign
-from ..files import profiles
+from ..files import profiles, seen
 from ..files.keyfiles import check_secret
 from ..net.connect import authorities
 from ..net.memory import tidy
@@ -41,10 +42,11 @@ def serve(options: Options) -> int:
     addresses = [specs.listen(text) for text in options["--listen"]] or [("", 8443)]
     drain = specs.drain(options["--drain"])
     key, clients, settings, made = _prepared(home, options)
-    server = Server(key, clients, settings)
+    learnt = seen.prepare(home)
+    server = Server(key, clients, settings, partial(seen.note, learnt) if learnt is not None else lambda _: None)
     try:
         bound = [server.listen(host, port) for host, port in addresses]
-        settle(_read_again(home, settings))
+        settle(_read_again(home, settings), replaced=learnt)
     finally:  # no line before, since that starts a thread
         tell_made(home, made)
         warn_of_few_descriptors()
@@ -65,16 +67,20 @@ def serve(options: Options) -> int:
             settings.certificates.look(asked=True)
             note(f"read again: {counted(len(clients), 'client')} authorised; {settings.certificates.presented}")
         if stop.take_asked():
-            entries = server.reception.registry.all()
-            streams = sum(each.tunnel.load for each in entries)
-            nonces = server.reception.nonces
-            note(
-                f"{counted(len(entries), 'session')}, {counted(streams, 'stream')}, "
-                f"{counted(nonces.kept, 'nonce')} kept, {nonces.unstored} not, up {now() - began:.0f} s"
-            )
+            _tell_load(server, now() - began)
     note(f"stopping; running streams have {drain} s")
     stop.see_through(lambda: server.drain(drain))
     return 0
+
+
+def _tell_load(server: Server, up: float) -> None:
+    entries = server.reception.registry.all()
+    streams = sum(each.tunnel.load for each in entries)
+    nonces = server.reception.nonces
+    note(
+        f"{counted(len(entries), 'session')}, {counted(streams, 'stream')}, "
+        f"{counted(nonces.kept, 'nonce')} kept, {nonces.unstored} not, up {up:.0f} s"
+    )
 
 
 def _serving(settings: Settings) -> str:

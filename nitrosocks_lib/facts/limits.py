@@ -152,6 +152,7 @@ REVOKED: Final = 4.0  # how often a server looks at all of clients.d: who is rev
 LISTED_AGAIN: Final = 0.5  # a file or directory, changed so recently, is looked at again: clocks of stamps are late
 DESCRIPTORS: Final = 256  # of a program that carries streams; with fewer it warns: a session has 5, each stream one
 RENEWING: Final = 8.0  # a certificate and its key that cannot be used for so long are told: both were written by then
+SEEN_AGAIN: Final = 60.0  # after this time it is written down again that a client is there
 EXPIRES_SOON: Final = 14 * 86_400.0  # before a certificate expires it is warned of
 EXPIRES_SAID: Final = 86_400.0  # and how often
 IDLE: Final = 300.0  # all sessions without a stream for so long but one are released

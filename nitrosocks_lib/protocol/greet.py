@@ -101,8 +101,8 @@ def _salt(state: SymmetricState, refusals: dict[bytes, Refusal]) -> Dialogue[Non
 def _refused(reason: Refusal) -> Refused | NotAuthorised:
     if reason is Refusal.UNKNOWN_CLIENT:
         return NotAuthorised(
-            "the server does not know this client: it was revoked or never authorised, or its file there has a fault",
-            "ask the operator: the server's log names such a file; new profiles are made with 'nitrosocks keygen NAME'",
+            "the server does not know this client, or has a fault in its file for it",
+            "ask the operator: the server's log says which, and 'nitrosocks check' there what mends the file",
         )
     return Refused(reason)
 

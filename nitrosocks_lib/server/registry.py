@@ -33,6 +33,7 @@ class Registry:
         self._shared = Shares(limits.SESSIONS_IN_ALL) if sessions is None else sessions
         self._held_most = held_most
         self._changed = threading.Condition(self._lock)
+        self._came: set[bytes] = set()
         self.closing = False  # the server stops: nothing is kept for a RESUME any more
         self._watch: Timer | None = None
         self._delivering: list[ServerTunnel] = []  # over, but for what their targets have not taken; the oldest first
@@ -79,6 +80,7 @@ class Registry:
             entry.tunnel.number = next(self._numbers)
             entry.owner, entry.link = threading.current_thread(), link
             self._sessions[entry.tunnel.state.terms.session_id] = entry
+            self._came.add(entry.client_id)
             if self._watch is None:
                 self._watch = TIMERS.after(limits.HELD_LOOK, self._look_at_held)
 
@@ -222,6 +224,12 @@ class Registry:
             if entry.tunnel.load:
                 self._delivers(entry.tunnel)
             self._changed.notify_all()
+
+    def present(self) -> set[bytes]:
+        """The ids of the clients that are connected, or began a session since this was asked last."""
+        with self._lock:
+            came, self._came = self._came, set()
+            return came | {entry.client_id for entry in self._sessions.values() if entry.link is not None}
 
     def all(self) -> list[Entry]:
         """A snapshot."""

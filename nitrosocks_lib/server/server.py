@@ -29,6 +29,7 @@ from .decoy import Decoy
 from .entrance import Entrance
 from .entry import Entry
 from .revoked import Revoked
+from .seen import Keep, Seen
 from .stranger import Stranger
 from .tarpit import Tarpit
 from .visitor import Door, Found
@@ -41,7 +42,8 @@ _RAW: Final = frozenset({Carrier.RAW})
 class Server:
     """`start` returns when it listens; `drain` and `stop` may be called by any thread, once."""
 
-    def __init__(self, key: ServerKey, clients: Clients, settings: Settings) -> None:
+    def __init__(self, key: ServerKey, clients: Clients, settings: Settings, keep: Keep = lambda _: None) -> None:
+        """`keep` writes down that a client is there, as in `seen.Seen`."""
         most, late = places(descriptors())
         self._tarpit = Tarpit(schedule.late_seconds(schedule.knock_key(key.public)), late)
         self.reception = Reception(key, clients, settings, self._tarpit)
@@ -50,7 +52,9 @@ class Server:
         self._entrance = Entrance(door, self.reception.receive, self._tarpit, most, self._web)
         self._entrance.raw = Carrier.RAW in settings.carriers
         self._entrance.failures = self.reception.failures
-        self._revoked = Revoked(clients, self.reception.registry, settings.certificates.look)
+        self._seen = Seen(self.reception.registry, keep)
+        self._certificates = settings.certificates
+        self._revoked = Revoked(clients, self.reception.registry, self._look)
         self._listeners: list[socket.socket] = []
         self._stopped = False
         self._thread: threading.Thread | None = None
@@ -104,6 +108,10 @@ class Server:
             raise ConfigurationError(f"--decoy {decoy.site} is this server itself", hint)
         decoy.warn()
 
+    def _look(self) -> None:
+        self._seen.look()
+        self._certificates.look()
+
     def _accept(self) -> None:
         while not self._stopped:
             try:
@@ -138,6 +146,7 @@ class Server:
         registry.wait_empty(lambda _: True, limits.RELEASE)
         self._stopped = True
         self._revoked.stop()
+        self._seen.look()
         if self._web is not None:
             self._web.stop()  # before the entrance, which gets what it gives back
         self._entrance.wake()

@@ -79,6 +79,21 @@ def test_a_list_for_people_and_one_for_programs(site: Site) -> None:
     assert "nothing, for a fault: bob.toml: permissions 0644 are too open; run: chmod 600" in run(site, "clients")
 
 
+def test_when_a_client_was_seen(site: Site) -> None:
+    """Though its session was short, and the server may write nothing else in its home."""
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        server = site.serve()
+        profile = site.profile("alice", server.port)
+        site.profile("bob", server.port)
+        process = site.connect(profile, f"127.0.0.1:{target.getsockname()[1]}")
+        target.accept()[0].close()
+        assert process.wait() == 0 and server.signal().wait() == 0
+    alice, bob = json.loads(run(site, "clients", "--json"))["clients"]
+    assert alice["last_seen"] >= alice["added"] and bob["last_seen"] is None
+    assert f"{alice['last_seen'][:10]} {alice['last_seen'][11:16]}" in run(site, "clients").splitlines()[1]
+    assert run(site, "revoke", "alice") and os.listdir(site.home / "seen") == []
+
+
 def test_what_goes_wrong_is_one_line(site: Site) -> None:
     site.profile("alice", 1, "a:1")
     for words, code, said in (
