@@ -93,9 +93,10 @@ class Failures:
         self.failed(peer, carrier, "" if unknown else reason, arrival.name, arrival.client_id)
 
     def broken(self, arrival: Arrival, error: NitroSocksError | OSError) -> None:
-        """It is told nothing. A network that failed before a client was known is nobody's failure."""
+        """It is told nothing. A network that failed before a client was known is nobody's failure; an OSError is that
+        something is missing here."""
         peer, carrier = arrival.peer, arrival.talk.link.carrier
-        if isinstance(error, NetworkError | Overtaken | OSError):
+        if isinstance(error, NetworkError | Overtaken):
             tell("handshake-failed", source=join_host_port(*peer), carrier=carrier, reason=str(error))
         else:
             self.failed(peer, carrier, str(error), arrival.name, arrival.client_id)
