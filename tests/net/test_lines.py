@@ -230,7 +230,7 @@ def test_data_flows_where_nobody_reads_stderr_nor_stdout(site: Site) -> None:
             got = b""
             while b"forwarding" not in got or not got.endswith(b"\n"):
                 got += os.read(pipe.read, 1)
-            port = port_of(re.search(rb"forwarding (\S+:\d+) to", got)[1].decode())
+            port = port_of(re.search(rb"forwarding (\S+:\d+) ", got)[1].decode())
             for _ in range(20):  # each says a few lines
                 with dial(port) as sock:
                     assert exchange(sock, b"x" * 100_000) == b"x" * 100_000
