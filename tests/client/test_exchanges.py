@@ -266,7 +266,8 @@ def test_a_time_out_makes_idle_ones_suspect(pool: Pool) -> None:
     asker = pool.join()
     pool.ask(asker)
     pool.accept()
-    pool.exchanges.expire(now() + BOUND + 1)
+    for later in (1, 2):  # the peer's kernel may have acknowledged something until the first, which is progress
+        pool.exchanges.expire(now() + later * (BOUND + 1))
     assert asker.told == ["failed 0: no answer in time"]
     assert len(pool.exchanges) == 0
     assert pool.exchanges.due == math.inf

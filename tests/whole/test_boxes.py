@@ -32,7 +32,7 @@ CHOSEN = {
     "sslsplit-https": "http",
     "sslsplit-ssl": "raw",
 }
-FIRST = 10.0  # seconds until the first byte at the latest, whatever hangs on the way
+FIRST = 20.0  # seconds until the first byte at the latest, whatever hangs on the way, and on a busy machine
 SIZE = 50_000_000
 STREAMS = 20
 WORDS = os.urandom(1000)
