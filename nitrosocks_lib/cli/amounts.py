@@ -34,7 +34,7 @@ def duration(option: str, text: str, low: int, high: int, unit: str = "s") -> in
         raise UsageError(f"{option} {foreign(text)}: not a time", f"write {plain}, or s, m or h: 90s, 5m or 2h")
     seconds = int(number) * TIMES[text[len(number) :] or unit]
     if not low <= seconds <= high:
-        raise UsageError(f"{option} {foreign(text)}: out of range", f"{_shown(low)} to {_shown(high)}")
+        raise UsageError(f"{option} {foreign(text)}: out of range", f"write {_shown(low)} to {_shown(high)}")
     return seconds
 
 

@@ -45,14 +45,13 @@ def doctor(options: Options, exit_code: ExitCode) -> int:
     A signal ends it with what was found so far.
     """
     harden()
+    asked, offered = _asked(options), specs.carriers(options["--carrier"])
     stop, profile = Stop(), load_profile(options)
     route, readable = way(options)
-    asked = _asked(options)
     script = pac.find(os.environ)
     if not options["-v"]:  # it would say on stderr what a line says anyway
         logging.getLogger(notices.__name__).setLevel(logging.ERROR)
     settle(readable | authorities())
-    offered = specs.carriers(options["--carrier"])
     make = _maker(profile, route, web_of(options), forced=len(offered) == 1)
     made = Doctor(profile.name, profile.servers, route, offered, make, asked)
     early = [] if script is None else [findings.Pac(url=script.url, named_by=script.named_by, state=State.NOTED)]

@@ -75,7 +75,7 @@ def window(text: str | None) -> int:
         return limits.WINDOW
     chosen = size("--window", text)
     if not limits.WINDOW_MIN <= chosen <= limits.WINDOW_MAX:
-        raise UsageError(f"--window {foreign(text)}: out of range", "64K to 64M")
+        raise UsageError(f"--window {foreign(text)}: out of range", "write 64K to 64M")
     return chosen
 
 
@@ -157,7 +157,7 @@ def refresh(text: str | None) -> RefreshPolicy:
         except UsageError:
             raise UsageError(f"{given}: not a time, a size or both", "as in 30m, 4G or 30m,4G") from None
     if not limits.WINDOW_MIN <= volume <= limits.KEY_BYTES // 2:
-        raise UsageError(f"{given}: out of range", "64K to 32G")
+        raise UsageError(f"{given}: out of range", "write 64K to 32G")
     return RefreshPolicy(every, volume)
 
 

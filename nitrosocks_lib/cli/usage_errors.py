@@ -13,6 +13,7 @@ from .usage import USAGE
 _OPTION: Final = re.compile(r"^  (-{1,2}[\w-]+)(?: (--[\w-]+))?(?: ([A-Z][A-Z:]*))?  ", re.MULTILINE)
 _VALUES: Final = {name: value for *names, value in _OPTION.findall(USAGE) for name in names if name}  # of each option
 _COMMANDS: Final = tuple(dict.fromkeys(re.findall(r"^  nitrosocks ([a-z]+)", USAGE, re.MULTILINE)))
+_CLIENTS: Final = ("forward", "connect", "doctor")  # whose options people may take for those of ssh
 _ARGUMENTS: Final = {"keygen": 1, "connect": 2, "permit": 999, "forbid": 999, "revoke": 1, "rename": 2}  # words behind
 _SEE_HELP: Final = "see: nitrosocks --help"
 _PROXY: Final = "-o ProxyCommand='nitrosocks connect %h %p'"
@@ -39,6 +40,8 @@ _OTHER_WORDS: Final = {  # commands that people may expect
 }
 _EXAMPLES: Final = {
     "-L": "as in -L 8080:intranet.example:80",
+    "--cert": "--cert and --key go together",
+    "--key": "--cert and --key go together",
     "--server": "as in --server vpn.example:8443",
     "connect": "as in: nitrosocks connect intranet.example:22",
     "keygen": "as in: nitrosocks keygen alice --server vpn.example:8443",
@@ -128,7 +131,7 @@ class _Line:
         given, equals, _ = word.partition("=")
         found = [given] if given in _VALUES else [name for name in _VALUES if name.startswith(given)]
         if given == WARM:
-            self._say(Fault(f"{WARM} needs a number: {WARM} N", _WARM))
+            self._say(Fault(f"{WARM} needs a number: {WARM} N", f"or {_WARM}"))
         elif not found:
             self._say(_no_option(given))
         elif len(found) > 1:
@@ -160,7 +163,8 @@ def _faults(command: str, arguments: list[str], options: list[str], usage: str) 
     """What the usage lines of a command do not allow, the plainest first."""
     for name, times in Counter(options).items():
         if not re.search(rf"{name}\b", usage):
-            yield Fault(f"'{command}' does not take {name}", _OF_SSH.get(name, _SEE_HELP))
+            hint = _OF_SSH.get(name, _SEE_HELP) if command in _CLIENTS else _SEE_HELP
+            yield Fault(f"'{command}' does not take {name}", hint)
         elif times > 1 and not re.search(rf"{name}( [A-Z:]+)?[\])]\.\.\.", usage):
             yield Fault(f"{name} is given {times} times")
     if {"-4", "-6"} <= {*options}:

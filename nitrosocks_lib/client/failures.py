@@ -25,9 +25,12 @@ def of_servers(failures: Sequence[tuple[Server, NitroSocksError]]) -> NitroSocks
 def of_carriers(server: Server, failures: Sequence[tuple[Carrier, NitroSocksError]]) -> NitroSocksError:
     """One error with the reason of every carrier to a server, as above."""
     telling = _telling([error for _, error in failures])
-    if len(failures) > 1:
+    carriers: dict[str, list[Carrier]] = {}  # by reason
+    for carrier, error in failures:
+        carriers.setdefault(str(error), []).append(carrier)
+    if len(carriers) > 1:
         where = join_host_port(*server)
-        reasons = "; ".join(f"{carrier}: {str(error).removeprefix(f'{where} ')}" for carrier, error in failures)
+        reasons = "; ".join(f"{', '.join(those)}: {why.removeprefix(f'{where} ')}" for why, those in carriers.items())
         telling.args = (f"{where}: no carrier gets through ({reasons})",)
     return telling
 
@@ -55,7 +58,7 @@ def unanswered(server: Server, key: str, carrier: Carrier, head: bytes | None, f
     path = "" if raw and head is None else "--path differs from that of 'serve', "
     return Unanswered(
         f"{join_host_port(*server)} {what}",
-        f"{first}this clock says {clock}, and must be right to the hour. If it is, {path}the server's key is not "
+        f"{first}this clock says {clock}: is it right to the hour? If it is, {path}the server's key is not "
         f"{key} (ask the operator what 'nitrosocks keygen' prints at the server), or no NitroSocks server is there",
     )
 

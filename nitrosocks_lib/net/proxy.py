@@ -25,7 +25,7 @@ from .tls import TlsLink
 
 Talk = Generator[bytes | None, bytes, None]
 
-UNVERIFIED: Final = "the tunnel does not need it to: leave --tls-verify out, or set SSL_CERT_FILE to its authority"
+UNVERIFIED: Final = "leave --tls-verify out, as the tunnel does not need it, or set SSL_CERT_FILE to its authority"
 _SHARES: Final = 3  # with several addresses of a proxy, each has its share of the time to answer, but not less
 _SERVING: Final = "is 'nitrosocks serve' running there?"
 _DIRECTLY: Final = "'--proxy none' goes without it"

@@ -24,6 +24,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Own = Callable[[Address], bool]
 
+_PORT_HINT: Final = "a port is a number from 1 to 65535, a range such as 8000-8010, or *; several take several rules"
 MARKS: Final = ("public key", "client_id", "C", "Token")  # of a client
 HINT: Final = "a rule is host:port, as in db.example:5432, *:443, 10.0.0.0/8:8000-8010 or [2001:db8::/32]:*"
 
@@ -201,8 +202,8 @@ def _parse(text: str) -> _Rule:
     return _Rule(kind, "" if network is not None else _name(text, host, bracketed), network, ports)
 
 
-def _wrong(text: str, why: str) -> UsageError:
-    return UsageError(f"rule {quoted(text)}: {why}", HINT)
+def _wrong(text: str, why: str, hint: str = HINT) -> UsageError:
+    return UsageError(f"rule {quoted(text)}: {why}", hint)
 
 
 def _ports(text: str, port: str) -> range:
@@ -210,10 +211,13 @@ def _ports(text: str, port: str) -> range:
     if port == "*":
         return _ALL_PORTS
     first, dash, last = port.partition("-")
-    low = parse_port(first, f"rule {quoted(text)}")
-    high = parse_port(last, f"rule {quoted(text)}") if dash else low
+    try:
+        low = parse_port(first, text)
+        high = parse_port(last, text) if dash else low
+    except UsageError:
+        raise _wrong(text, f"{quoted(port)} is not a port", _PORT_HINT) from None
     if high < low:
-        raise _wrong(text, f"the range {port} is empty")
+        raise _wrong(text, f"the range {port} is empty", f"write {high}-{low}")
     return range(low, high + 1)
 
 
@@ -225,18 +229,18 @@ def _network(text: str, host: str, bracketed: bool) -> Network | None:
     except ValueError:
         return None
     if bracketed != (address.version == 6):
-        raise _wrong(text, "only IPv6 addresses stand in brackets")
+        raise _wrong(text, "only IPv6 addresses stand in brackets", "as in 10.0.0.1:22 or [2001:db8::1]:22")
     if "%" in first and address.version == 4:
         raise _wrong(text, "an IPv4 address has no zone")
     if not slash or length == str(address.max_prefixlen):
         return ip_network(_only_meaning(text, address))
     if not (length.isascii() and length.isdigit() and len(length) <= 3 and int(length) <= address.max_prefixlen):
-        raise _wrong(text, f"/{foreign(length)} is not a prefix length")
+        raise _wrong(text, f"/{foreign(length)} is not a prefix length", f"write 0 to {address.max_prefixlen}")
     try:
         network = ip_network(f"{address}/{length}")
     except ValueError:
         network = ip_network(f"{address}/{length}", strict=False)
-        raise _wrong(text, f"{address} is not the first address of its block: {network}") from None
+        raise _wrong(text, f"{address} is not the first address of its block", f"write {network}") from None
     if isinstance(network, IPv6Network) and any(network.subnet_of(wrapped) for wrapped in _forms()):
         raise _wrong(text, "these addresses stand for IPv4 addresses; write the IPv4 block")
     return network
@@ -254,9 +258,13 @@ def _name(text: str, host: str, bracketed: bool) -> str:
     if bracketed or "/" in host:
         raise _wrong(text, f"{quoted(host)} is not an address")
     if not _NAME.fullmatch(name):
-        raise _wrong(text, f"{quoted(host)} is neither a name nor an address")
+        raise _wrong(
+            text,
+            f"{quoted(host)} is neither a name nor an address",
+            "write a whole name, an address or *",
+        )
     if _NUMERIC.fullmatch(name):
-        raise _wrong(text, f"{quoted(host)} is a number, not a name; write the whole address")
+        raise _wrong(text, f"{quoted(host)} is neither a name nor a whole address", "as in 10.0.0.1 or 10.0.0.0/8")
     return name
 
 

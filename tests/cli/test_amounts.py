@@ -49,7 +49,7 @@ def test_times_that_are_none(text: str, unit: str, plain: str) -> None:
 )
 @pytest.mark.parametrize("text", ["100h", "999999"])
 def test_times_out_of_range(text: str, low: int, high: int, told: str) -> None:
-    assert wrong(lambda: amounts.duration("--x", text, low, high)) == f"--x {text}: out of range; {told}"
+    assert wrong(lambda: amounts.duration("--x", text, low, high)) == f"--x {text}: out of range; write {told}"
 
 
 @pytest.mark.parametrize(("text", "number"), [("3", 3), ("10", 10), ("007", 7)])

@@ -79,7 +79,7 @@ def test_times(text: str | None, resumed: int, drained: int, redialled: float | 
 
 
 def test_a_connection_is_replaced_at_an_age_only() -> None:
-    assert wrong(lambda: specs.redial("0")) == "--redial 0: out of range; 1s to 24h"
+    assert wrong(lambda: specs.redial("0")) == "--redial 0: out of range; write 1s to 24h"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,14 @@ def test_every_carrier_is_named_with_its_reason() -> None:
     assert str(error) == f"a.example:443: no carrier gets through ({reasons})"
 
 
+def test_a_reason_of_several_carriers_is_said_once() -> None:
+    failures = [(RAW, NetworkError("cut")), (WEBSOCKET, NetworkError("late")), (HTTP, NetworkError("cut"))]
+    assert (
+        str(of_carriers(SERVER, failures)) == "a.example:443: no carrier gets through (raw, http: cut; websocket: late)"
+    )
+    assert str(of_carriers(SERVER, [(RAW, NetworkError("cut")), (WEBSOCKET, NetworkError("cut"))])) == "cut"
+
+
 def test_every_server_is_named_with_its_reason() -> None:
     refused, network = Refused(Refusal.FULL), NetworkError("cannot reach b.example:8443 (refused)")
     error = of_servers([(SERVER, refused), (OTHER, network)])
