@@ -58,7 +58,7 @@ def _client(home: Path, options: Options) -> int:
     texts = enrol.make_client(name, [*servers], key.public, rules, now=datetime.now(UTC))
     target = options["-o"] or f"{name}{profiles.PROFILE}"
     authorisation = _write(home, name, target, texts, options["--force"])
-    yet = "" if rules else ", but nothing is permitted yet: add rules to it"
+    yet = "" if rules else f", but nothing is permitted yet: run nitrosocks permit {name} RULE"
     note(f"{name} is authorised in {foreign(authorisation)}{yet}")
     for rule, better in futile(rules):
         note(f"the rule {foreign(rule)} permits nothing, since names never reach loopback; write {foreign(better)}")

@@ -9,7 +9,7 @@ from ..facts.wire import Reply
 from ..facts.words import foreign
 from ..protocol.frames import Target
 
-_PERMIT: Final = "ask the operator to permit it in this client's file in clients.d"
+_PERMIT: Final = "ask the operator to permit it: nitrosocks permit NAME RULE"
 _HINTS: Final[dict[int, str]] = {
     Reply.NETWORK_UNREACHABLE: "the server's network has no route there",
     Reply.HOST_UNREACHABLE: "the server looks names up itself: check this one there",
