@@ -1,4 +1,4 @@
-"""The certificate of the TLS that cannot be trusted: one to begin with, and what to say about one that was met."""
+"""The certificate of the outer TLS: one to begin with, and what to say about one that was met."""
 
 from __future__ import annotations
 

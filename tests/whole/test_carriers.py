@@ -72,7 +72,8 @@ def test_where_none_gets_through_one_line_says_why(site: Site) -> None:
         done = site.run("forward", "-i", site.profile("none", server.address[1]), "-L", "0:127.0.0.1:1")
     where = f"127.0.0.1:{server.address[1]}"
     line = expect_one_line(done.stderr)
-    assert done.returncode == 76 and f"{where}: no carrier gets through (raw, http: did not answer the greeting; " in line
+    assert done.returncode == 76
+    assert f"{where}: no carrier gets through (raw, http: did not answer the greeting; " in line
     assert "websocket: answered as a web server: 'HTTP/1.1 403 Forbidden'" in line
 
 
