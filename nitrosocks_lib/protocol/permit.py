@@ -28,8 +28,7 @@ _PORT_HINT: Final = "a port is a number from 1 to 65535, a range such as 8000-80
 MARKS: Final = ("public key", "client_id", "C", "Token")  # of a client
 HINT: Final = "a rule is host:port, as in db.example:5432, *:443, 10.0.0.0/8:8000-8010 or [2001:db8::/32]:*"
 
-# The machine itself and its link, with the addresses that it has just now (`own`): reached only through a rule that
-# names the address.
+# The machine itself and its link, with the addresses that it has now (`own`): only a rule with the address leads there.
 _SPECIAL: Final = tuple(
     ip_network(text)
     for text in (
@@ -212,8 +211,7 @@ def _ports(text: str, port: str) -> range:
         return _ALL_PORTS
     first, dash, last = port.partition("-")
     try:
-        low = parse_port(first, text)
-        high = parse_port(last, text) if dash else low
+        low, high = parse_port(first, text), parse_port(last if dash else first, text)
     except UsageError:
         raise _wrong(text, f"{quoted(port)} is not a port", _PORT_HINT) from None
     if high < low:
@@ -236,11 +234,9 @@ def _network(text: str, host: str, bracketed: bool) -> Network | None:
         return ip_network(_only_meaning(text, address))
     if not (length.isascii() and length.isdigit() and len(length) <= 3 and int(length) <= address.max_prefixlen):
         raise _wrong(text, f"/{foreign(length)} is not a prefix length", f"write 0 to {address.max_prefixlen}")
-    try:
-        network = ip_network(f"{address}/{length}")
-    except ValueError:
-        network = ip_network(f"{address}/{length}", strict=False)
-        raise _wrong(text, f"{address} is not the first address of its block", f"write {network}") from None
+    network = ip_network(f"{address}/{length}", strict=False)
+    if network.network_address != address:
+        raise _wrong(text, f"{address} is not the first address of its block", f"write {network}")
     if isinstance(network, IPv6Network) and any(network.subnet_of(wrapped) for wrapped in _forms()):
         raise _wrong(text, "these addresses stand for IPv4 addresses; write the IPv4 block")
     return network
@@ -258,11 +254,7 @@ def _name(text: str, host: str, bracketed: bool) -> str:
     if bracketed or "/" in host:
         raise _wrong(text, f"{quoted(host)} is not an address")
     if not _NAME.fullmatch(name):
-        raise _wrong(
-            text,
-            f"{quoted(host)} is neither a name nor an address",
-            "write a whole name, an address or *",
-        )
+        raise _wrong(text, f"{quoted(host)} is neither a name nor an address", "write a whole name, an address or *")
     if _NUMERIC.fullmatch(name):
         raise _wrong(text, f"{quoted(host)} is neither a name nor a whole address", "as in 10.0.0.1 or 10.0.0.0/8")
     return name
