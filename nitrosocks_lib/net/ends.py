@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ..facts import limits
 from ..facts.errors import ConnectionEnded, NetworkError
-from .sockets import closed, reset
+from .sockets import closed, has_more, reset
 
 
 class End(Protocol):
@@ -47,6 +47,9 @@ class End(Protocol):
 
 class CallerEnd(End, Protocol):
     """The end of whoever came, which may be anybody."""
+
+    def has_more(self) -> bool:
+        """Whether there is more to be read, or an end, as far as can be told without reading."""
 
     def break_off(self) -> None:
         """As Link.break_off."""
@@ -106,6 +109,10 @@ class PlainEnd:
     def reset(self) -> None:
         """As End."""
         reset(self._sock)
+
+    def has_more(self) -> bool:
+        """As CallerEnd."""
+        return has_more(self._sock)
 
     def break_off(self) -> None:
         """As CallerEnd."""

@@ -50,3 +50,14 @@ def descriptors() -> int:
     """How many descriptors this process may have."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MANY if soft == resource.RLIM_INFINITY else soft
+
+
+def has_more(sock: socket.socket) -> bool:
+    """Whether something can be read, be it an end; nothing is taken, and nothing of TLS looked at."""
+    try:
+        socket.socket.recv(sock, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -23,7 +23,7 @@ from ..facts import limits
 from ..facts.errors import ConnectionEnded, NetworkError
 from ..facts.wire import Carrier
 from .link import Link
-from .sockets import closed, reset
+from .sockets import closed, has_more, reset
 from .timers import TIMERS, now
 from .wake import wait
 
@@ -192,6 +192,10 @@ class TlsLink(Link):
             pass
 
     # -- of a connection that is relayed: who closes how is passed on -------------------------------------------------
+
+    def has_more(self) -> bool:
+        """As CallerEnd.has_more; of what OpenSSL has read already it tells, too. Not beside a thread that reads."""
+        return bool(self._sock.pending()) or has_more(self._sock)
 
     def finish(self, notify: bool) -> None:
         """Ends what is sent, with close_notify before or without; only `swallow` reads from here on."""

@@ -82,9 +82,14 @@ class Exits:
             ahead.close()
 
     def _told(self, visitor: Visitor) -> Visitor:
-        """The decoy gets what is its own in any case at once: another thread takes a while to begin."""
+        """The decoy gets what is its own in any case at once: another thread takes a while to begin.
+
+        Where more came behind it, both go on together: web servers see the difference.
+        """
         got, ahead = visitor.got, visitor.ahead
         if self._web is None or ahead is None or not (got and is_theirs(got, self._web.door.can_begin)):
+            return visitor
+        if visitor.link.has_more():
             return visitor
         ahead.push(got)
         with suppress(NetworkError):  # who takes the visitor finds that, too

@@ -47,7 +47,8 @@ class Visit(Relayed):
         self._got = None
         if got:
             self._came(got)
-            self._relay()  # before more is looked for
+            if not self.link.has_more():  # what came together goes on together, since web servers see the difference
+                self._relay()
         elif self._host.decoy is not None and self._upstream is None:
             self.reach()  # so that its time begins
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 from loopback import reset
 
-from nitrosocks_lib.net.sockets import closed, unread
+from nitrosocks_lib.net.sockets import closed, has_more, unread
 
 BOUND = 20.0
 CHUNK = 1 << 16
@@ -87,3 +87,14 @@ def test_of_unix_sockets_nothing_is_told() -> None:
     with near:
         far.close()
         assert not closed(near)
+
+
+def test_more_is_told_and_not_taken() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        assert not has_more(near)
+        far.send(b"x")
+        assert has_more(near) and has_more(near) and near.recv(9) == b"x"
+        assert not has_more(near)
+        far.close()
+        assert has_more(near)

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from links import Pairs
+from links import BOUND, Pairs
 from loopback import unused_port
 
 from nitrosocks_lib.facts import limits
@@ -214,3 +214,19 @@ def test_a_decoy_that_refuses_is_tried_again_when_there_is_something_for_it(pair
     exits.begins(each)
     exits.see_off(each, broken=False)
     assert [visitor.ahead for visitor in web.taken] == [None]
+
+
+def test_what_came_together_goes_on_together(pairs: Pairs, listener: socket.socket) -> None:
+    """A web server sees whether a request came with another one."""
+    visitor, link = pairs.make()
+    assert isinstance(link, TlsLink) and not link.has_more()
+    web, each = Web(decoy_at(listener)), Stranger.over(link, PEER, b"net", now(), b"GET / HTTP/1.1\r\n\r\n")
+    exits = Exits(Kept(), web)
+    exits.begins(each)
+    visitor.write_all(b"GET /more", now() + BOUND)
+    while not link.has_more():
+        pass
+    exits.see_off(each, broken=False)
+    (taken,) = web.taken
+    assert taken.ahead is not None and not taken.told
+    taken.ahead.close()

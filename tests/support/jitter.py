@@ -48,7 +48,7 @@ class _Line:
         self.reads: dict[socket.socket, Callable[[], None]] = {}
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._delay, self._jitter = delay, jitter
-        self._draw, self._order = random.Random(1), count()
+        self._draw, self._order = random.Random(), count()
 
     def later(self, not_before: float, action: Callable[[], None]) -> float:
         """Does it when it was held long enough; when that is."""
