@@ -21,7 +21,7 @@ from parsers_proxy import PROXIES, PROXY_WORDS, SOCKS, SOCKS_WORDS, proxy, socks
 from plainly import GREETING, KNOCK, RESUME, hears, knock, plainly
 from roles import Roles
 
-from nitrosocks_lib.cli import main, options, usage, usage_errors
+from nitrosocks_lib.cli import main, options, specs, usage, usage_errors
 from nitrosocks_lib.client import dialler
 from nitrosocks_lib.crypto import certificate
 from nitrosocks_lib.crypto.schedule import CLIENT_TO_SERVER, frame_keys
@@ -139,7 +139,7 @@ def _address(data: bytes) -> None:
     given, failed = text(data), []
     for parse in (
         address.split_host_port, partial(address.split_host_port, zero=True, empty=True), options.listen,
-        options.forward, partial(options.destination, port=None), partial(options.destination, port=given[-5:]),
+        specs.local, specs.dynamic, partial(specs.destination, port=None), partial(specs.destination, port=given[-5:]),
     ):  # fmt: skip
         try:
             parse(given)

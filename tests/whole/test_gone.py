@@ -25,11 +25,11 @@ class Behind(Site):
 
     def __init__(self, place: Path) -> None:
         super().__init__(place)
-        self.proxy = self.enter_context(FaultProxy(("127.0.0.1", 0)))
+        self.faults = self.enter_context(FaultProxy(("127.0.0.1", 0)))
         self.server = self.serve("--resume", str(RESUME), "--heartbeat", "5")
-        self.proxy.upstream = ("127.0.0.1", self.server.port)
+        self.faults.upstream = ("127.0.0.1", self.server.port)
         self.echo = self.enter_context(Target(echo))
-        self.alice = self.profile("alice", self.proxy.port)
+        self.alice = self.profile("alice", self.faults.port)
 
     def typing(self, **pipes: object) -> Process:
         """`connect`, over which a line went there and back."""
@@ -43,11 +43,11 @@ class Behind(Site):
     def kill(self) -> None:
         """The server is gone, and whoever asks is refused."""
         self.server.signal(signal.SIGKILL).wait()
-        self.proxy.refuse(True, listening=False)
+        self.faults.refuse(True, listening=False)
 
     def swallow(self) -> None:
         """Nothing comes through any more, and nobody says so."""
-        self.proxy.blackhole()
+        self.faults.blackhole()
 
 
 @pytest.fixture
@@ -110,14 +110,14 @@ def test_lines_on_a_terminal_begin_at_its_left(site: Behind, raw: bool) -> None:
 
 
 def test_v_tells_how_the_server_is_reached(site: Behind) -> None:
-    profile, where = site.alice, f"127.0.0.1:{site.proxy.port}"
+    profile, where = site.alice, f"127.0.0.1:{site.faults.port}"
     process = site.nitrosocks("connect", "-v", "-i", profile, "127.0.0.1", site.echo.port, stdin=subprocess.PIPE)
     key = site.server.err.wait("ready, with key").rpartition(" ")[2]
     made = process.err.wait("session made at")
     for part in (where, "address 127.0.0.1,", "TLSv1.3", "issued by", "not intercepted", "carrier raw", key):
         assert part in made, part
     process.err.wait(f"a stream to 127.0.0.1:{site.echo.port}")
-    site.proxy.cut()
+    site.faults.cut()
     resumed = process.err.wait("session resumed at")
     assert resumed.replace("resumed", "made") == made
     process.popen.stdin.close()

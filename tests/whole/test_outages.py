@@ -34,12 +34,12 @@ class Proxied(Site):
 
     def __init__(self, place: Path) -> None:
         super().__init__(place)
-        self.proxy = self.enter_context(FaultProxy(("127.0.0.1", 0)))
+        self.faults = self.enter_context(FaultProxy(("127.0.0.1", 0)))
 
     def serve(self, *words: object, listen: str = "127.0.0.1:0") -> Process:
         server = super().serve(*words, listen=listen)
-        self.proxy.upstream = ("127.0.0.1", server.port)
-        server.port = self.proxy.port
+        self.faults.upstream = ("127.0.0.1", server.port)
+        server.port = self.faults.port
         return server
 
 
@@ -70,7 +70,7 @@ def test_an_ssh_session_types_on_across_cuts(site: Proxied, rst: bool) -> None:
     session.out.wait(enter(1))
     for _ in range(CUTS):
         enter(20)
-        assert site.proxy.cut(rst) == 1
+        assert site.faults.cut(rst) == 1
         session.out.wait(enter(20))
     session.popen.stdin.close()
     assert session.wait() == 0
@@ -85,14 +85,14 @@ def test_scp_across_cuts(site: Proxied, direction: str, rst: bool) -> None:
     ssh, original, copy = Ssh(site, more=["-v"]), site.place / "original", site.place / "copy"
     data = os.urandom(SIZE)
     original.write_bytes(data)
-    site.proxy.cut_after(SIZE // 8, direction, rst, "each")
+    site.faults.cut_after(SIZE // 8, direction, rst, "each")
     there = f"127.0.0.1:{copy if direction == 'up' else original}"
     done = ssh.copy(*((str(original), there) if direction == "up" else (there, str(copy))))
     assert done.returncode == 0, done.stderr
     with copy.open("rb") as file:
         assert hashlib.file_digest(file, "sha256").digest() == hashlib.sha256(data).digest()
     told = done.stderr.decode()
-    assert CUTS < told.count("connection lost (") == told.count("connection restored") < site.proxy.connections
+    assert CUTS < told.count("connection lost (") == told.count("connection restored") < site.faults.connections
 
 
 # -- a server that goes away -------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ class Echoes:
     def __init__(self, site: Proxied) -> None:
         self.target = site.enter_context(Target(echo))
         self.server = site.serve("--drain", "0")  # at the end it need not wait for a client that is gone
-        self.port = site.proxy.upstream[1]  # where the server itself is
+        self.port = site.faults.upstream[1]  # where the server itself is
         profile = site.profile("alice", self.server.port)
         self.client = site.forward(profile, f"0:127.0.0.1:{self.target.port}", words=("-v",))
 
@@ -146,11 +146,11 @@ EACH = [pytest.param(begin, id=name) for name, begin in OUTAGES.items()]
 def test_an_interrupt_during_an_outage_ends_forward_at_once(site: Proxied, begin: Callable[[FaultProxy], Any]) -> None:
     echoes = Echoes(site)
     with echoes.stream() as sock:
-        before = site.proxy.connections
-        begin(site.proxy)
+        before = site.faults.connections
+        begin(site.faults)
         echoes.client.err.wait("connection lost")
         if begin is not OUTAGES["refused"]:
-            site.proxy.wait_connections(before + 1)  # an attempt is under way, or was
+            site.faults.wait_connections(before + 1)  # an attempt is under way, or was
         assert echoes.client.signal(signal.SIGINT).popen.wait(AT_ONCE) == 0
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
