@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..client.forward import LOOPBACK, Forward, Forwarder
 from ..facts import limits
 from ..facts.address import join_host_port
-from ..facts.errors import CannotCreate
+from ..facts.errors import NitroSocksError
 from ..facts.wire import Kind
 from ..net.signals import Stop
 from ..net.timers import now
@@ -18,6 +19,10 @@ from .opening import first_session, login_in, open_pool
 from .options import Options
 from .output import announce, counted, note, warn_of_few_descriptors
 
+if TYPE_CHECKING:
+    from ..client.listens import Remotes
+    from ..client.pool import Pool
+
 
 def forward(options: Options) -> int:
     """Forwards until SIGTERM or SIGINT; exit code 0 then."""
@@ -25,29 +30,37 @@ def forward(options: Options) -> int:
     stop = Stop()
     login, mode = login_in("--socks-auth", options), words.mode(options["--socket-mode"])
     pool = open_pool(options, stop, words.sessions(options["--sessions"]), forwards=True, sockets=_sockets(forwards))
-    forwarder = Forwarder(pool, login, mode)
+    forwarder, remotes = Forwarder(pool, login, mode), _remotes(options, pool)
     warn_of_few_descriptors()
     bound = [forwarder.bind(each) for each in forwards]
     if not first_session(pool, stop, options["--retry"]):
         return 0
     try:
+        if remotes is not None:
+            remotes.start()
         forwarder.start()
-    except CannotCreate:
+    except NitroSocksError:
+        forwarder.stop()
         stop.see_through(lambda: pool.close(limits.RELEASE))
         raise
     lines = [_line(_places(at, forwarder), each.target) for at, each in zip(bound, forwards, strict=True)]
+    lines += [f"forwarding {each.place} at the server to {each.target}" for each in remotes.remotes] if remotes else []
     announce(lines)
     note("ready")
     while not stop.wait():
         if stop.hurry:
             stop.hurry = False
             pool.hurry()
+            if remotes is not None:
+                remotes.hurry()
         if stop.take_asked():
             live = pool.sessions
             streams = sum(session.tunnel.load for session in live)
             carried = f"{counted(len(live), 'session')}, {counted(streams, 'stream')}"
             note(f"{carried}, {counted(pool.made, 'session')} made so far, up {now() - began:.0f} s")
     forwarder.stop()
+    if remotes is not None:
+        remotes.stop()
     stop.see_through(lambda: pool.close(limits.RELEASE))
     if stop.failure is not None:
         raise stop.failure
@@ -58,6 +71,16 @@ def _forwards(options: Options) -> list[Forward]:
     """All of -L, then all of -D."""
     parsed = [specs.local(text) for text in options["-L"]] + [specs.dynamic(text) for text in options["-D"]]
     return [forward for each in parsed for forward in each]
+
+
+def _remotes(options: Options, pool: Pool) -> Remotes | None:
+    """What keeps all -R, where there are some."""
+    pairs = [pair for text in options["-R"] for pair in specs.remote(text)]
+    if not pairs:
+        return None
+    from ..client.listens import Remote, Remotes
+
+    return Remotes(pool, [Remote(*pair) for pair in pairs])
 
 
 def _sockets(forwards: list[Forward]) -> set[Path]:

@@ -46,7 +46,8 @@ def serve(options: Options) -> int:
     server = Server(key, clients, settings, partial(seen.note, learnt) if learnt is not None else lambda _: None)
     try:
         bound = [server.listen(host, port) for host, port in addresses]
-        settle(_read_again(home, settings), replaced=learnt)
+        places = profiles.socket_places(home)
+        settle(_read_again(home, settings), listens=True, replaced=learnt, sockets=places)
     finally:  # no line before, since that starts a thread
         tell_made(home, made)
         warn_of_few_descriptors()

@@ -1,4 +1,4 @@
-"""What people write behind -L and -D, and as a target of `connect`, as values. Each raises UsageError."""
+"""What people write behind -L, -R and -D, and as a target of `connect`, as values. Each raises UsageError."""
 
 from __future__ import annotations
 
@@ -31,27 +31,42 @@ def local(text: str) -> list[Forward]:
 
     IPv6 stands in brackets; bind empty or * is everywhere, none is loopback.
     """
-    from ..client.forward import Forward
+    from ..client.forward import LOOPBACK, Forward
 
-    given, parts = f"-L {foreign(text)}", _split(f"-L {foreign(text)}", text)
+    return [Forward(place, target) for place, target in _pairs("-L", text, LOOPBACK)]
+
+
+def remote(text: str) -> list[tuple[Target, Target]]:
+    """-R: as -L, but the server listens, and the target is near this client."""
+    pairs = _pairs("-R", text, "localhost")
+    for place, _ in pairs:
+        if place.kind == Kind.UNIX:
+            _path(f"-R {foreign(text)}", place.host)
+    return pairs
+
+
+def _pairs(option: str, text: str, loopback: str) -> list[tuple[Target, Target]]:
+    """Where to listen and where it leads, one for each port of a range."""
+    given = f"{option} {foreign(text)}"
+    parts = _split(given, text)
     near, far = (1 if "/" in parts[0] else None), (1 if "/" in parts[-1] and len(parts) > 1 else 2)
     here, there = parts[:-far], parts[-far:]
     if not here or len(here) > (near or 2) or len(there) != far:
-        raise UsageError(f"{given}: not {_LOCAL[0]}", _LOCAL[1])
-    places, targets = _near(given, here), _far(given, there)
+        raise UsageError(f"{given}: not {_LOCAL[0]}", _LOCAL[1].replace("-L", option))
+    places, targets = _near(given, here, loopback), _far(given, there)
     if len(places) != len(targets):
         raise UsageError(f"{given}: {len(places)} and {len(targets)} ports", "both ranges have the same size")
-    return [Forward(place, target) for place, target in zip(places, targets, strict=True)]
+    return list(zip(places, targets, strict=True))
 
 
 def dynamic(text: str) -> list[Forward]:
     """-D: `[bind:]port` or a path, where applications ask for their targets by SOCKS or HTTP."""
-    from ..client.forward import Forward
+    from ..client.forward import LOOPBACK, Forward
 
     given, parts = f"-D {foreign(text)}", _split(f"-D {foreign(text)}", text)
     if len(parts) > (1 if "/" in parts[0] else 2):
         raise UsageError(f"{given}: not {_DYNAMIC[0]}", _DYNAMIC[1])
-    return [Forward(place, None) for place in _near(given, parts)]
+    return [Forward(place, None) for place in _near(given, parts, LOOPBACK)]
 
 
 def destination(host: str, port: str | None) -> Target:
@@ -84,14 +99,12 @@ def _split(given: str, spec: str) -> list[str]:
         at += 1
 
 
-def _near(given: str, parts: Sequence[str]) -> list[Target]:
+def _near(given: str, parts: Sequence[str], loopback: str) -> list[Target]:
     """Where to listen: [bind,] port or range, or a path."""
     *bind, last = parts
     if "/" in last:
         return [Target(Kind.UNIX, _socket(given, last), 0)]
-    from ..client.forward import LOOPBACK
-
-    host = LOOPBACK if not bind else "" if bind[0] in ("", "*") else bind[0]
+    host = loopback if not bind else "" if bind[0] in ("", "*") else bind[0]
     return [_tcp(given, host, port) for port in _ports(given, last, zero=True)]
 
 

@@ -20,7 +20,7 @@ Usage:
   nitrosocks serve [--listen ADDR]... [(--cert FILE --key FILE)] [--cipher NAME] [--window SIZE] [--resume TIME]
              [--heartbeat TIME] [--refresh WHEN] [--drain TIME] [--carrier NAME] [--path PREFIX] [--decoy WHERE]
              [--log-format FORM] [--home DIR] [-v]... [-q]
-  nitrosocks forward (-L SPEC | -D SPEC)... [-i PROFILE] [-N] [--retry] [--sessions N] [--redial TIME]
+  nitrosocks forward (-L SPEC | -R SPEC | -D SPEC)... [-i PROFILE] [-N] [--retry] [--sessions N] [--redial TIME]
              [--window SIZE] [--socket-mode MODE] [--socks-auth FILE] [--carrier NAME] [--path PREFIX]
              [--host-header NAME] [--require-direct] [--tls-verify] [--proxy URL] [--proxy-auth FILE] [-4 | -6]
              [--log-format FORM] [--home DIR] [-v]... [-q]
@@ -51,6 +51,7 @@ Commands:
 
 Options:
   -L SPEC              forward [bind:]port:host:hostport, as ssh does; port 0 picks a free one and prints it
+  -R SPEC              the same the other way round: the server listens, and the target is at this side
   -D SPEC              listen on [bind:]port as a proxy: SOCKS5, SOCKS4, SOCKS4a and HTTP
   --socket-mode MODE   octal mode of the unix sockets that -L and -D make (default 600)
   --socks-auth FILE    user:password that applications must give to -D, on one line

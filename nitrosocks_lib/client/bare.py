@@ -11,7 +11,7 @@ from ..facts.errors import NetworkError, ProtocolError
 from ..facts.wire import Frame
 from ..net.timers import now
 from ..protocol import frames
-from ..session.tunnel import abort_text
+from ..protocol.frames import abort_text
 from .dialler import Greeting
 
 

@@ -16,6 +16,7 @@ from ..net.timers import TIMERS, jittered, now
 from ..protocol.frames import Target
 from ..session.streams import Request, Stream
 from .dialler import Dialler
+from .keeper import Keeper
 from .outage import Outage
 from .session import OWN_END, ClientSession
 
@@ -40,6 +41,7 @@ class Pool:
         self._empty = threading.Condition(self._lock)
         self._moved: dict[ClientSession, int] = {}  # what each had moved at the last look
         self.outage = Outage()
+        self.keeper = Keeper()  # of -R; before `start` another may take its place
         TIMERS.after(limits.BULK_LOOK, self._look)
 
     @property
@@ -157,7 +159,7 @@ class Pool:
         """Greets; the new session carries what waits. The caller has counted it in `_making`."""
         greeting = self._dialler.greet()
         try:
-            session = ClientSession(self._dialler, greeting, self, self._redial)
+            session = ClientSession(self._dialler, greeting, self, self._redial, self.keeper.dialling)
         except BaseException:
             greeting.link.close()
             raise
@@ -214,8 +216,7 @@ class Pool:
             self._release_idle([session])
 
     def _release_idle(self, sessions: list[ClientSession]) -> None:
-        """Under the lock: a stream that is opened on one of them meanwhile would be lost."""
-        with self._lock:
+        with self._lock:  # a stream that is opened on one of them meanwhile would be lost
             for session in sessions:
                 if session.tunnel.load == 0:
                     session.release()
@@ -226,6 +227,7 @@ class Pool:
             self._alive.remove(session)
             self._leaving.add(session)
             self._moved.pop(session, None)
+        self.keeper.gone(session)
 
     def gone(self, session: ClientSession, moved: list[Stream]) -> None:
         """As in session.Owner. It counts until its streams are elsewhere, or lost: `close` waits for that."""
@@ -254,7 +256,7 @@ class Pool:
                 moved = session.tunnel.moved
                 session.bulk = moved - self._moved.get(session, moved) >= limits.BULK * limits.BULK_LOOK
                 self._moved[session] = moved
-            idle = [s for s in self._alive if s.tunnel.load == 0 and at - s.idle_since > limits.IDLE and s.usable]
+            idle = [s for s in self._alive if s.is_idle(at) and not self.keeper.holds(s)]
             surplus = idle[: max(0, len(idle) - (len(idle) == len(self._alive)))]
             closed = self._closed
         self._release_idle(surplus)

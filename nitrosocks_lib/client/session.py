@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -13,8 +14,9 @@ from ..facts.wire import Abort, Refusal
 from ..facts.words import said
 from ..net.link import Link
 from ..net.timers import TIMERS, jittered, now
-from ..net.wake import Edges, Wake
+from ..net.wake import Edges, Waiter, Wake
 from ..protocol.frames import Target
+from ..session.dialling import Dialling
 from ..session.liveness import Liveness
 from ..session.state import Attached, Outcome
 from ..session.streams import Stream
@@ -48,8 +50,16 @@ class Owner(Protocol):
 class ClientSession:
     """`serve` is the body of the session's thread; all else may be called by any thread."""
 
-    def __init__(self, dialler: Dialler, made: Greeting, owner: Owner, redial: float | None = None) -> None:
-        """`redial` in seconds: the age by which a connection is replaced, before a proxy would cut it."""
+    def __init__(
+        self,
+        dialler: Dialler,
+        made: Greeting,
+        owner: Owner,
+        redial: float | None = None,
+        dialling: Callable[[Waiter], Dialling] | None = None,
+    ) -> None:
+        """`redial` in seconds: the age by which a connection is replaced, before a proxy would cut it.
+        `dialling` as in Keeper."""
         self._command = Wake()  # ends a pause between two attempts
         self._dialler, self._owner, self._server = dialler, owner, made.server
         try:
@@ -57,6 +67,8 @@ class ClientSession:
         except BaseException:
             self._command.close()
             raise
+        if dialling is not None:
+            self.tunnel.inbound.dialling = dialling(self.tunnel.state.inbox.waiter)
         self.tunnel.state.round_trip = max(made.round_trip, limits.ROUND_TRIP)
         self.idle_since = now()
         self._link: Link | None = made.link  # the connection that is served, or is to be
@@ -86,6 +98,10 @@ class ClientSession:
     def usable(self) -> bool:
         """Whether it may carry a new stream."""
         return not (self.spent or self.tunnel.leaving or self._given_up or self.full)
+
+    def is_idle(self, at: float) -> bool:
+        """Whether it has carried no stream for long, and could."""
+        return self.tunnel.load == 0 and at - self.idle_since > limits.IDLE and self.usable
 
     def owes_answer(self, target: Target) -> bool:
         """Whether an OPEN to this target is unanswered: the next to it goes the same way, to arrive behind it."""
@@ -172,7 +188,7 @@ class ClientSession:
         self._roam.close()
         tunnel, moved = self.tunnel, []
         self._owner.withdraw(self)
-        waiting = [stream for stream in tunnel.outbox.opening if not stream.number]
+        waiting = [each for each in tunnel.outbox.opening if isinstance(each, Stream) and not each.number]
         tunnel.outbox.opening.clear()
         if not self._given_up:
             for stream in tunnel.state.streams.all():

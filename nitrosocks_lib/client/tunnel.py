@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 from ..crypto import schedule
 from ..crypto.identity import KemPrivate
@@ -13,6 +15,7 @@ from ..facts.errors import ProtocolError, Violation
 from ..facts.wire import Abort, Frame
 from ..net.timers import TIMERS, now
 from ..protocol import frames, refresh
+from ..protocol.frames import Address, Reason, Target
 from ..protocol.greet import Credentials, Greeted
 from ..session.inbound import Handler
 from ..session.state import Attached, Outcome
@@ -21,6 +24,29 @@ from ..session.tunnel import Tunnel
 from .ticket import Ticket
 
 log = logging.getLogger(__name__)
+
+
+class Remote(Protocol):
+    """One -R, as a session knows it: inbound calls all of it."""
+
+    where: Target
+    target: Target
+
+    def answered(self, answer: Address | Reason) -> None:
+        """LISTENING came."""
+
+    def taken_away(self, draining: bool) -> None:
+        """UNLISTEN came; `draining`: the server is about to stop."""
+
+    def over(self, stream: Stream) -> None:
+        """A connection that came there is over."""
+
+
+@dataclass(slots=True)
+class _Listener:
+    remote: Remote
+    answered: bool = False  # LISTENING came
+    over: bool = False  # it refused, or UNLISTEN came
 
 
 class ClientTunnel(Tunnel):
@@ -41,6 +67,7 @@ class ClientTunnel(Tunnel):
         self.draining = False  # GOAWAY came: no new streams
         self.leaving = False  # a release was asked for: no new streams
         self._release = Ticket()
+        self._listeners: dict[int, _Listener] = {}  # by number; `listen` adds, inbound has what stands in them
 
     # -- streams -------------------------------------------------------------------------------------------------------
 
@@ -61,30 +88,53 @@ class ClientTunnel(Tunnel):
     def role_handlers(self) -> dict[int, Handler]:
         """What only a client receives."""
         return {
-            Frame.OPENED: self._on_opened,
-            Frame.REFUSED: self._on_refused,
-            Frame.LISTENING: self._on_listener,
-            Frame.ACCEPTED: self._on_listener,
+            Frame.LISTENING: self._on_listening,
+            Frame.ACCEPTED: self._on_accepted,
+            Frame.UNLISTEN: self._on_unlisten,
             Frame.REFRESH: self._on_refresh,
             Frame.SWITCH: self._on_switch,
             Frame.DISCONNECT_ACK: self._on_disconnect_ack,
             Frame.GOAWAY: self._on_goaway,
         }
 
-    def _on_opened(self, payload: bytes) -> None:
-        number, address = frames.parse_address(payload, Frame.OPENED)
-        stream = self.inbound.stream(number, Frame.OPENED)
-        if stream is not None:
-            self.inbound.delivery.opened(stream, address)
+    # -- listeners (protocol 5) -------------------------------------------------------------------------------------
 
-    def _on_refused(self, payload: bytes) -> None:
-        number, reason = frames.parse_refusal(payload, Frame.REFUSED)
-        stream = self.inbound.stream(number, Frame.REFUSED)
-        if stream is not None:
-            self.inbound.delivery.refused(stream, reason)
+    def listen(self, remote: Remote) -> None:
+        """Asks the server to listen; `remote` hears what becomes of it. One thread calls this."""
+        number = self.state.streams.listeners.take()
+        self._listeners[number] = _Listener(remote)
+        self.outbox.announce(frames.open_(number, remote.where, Frame.LISTEN))
 
-    def _on_listener(self, payload: bytes) -> None:
-        raise Violation("a listener that was never asked for")
+    def _on_listening(self, payload: bytes) -> None:
+        number, answer = frames.parse_listening(payload)
+        listener = self._listeners[self.known_listener(number, Frame.LISTENING)]
+        if listener.over:
+            return
+        if listener.answered:
+            raise Violation("LISTENING that is not owed")
+        listener.answered, listener.over = True, not isinstance(answer, Address)
+        listener.remote.answered(answer)
+
+    def _on_unlisten(self, payload: bytes) -> None:
+        number = self.known_listener(frames.parse_bare(payload, Frame.UNLISTEN), Frame.UNLISTEN)
+        listener = self._listeners[number]
+        if not listener.over:
+            listener.over = True
+            listener.remote.taken_away(self.draining)
+
+    def _on_accepted(self, payload: bytes) -> None:
+        number, of, _ = frames.parse_accepted(payload)
+        state = self.state
+        state.streams.theirs.expect(number, Frame.ACCEPTED)
+        listener = self._listeners[self.known_listener(of, Frame.ACCEPTED)]
+        if listener.over or not listener.answered:
+            raise Violation("ACCEPTED of a listener that is over, or has not begun")
+        if state.releasing:
+            return
+        if len(state.streams) + self.inbound.dialling.left >= limits.STREAMS:
+            self.refuse(number, f"{limits.STREAMS} streams are open")
+            return
+        self.dial(self.admit(number, listener.remote.target, listener.remote.over))
 
     # -- refresh (protocol 5) ---------------------------------------------------------------------------------------
 

@@ -111,6 +111,7 @@ ACK_ROWS: Final = 5_000  # limits in one ACK; it must fit a frame
 DIAL_TARGET: Final = 20.0  # per target, all its addresses together: then REFUSED 6
 NAME_MAX: Final = 255  # bytes of a host name in OPEN
 SOCKET_MODE: Final = 0o600  # of the unix sockets that `forward` makes, as ssh has it
+LISTENERS: Final = 1024  # of a session
 PATH_MAX: Final = 107  # bytes of a path in OPEN: what a unix address takes
 TEXT_MAX: Final = 1024  # bytes of a text for people
 ROUND_TRIP: Final = 0.02  # seconds that one takes until it was measured, and at least for the growth of windows

@@ -14,6 +14,7 @@ from ..facts import wire
 from ..facts.address import split_host_port
 from ..facts.errors import UsageError
 from ..facts.limits import FILE
+from ..protocol.listening import ListenRules
 from ..protocol.permit import Rules
 from .keyfiles import b32, b64
 from .profiles import check_name
@@ -43,7 +44,7 @@ def make_client(
     for server in servers:
         split_host_port(server)
     rules = {"permit": list(Rules.parse(permit).texts)}
-    if listening := list(Rules.parse(listen).texts):
+    if listening := list(ListenRules.parse(listen).texts):
         rules["listen"] = listening
     seed, token = secrets.token_bytes(wire.SECRET), b32(secrets.token_bytes(wire.SECRET))
     profile = {"name": name, "server": servers[0] if len(servers) == 1 else list(servers)}

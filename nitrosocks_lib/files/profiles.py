@@ -5,27 +5,29 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import tomli_w
 
 from ..crypto.identity import ClientKey, ClientPublic, KemPublic, ServerKey
 from ..facts import wire
 from ..facts.address import split_host_port
-from ..facts.errors import ConfigurationError, KeyFileError, ProtocolError, UsageError
+from ..facts.errors import ConfigurationError, KeyFileError, NitroSocksError, ProtocolError, UsageError
 from ..facts.words import foreign, quoted
 from ..protocol.greet import Credentials
 from .keyfiles import Table, b64, read_secret
 from .places import below_home, check_place
 from .writing import locked, write_secret
 
+T = TypeVar("T")
+
 if TYPE_CHECKING:  # what only a server needs is imported when it is needed: a client is to begin soon
-    from ..protocol.permit import Client, Rules
+    from ..protocol.permit import Client
 
 SERVER_KEY: Final = "server.key"
 TLS_CERT: Final = "tls.crt"
@@ -161,13 +163,26 @@ def read_client(path: Path, place: bool = True) -> tuple[Client, Table]:
     raw = table.base64("public", wire.CLIENT_PUBLIC, anew)
     with _usable(table, "public", anew):
         public = ClientPublic(raw)
-    from ..protocol.permit import Client
+    from ..protocol.listening import ListenRules
+    from ..protocol.permit import Client, Rules
     from ..protocol.welcome import Authorised
 
     authorised = Authorised(name, public, table.base32("token", wire.SECRET, anew))
     if "created" in table:
         table.text("created")
-    return Client(name, authorised, _rules(table, "permit"), _rules(table, "listen")), table
+    return Client(
+        name, authorised, _rules(table, "permit", Rules.parse), _rules(table, "listen", ListenRules.parse)
+    ), table
+
+
+def socket_places(home: Path) -> Iterator[Path]:
+    """The directories in which clients may have unix sockets made, as their rules are now; files with faults have
+    none."""
+    for path in (home / CLIENTS).glob("*.toml"):
+        with suppress(NitroSocksError, OSError):
+            if b"listen" in path.read_bytes():
+                texts = load_client(path).listen.texts
+                yield from (Path(text).parent for text in texts if text.startswith("/"))
 
 
 def check_clients(home: Path) -> None:
@@ -266,12 +281,10 @@ def _name(table: Table) -> str:
         raise table.fault(f"'name': {error}", error.hint, "name") from None
 
 
-def _rules(table: Table, key: str) -> Rules:
-    from ..protocol.permit import Rules
-
+def _rules(table: Table, key: str, parse: Callable[[list[str]], T]) -> T:
     texts = table.texts(key)
     try:
-        return Rules.parse(texts)
+        return parse(texts)
     except UsageError as error:
         wrong = next((text for text in texts if quoted(text) in str(error)), "")
         raise table.fault(f"{key!r}: {error}", error.hint, key, wrong) from None

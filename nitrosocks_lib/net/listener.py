@@ -69,7 +69,8 @@ def is_taken(error: CannotCreate) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
 
 
-def _is_missing(error: CannotCreate) -> bool:
+def is_missing(error: CannotCreate) -> bool:
+    """Whether this machine lacks the address, as it may lack ::1."""
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -81,7 +82,7 @@ def _bind_each(addresses: list[str], port: int, listening: bool) -> list[socket.
             try:
                 listeners.append(bound.enter_context(bind(address, port, listening=listening)))
             except CannotCreate as error:
-                if not _is_missing(error) or (address == addresses[-1] and not listeners):
+                if not is_missing(error) or (address == addresses[-1] and not listeners):
                     raise
             else:
                 port = int(listeners[0].getsockname()[1])

@@ -8,7 +8,22 @@ from typing import NamedTuple
 from ..facts import limits
 from ..facts.address import join_host_port
 from ..facts.errors import Violation
-from ..facts.wire import ACK_LIMIT, PING_MAX, PING_MIN, STREAM, U16, U32, U64, Abort, Frame, Kind, Reply, Reset
+from ..facts.wire import (
+    ACCEPTED_HEAD,
+    ACK_LIMIT,
+    LISTENING_HEAD,
+    PING_MAX,
+    PING_MIN,
+    STREAM,
+    U16,
+    U32,
+    U64,
+    Abort,
+    Frame,
+    Kind,
+    Reply,
+    Reset,
+)  # fmt: skip
 from ..facts.words import foreign
 
 
@@ -111,6 +126,40 @@ def parse_refusal(payload: bytes, frame: Frame) -> tuple[int, Reason]:
     return number, parse_reason(rest)
 
 
+def listening(number: int, at: Address) -> bytes:
+    """LISTENING that tells where; `refusal` makes the other one."""
+    return bytes([Frame.LISTENING]) + LISTENING_HEAD.pack(number, 0, at.port) + _clip(at.host, limits.NAME_MAX)
+
+
+def parse_listening(payload: bytes) -> tuple[int, Address | Reason]:
+    """The number, and where the server listens or why it does not."""
+    number, rest = number_of(payload, Frame.LISTENING)
+    if not rest or rest[0]:
+        return number, parse_reason(rest)
+    if len(payload) < LISTENING_HEAD.size:
+        raise Violation("LISTENING has a wrong size")
+    _, _, port = LISTENING_HEAD.unpack_from(payload)
+    return number, Address(_text(payload[LISTENING_HEAD.size :], "an address", limits.NAME_MAX), port)
+
+
+def accepted(number: int, listener: int, peer: Address) -> bytes:
+    """ACCEPTED."""
+    return bytes([Frame.ACCEPTED]) + ACCEPTED_HEAD.pack(number, listener, peer.port) + _clip(peer.host, limits.NAME_MAX)
+
+
+def parse_accepted(payload: bytes) -> tuple[int, int, Address]:
+    """The numbers of stream and listener, and who connected."""
+    if len(payload) < ACCEPTED_HEAD.size:
+        raise Violation("ACCEPTED has a wrong size")
+    number, listener, port = ACCEPTED_HEAD.unpack_from(payload)
+    return number, listener, Address(_text(payload[ACCEPTED_HEAD.size :], "an address", limits.NAME_MAX), port)
+
+
+def unlisten(number: int) -> bytes:
+    """UNLISTEN."""
+    return bytes([Frame.UNLISTEN]) + STREAM.pack(number)
+
+
 def end(number: int) -> bytes:
     """END."""
     return bytes([Frame.END]) + STREAM.pack(number)
@@ -173,3 +222,15 @@ def sized(payload: bytes, low: int, high: int, frame: Frame) -> bytes:
     if not low <= len(payload) <= high:
         raise Violation(f"{frame.name} has a wrong size")
     return payload
+
+
+def abort_text(code: int) -> str:
+    """A text for people."""
+    names = {
+        Abort.VIOLATION: "protocol violation",
+        Abort.SERVER_STOPS: "the server stops",
+        Abort.REVOKED: "the client was revoked",
+        Abort.NO_ANSWER: "no answer",
+        Abort.LIMIT: "a limit was reached",
+    }
+    return {int(k): v for k, v in names.items()}.get(code, "no reason given")

@@ -18,6 +18,7 @@ from ..facts.errors import UsageError
 from ..facts.limits import NAME_MAX
 from ..facts.wire import Kind
 from ..facts.words import foreign, quoted
+from .listening import ListenRules
 from .welcome import Authorised
 
 Address = IPv4Address | IPv6Address
@@ -171,7 +172,7 @@ class Client:
     name: str
     authorised: Authorised
     permit: Rules
-    listen: Rules = Rules()
+    listen: ListenRules = ListenRules()
 
     def marks(self) -> tuple[tuple[str, bytes], ...]:
         """What no two clients may share (protocol 2), the plainest reason first."""

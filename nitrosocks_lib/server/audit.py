@@ -71,6 +71,14 @@ EVENTS: Final[dict[str, Event]] = {
         "{client}: session {session}: {target}[ at {reached}] ended after {duration} s: {how}[: {reason}]; "
         "bytes received: {received}, sent: {sent}",
     ),
+    "accepted-ended": Event(
+        NOTE,
+        "{client}: session {session}: connection[ from {source}] to {where} ended after {duration} s: {how}"
+        "[: {reason}]; bytes received: {received}, sent: {sent}",
+    ),
+    "listening-started": Event(NOTE, "{client}: session {session}: listening on {where}", ("reason",)),
+    "listening-ended": Event(NOTE, "{client}: session {session}: no longer listening on {where}[: {reason}]"),
+    "listening-refused": Event(NOTE, "{client}: session {session}: cannot listen on {where}: {reason}"),
     "login-failed": Event(
         logging.WARNING,
         "{source}: login failed over {carrier}[, client {client}][, key {fingerprint}][, file {file}]: {reason}",

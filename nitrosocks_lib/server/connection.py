@@ -35,6 +35,7 @@ from .certificates import Certificates
 from .decoy import Site
 from .entry import Entry
 from .failures import Failures
+from .listens import Listens
 from .registry import Registry
 from .stranger import Arrival
 from .targets import ruled
@@ -109,6 +110,7 @@ class Reception:
         self.nonces = SharedNonces()
         self.failures = Failures(clients.near)
         self._reach = Reach()
+        self.listens = Listens()
 
     def receive(self, arrival: Arrival) -> None:
         """The body of a connection's thread, from its first Enc to the end of its session."""
@@ -202,7 +204,12 @@ class Reception:
             return ruled(target, lambda: self._clients.lookup(client_id))
 
         tunnel = ServerTunnel(
-            self._key, welcomed, lambda waiter: Dials(client_id, rule, reach, waiter), policy, reach.streams
+            self._key,
+            welcomed,
+            lambda waiter: Dials(client_id, rule, reach, waiter),
+            policy,
+            reach.streams,
+            (self.listens, lambda: self._clients.lookup(client_id)),
         )
         try:
             return Entry(tunnel, Liveness(tunnel.state, policy.every))

@@ -84,7 +84,7 @@ class Entry:
             **self._where,
             fingerprint=self.key,
             duration=round(now() - self._began, 1),
-            streams=tunnel.opened,
+            streams=tunnel.opened + tunnel.accepted,
             received=tunnel.inbound.bytes_in,
             sent=tunnel.outbound.written,
             reason=reason or "released",

@@ -147,6 +147,7 @@ class Server:
         self._stopped = True
         self._revoked.stop()
         self._seen.look()
+        self.reception.listens.stop()
         if self._web is not None:
             self._web.stop()  # before the entrance, which gets what it gives back
         self._entrance.wake()

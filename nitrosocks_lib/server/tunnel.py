@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -16,36 +17,25 @@ from ..facts.wire import Abort, Frame, Reply
 from ..net.timers import TIMERS, now
 from ..net.wake import Waiter
 from ..protocol import frames, refresh
-from ..protocol.frames import Target
-from ..protocol.receiving import Peer
+from ..protocol.frames import Address, Target
+from ..protocol.listening import ListenRules
+from ..protocol.permit import Client
 from ..protocol.refresh import Started
 from ..protocol.welcome import Welcomed
 from ..session.dialling import Dialling
 from ..session.inbound import Handler
-from ..session.reaching import name_of, shown
+from ..session.reaching import name_of
 from ..session.shares import Shares
 from ..session.state import Attached, Outcome
-from ..session.streams import LOCAL_BROKE, Ending, Sending, Stream
-from ..session.tunnel import Tunnel, abort_text
+from ..session.streams import Accepted, Stream
+from ..session.tunnel import Tunnel
+from . import endings
 from .audit import tell
+from .listens import Listens
 
 _AFTER_DISCONNECT: Final = frozenset({Frame.DISCONNECT_DONE, Frame.ABORT})
 log = logging.getLogger(__name__)
 _LAST_WORDS: Final = 1.0  # seconds that ABORT may take to be written
-
-# How a stream ended, as the audit trail says it.
-_ENDED: Final = {
-    Ending.CLEAN: "clean",
-    Ending.RESET_HERE: "reset by target",
-    Ending.RESET_THERE: "reset by client",
-    Ending.LOST: "lost",
-}
-_NOT_REACHED, _BY_SERVER = "not reached", "refused by server"
-_REFUSED: Final[dict[int, str]] = {
-    Reply.NOT_PERMITTED: "refused by rule",
-    Reply.CONNECTION_REFUSED: "refused by target",
-    Reply.COMMAND: _BY_SERVER,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +61,11 @@ class ServerTunnel(Tunnel):
         dialling: Callable[[Waiter], Dialling],
         policy: RefreshPolicy,
         streams: Shares | None = None,
+        listening: tuple[Listens, Callable[[], Client | None]] | None = None,
     ) -> None:
         """`dialling` makes what reaches this client's targets; it is given the place where inbound waits. `streams` is
-        what all sessions of the server share."""
+        what all sessions of the server share; `listening` has all of its listeners, and finds this client as it is
+        authorised now."""
         terms = welcomed.terms
         super().__init__(Attached(welcomed.keys, welcomed.ephemeral), terms, (terms.window, welcomed.peer_window))
         self.client, self.peer = welcomed.client, f"client {welcomed.client.name}"
@@ -82,6 +74,9 @@ class ServerTunnel(Tunnel):
         self._r2 = b""
         self.number = 0  # of the session, since the server began; the registry gives it
         self.opened = 0  # inbound: streams, also those that were refused
+        self.accepted = 0  # the thread of listeners: streams that began there
+        self.client_id = welcomed.client.public.client_id
+        self._listens, self._lookup = listening or (Listens(), lambda: None)
         self.refreshes = 0  # completed ones
         self.inbound.dialling = dialling(self.state.inbox.waiter)
 
@@ -89,9 +84,8 @@ class ServerTunnel(Tunnel):
         """What only a server receives."""
         return {
             Frame.OPEN: self._on_open,
-            Frame.OPENED: self._on_opened,
-            Frame.REFUSED: self._on_refused,
             Frame.LISTEN: self._on_listen,
+            Frame.UNLISTEN: self._on_unlisten,
             Frame.REFRESHED: self._on_refreshed,
             Frame.DISCONNECT: self._on_disconnect,
             Frame.DISCONNECT_DONE: self._on_disconnect_done,
@@ -107,65 +101,73 @@ class ServerTunnel(Tunnel):
         if len(state.streams) + inbound.dialling.left >= limits.STREAMS:
             self._refuse(number, target, f"{limits.STREAMS} streams are open")
             return
-        if not self._shared.take(self.client.public.client_id):
+        if not self._shared.take(self.client_id):
             self._refuse(number, target, "the server carries as many streams as it can for this client")
             return
         began = now()
-        stream = Stream(target, None, lambda stream: self._over(stream, began))
-        stream.sending, stream.peer = Sending.WAITING, Peer.FLOWING
-        stream.limit, stream.credit = state.send_window, state.credit()
-        state.streams.add(stream, number)
+        stream = self.admit(number, target, lambda stream: self._over(stream, began))
         if not target.host or not (target.port or target.kind == wire.Kind.UNIX):
             inbound.delivery.refuse(stream, Reply.GENERAL, "not a host and port")
             return
-        inbound.dialling.begin(number, target)
-        for answered, result in inbound.dialling.take():
-            inbound.delivery.answer(answered, result)
+        self.dial(stream)
 
     def _over(self, stream: Stream, began: float) -> None:
         """inbound, or the owner: a stream is over."""
-        self._shared.give_back(self.client.public.client_id)
-        if stream.ending is Ending.REFUSED:
-            self._tell_refused(stream.target, _REFUSED.get(stream.detail, _NOT_REACHED), stream.reason)
-            return
-        credit, reached = stream.credit, stream.reached
-        assert stream.ending is not None and credit is not None, "it is over, and had a number"
-        tell(
-            "stream-ended",
-            client=self.client.name,
-            session=self.number,
-            target=name_of(stream.target),
-            reached=shown(reached) if reached is not None else "",
-            duration=round(now() - began, 1),
-            how=_ENDED[stream.ending],
-            reason="" if stream.reason == LOCAL_BROKE else stream.reason,  # the target did, which `how` says
-            received=credit.received,
-            sent=stream.sent,
-        )
-
-    def _tell_refused(self, target: Target, how: str, reason: str) -> None:
-        name = name_of(target)
-        tell("stream-refused", client=self.client.name, session=self.number, target=name, how=how, reason=reason)
+        self._shared.give_back(self.client_id)
+        endings.tell_over(self.client.name, self.number, stream, began)
 
     def _refuse(self, number: int, target: Target, text: str) -> None:
-        self._tell_refused(target, _BY_SERVER, text)
-        self.outbox.frames.append(frames.refusal(Frame.REFUSED, number, Reply.GENERAL, text))
-        self.outbox.waiter.set()
+        endings.tell_refused(self.client.name, self.number, target, Reply.COMMAND, text)
+        self.refuse(number, text)
 
-    def _on_opened(self, payload: bytes) -> None:
-        """This server opens no streams, so no answer is owed: a violation, or of a stream that is over."""
-        self.inbound.stream(frames.parse_address(payload, Frame.OPENED)[0], Frame.OPENED)
-
-    def _on_refused(self, payload: bytes) -> None:
-        """As OPENED."""
-        self.inbound.stream(frames.parse_refusal(payload, Frame.REFUSED)[0], Frame.REFUSED)
+    # -- listeners (server.listens.Owner) ------------------------------------------------------------------------------
 
     def _on_listen(self, payload: bytes) -> None:
-        listener, _ = frames.parse_target(payload, Frame.LISTEN)
+        listener, where = frames.parse_target(payload, Frame.LISTEN)
         self.state.streams.listeners.expect(listener, Frame.LISTEN)
-        text = "this server does not listen for clients"
-        self.outbox.frames.append(frames.refusal(Frame.LISTENING, listener, Reply.COMMAND, text))
-        self.outbox.waiter.set()
+        self._listens.ask(self, listener, where)
+
+    def _on_unlisten(self, payload: bytes) -> None:
+        self._listens.close(self, self.known_listener(frames.parse_bare(payload, Frame.UNLISTEN), Frame.UNLISTEN))
+
+    @property
+    def ready(self) -> bool:
+        """As in Owner."""
+        return self.connected and not self.state.releasing and self.load < limits.STREAMS
+
+    def listen_rules(self) -> ListenRules | None:
+        """As in Owner."""
+        client = self._lookup()
+        return client.listen if client is not None else None
+
+    def say(self, frame: bytes) -> None:
+        """As in Owner."""
+        self.outbox.announce(frame)
+
+    def came(self, listener: int, where: Target, local: socket.socket, peer: Address) -> bool:
+        """As in Owner."""
+        if not self._shared.take(self.client_id):
+            return False
+        self.accepted, began = self.accepted + 1, now()
+        begun = Accepted(listener, peer)
+        self.outbox.open(Stream(where, local, lambda stream: self._over(stream, began), accepted=begun))
+        return True
+
+    def listener_told(self, what: str, where: Target, reason: str = "") -> None:
+        """As in Owner."""
+        tell(f"listening-{what}", client=self.client.name, session=self.number, where=name_of(where), reason=reason)
+
+    def left(self) -> None:
+        """As in Owner."""
+        while self.outbox.opening:
+            if isinstance(stream := self.outbox.opening.popleft(), Stream):
+                stream.lose(self.state.reason)
+
+    def dispose(self, reason: str) -> None:
+        """As in Tunnel; its listeners are closed, too."""
+        if self.state.streams.listeners.last:
+            self._listens.leave(self)
+        super().dispose(reason)
 
     # -- refresh (protocol 5) ---------------------------------------------------------------------------------------
 
@@ -209,7 +211,7 @@ class ServerTunnel(Tunnel):
 
     def _on_disconnect(self, payload: bytes) -> None:
         frames.sized(payload, 0, 0, Frame.DISCONNECT)
-        if any(not stream.over for stream in self.state.streams.all()):
+        if any(not stream.over and not _unanswered(stream) for stream in self.state.streams.all()):
             raise Violation("DISCONNECT before all streams were over")
         self.state.releasing = now()
         self.inbound.allowed = _AFTER_DISCONNECT
@@ -230,7 +232,7 @@ class ServerTunnel(Tunnel):
 
     def post_abort(self, reason: Abort, text: str) -> None:
         """As in Tunnel; the log tells the reason, too."""
-        self.state.reason = self.state.reason or abort_text(reason)
+        self.state.reason = self.state.reason or frames.abort_text(reason)
         super().post_abort(reason, text)
 
     def _on_disconnect_done(self, payload: bytes) -> None:
@@ -239,3 +241,8 @@ class ServerTunnel(Tunnel):
         if not schedule.equal(payload, schedule.hash256(self._r2)):
             raise Violation("DISCONNECT_DONE is wrong")
         self.state.end(Outcome.OVER, "released")
+
+
+def _unanswered(stream: Stream) -> bool:
+    """Whether it began at a listener and has no answer: it ends with the session (protocol 5, Release)."""
+    return stream.accepted is not None and not stream.answered

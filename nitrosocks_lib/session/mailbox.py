@@ -39,7 +39,7 @@ class Outbox(Inbox):
         self.ack_due = False  # inbound: what was received is to be acknowledged at once
         self.acknowledged = 0  # outbound: what the last ACK said
         self.limits: dict[int, int] = {}  # inbound: limits to be stated, by stream
-        self.opening: deque[Stream] = deque()  # client: new streams, bounded by the pool
+        self.opening: deque[Stream | bytes] = deque()  # new streams of this side, and frames of listeners, in order
         self.frames: deque[bytes] = deque()  # inbound: numbered frames of no stream, bounded as what is kept
         self.pong: bytes | None = None  # inbound: the PONG to send
         self.ping = False  # timers
@@ -49,8 +49,13 @@ class Outbox(Inbox):
         self.forget_refresh()
 
     def open(self, stream: Stream) -> None:
-        """client: OPEN is to go out for this stream."""
+        """OPEN or ACCEPTED is to go out for this stream; any thread."""
         self.opening.append(stream)
+        self.waiter.set()
+
+    def announce(self, frame: bytes) -> None:
+        """A frame of a listener is to go out, behind what was opened before; any thread."""
+        self.opening.append(frame)
         self.waiter.set()
 
     def post(

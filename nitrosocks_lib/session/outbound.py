@@ -130,7 +130,10 @@ class Outbound:
         if outbox.switched:
             outbox.switched = self.control.numbered_held = False
         while outbox.opening and not self.control.released:  # taken out behind that: it counts all the time
-            self._reading.open(outbox.opening[0])
+            if isinstance(first := outbox.opening[0], bytes):
+                self.resend.append(first)
+            else:
+                self._reading.open(first)
             outbox.opening.popleft()
         while outbox.frames:
             self.resend.append(outbox.frames.popleft())

@@ -55,7 +55,7 @@ class Reading:
         stream.limit = state.send_window
         stream.credit = state.credit()
         state.streams.add(stream, state.streams.ours.take())
-        self._resend.append(frames.open_(stream.number, stream.target))
+        self._resend.append(stream.announcement())
         if stream.request is not None and (early := stream.request.early):
             self._resend.append(wire.DATA_HEADER.pack(Frame.DATA, stream.number) + early)
             stream.sent += len(early)

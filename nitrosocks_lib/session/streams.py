@@ -11,9 +11,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from ..facts import limits
 from ..facts.wire import Reset
+from ..protocol import frames
 from ..protocol.credit import Credit
 from ..protocol.frames import Address, Target
 from ..protocol.receiving import Numbers, Peer
@@ -60,6 +62,13 @@ class Request:
     # must not block; any thread
 
 
+class Accepted(NamedTuple):
+    """Of a stream that began at a listener of the server's."""
+
+    listener: int
+    peer: Address  # who connected there
+
+
 class Stream:
     """One stream. Behind each field stands the thread that writes it: `outbound`, `inbound`, or `owner` of the session.
 
@@ -67,9 +76,9 @@ class Stream:
     """
 
     __slots__ = (
-        "_finished", "answer", "answered", "backlog", "broken", "credit", "detail", "end_waits", "ending", "got_all",
-        "heavy", "held", "limit", "local", "moves", "number", "peer", "progress_at", "queued", "reached", "reason",
-        "request", "sending", "sent", "sent_all", "stopped", "stuck", "target", "took",
+        "_finished", "accepted", "answer", "answered", "backlog", "broken", "credit", "detail", "end_waits", "ending",
+        "got_all", "heavy", "held", "limit", "local", "moves", "number", "peer", "progress_at", "queued", "reached",
+        "reason", "request", "sending", "sent", "sent_all", "stopped", "stuck", "target", "took",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +87,7 @@ class Stream:
         local: socket.socket | None,
         finished: Callable[[Stream], None] | None = None,
         request: Request | None = None,
+        accepted: Accepted | None = None,
     ) -> None:
         """`finished(stream)` is called once, when the stream is over and its local socket closed; it must not block."""
         self.target = target
@@ -85,7 +95,7 @@ class Stream:
         self.local = local and _guarded(local)  # who opens; else inbound, before `answer`: `reach`
         self.moves = 0  # owner: how often it went to another session
         self._finished = finished
-        self.request = request
+        self.request, self.accepted = request, accepted
 
         self.sending = Sending.FLOWING  # outbound
         self.sent = 0  # outbound: bytes of DATA in all
@@ -149,6 +159,12 @@ class Stream:
         if self.request is not None and self.request.early and self.number:
             return False
         return not self.answered and not self.took and self.ending is None and self.sending is Sending.FLOWING
+
+    def announcement(self) -> bytes:
+        """outbound: what opens it, once it has its number."""
+        if self.accepted is not None:
+            return frames.accepted(self.number, *self.accepted)
+        return frames.open_(self.number, self.target)
 
     def again(self) -> Stream:
         """The same stream for another session, while it is untouched. For the session's owner."""

@@ -18,16 +18,18 @@ from ..crypto.seal import Opener, overwrite_used
 from ..crypto.secret import Secret
 from ..facts import limits, wire
 from ..facts.errors import BadFrame, NetworkError, NitroSocksError, ProtocolError, Violation
-from ..facts.wire import Abort, Frame
+from ..facts.wire import Abort, Frame, Reply
 from ..net.link import Link
 from ..net.timers import TIMERS, now
 from ..protocol import frames
+from ..protocol.frames import Target
 from ..protocol.handshake import Keys, Terms
+from ..protocol.receiving import Peer
 from . import trace
 from .inbound import Handler, Inbound
 from .outbound import Outbound
 from .state import Attached, Outcome, State
-from .streams import Stream
+from .streams import Sending, Stream
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,8 @@ class Tunnel:
             Frame.PONG: self._on_pong,
             Frame.PAD: lambda payload: None,
             Frame.ABORT: self._on_abort,
-            Frame.UNLISTEN: self._on_unlisten,
+            Frame.OPENED: self._on_opened,
+            Frame.REFUSED: self._on_refused,
         } | self.role_handlers()
         self.inbound = Inbound(self.state, self, self.outbound.resend, handlers)
         self.inbound.wants_acks = lambda: self.outbound.wants_acks
@@ -179,10 +182,43 @@ class Tunnel:
         frames.sized(payload, wire.HASH, wire.HASH, Frame.PONG)
         self.state.doubt.ponged()
 
-    def _on_unlisten(self, payload: bytes) -> None:
-        """No listener ever begins here, so each that was asked for is over: LISTENING refused it."""
-        if not self.state.streams.listeners.known(frames.parse_bare(payload, Frame.UNLISTEN)):
-            raise Violation("UNLISTEN of a listener that was never asked for")
+    def _on_opened(self, payload: bytes) -> None:
+        number, address = frames.parse_address(payload, Frame.OPENED)
+        stream = self.inbound.stream(number, Frame.OPENED)
+        if stream is not None:
+            self.inbound.delivery.opened(stream, address)
+
+    def _on_refused(self, payload: bytes) -> None:
+        number, reason = frames.parse_refusal(payload, Frame.REFUSED)
+        stream = self.inbound.stream(number, Frame.REFUSED)
+        if stream is not None:
+            self.inbound.delivery.refused(stream, reason)
+
+    def admit(self, number: int, target: Target, finished: Callable[[Stream], None]) -> Stream:
+        """inbound: a stream that the peer opens, of which nothing is dialled yet."""
+        state = self.state
+        stream = Stream(target, None, finished)
+        stream.sending, stream.peer = Sending.WAITING, Peer.FLOWING
+        stream.limit, stream.credit = state.send_window, state.credit()
+        state.streams.add(stream, number)
+        return stream
+
+    def dial(self, stream: Stream) -> None:
+        """inbound: has its target dialled, and answers all that was decided at once."""
+        self.inbound.dialling.begin(stream.number, stream.target)
+        for answered, result in self.inbound.dialling.take():
+            self.inbound.delivery.answer(answered, result)
+
+    def refuse(self, number: int, text: str) -> None:
+        """inbound: refuses a stream before there is one."""
+        self.outbox.frames.append(frames.refusal(Frame.REFUSED, number, Reply.GENERAL, text))
+        self.outbox.waiter.set()
+
+    def known_listener(self, number: int, frame: Frame) -> int:
+        """inbound: the number of a listener that was asked for, which may be over; raises Violation for another."""
+        if not self.state.streams.listeners.known(number):
+            raise Violation(f"{frame.name} of a listener that was never asked for")
+        return number
 
     # -- what status reads ---------------------------------------------------------------------------------------------
 
@@ -222,7 +258,7 @@ class Tunnel:
 
     def _on_abort(self, payload: bytes) -> None:
         reason = frames.parse_reason(payload)
-        text = reason.text or ("" if reason.code == Abort.OTHER else abort_text(reason.code))
+        text = reason.text or ("" if reason.code == Abort.OTHER else frames.abort_text(reason.code))
         self.state.end(Outcome.OVER, f"the other side ended the session{f': {text}' if text else ''}")
 
     def dispose(self, reason: str) -> None:
@@ -261,15 +297,3 @@ def _see_to_the_end(link: Link) -> None:
     come all the while: it finds the end a little later."""
     with suppress(RuntimeError):  # no thread for timers is left
         TIMERS.after(limits.RELEASE, lambda _: link.break_off())
-
-
-def abort_text(code: int) -> str:
-    """A text for people."""
-    names = {
-        Abort.VIOLATION: "protocol violation",
-        Abort.SERVER_STOPS: "the server stops",
-        Abort.REVOKED: "the client was revoked",
-        Abort.NO_ANSWER: "no answer",
-        Abort.LIMIT: "a limit was reached",
-    }
-    return {int(k): v for k, v in names.items()}.get(code, "no reason given")

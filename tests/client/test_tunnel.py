@@ -17,11 +17,10 @@ from nitrosocks_lib.facts import limits, wire
 from nitrosocks_lib.facts.errors import ProtocolError, Violation
 from nitrosocks_lib.facts.wire import Abort, Frame, Kind
 from nitrosocks_lib.protocol import frames
-from nitrosocks_lib.protocol.frames import Target
+from nitrosocks_lib.protocol.frames import Target, abort_text
 from nitrosocks_lib.server.tunnel import ServerTunnel
 from nitrosocks_lib.session.state import Outcome
 from nitrosocks_lib.session.streams import Ending, Sending, Stream
-from nitrosocks_lib.session.tunnel import abort_text
 
 TARGET = Target(Kind.TCP, "127.0.0.1", 7)
 ONE = wire.STREAM.pack(1)

@@ -15,8 +15,8 @@ from nitrosocks_lib.facts.errors import CannotCreate, ConfigurationError, NitroS
 from nitrosocks_lib.facts.wire import Abort, Refusal
 from nitrosocks_lib.net.connect import client_context, dial
 from nitrosocks_lib.net.timers import now
+from nitrosocks_lib.protocol.frames import abort_text
 from nitrosocks_lib.server.decoy import Site
-from nitrosocks_lib.session.tunnel import abort_text
 
 # -- where it listens -------------------------------------------------------------------------------------------------
 

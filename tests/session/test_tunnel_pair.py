@@ -18,8 +18,8 @@ from nitrosocks_lib.facts.wire import Abort, Frame
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.net.tls import TlsLink
 from nitrosocks_lib.protocol import frames
+from nitrosocks_lib.protocol.frames import abort_text
 from nitrosocks_lib.session.state import Outcome
-from nitrosocks_lib.session.tunnel import abort_text
 
 each_side = pytest.mark.parametrize("serving", [True, False])
 

@@ -23,6 +23,7 @@ from nitrosocks_lib.facts import limits
 from nitrosocks_lib.net.connect import Route
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.protocol.greet import Credentials
+from nitrosocks_lib.protocol.listening import ListenRules
 from nitrosocks_lib.protocol.permit import Client, Rules
 from nitrosocks_lib.protocol.welcome import Authorised
 from nitrosocks_lib.server.certificates import Certificates
@@ -55,10 +56,12 @@ class Directory:
     def look(self) -> None:
         """There are no files."""
 
-    def add(self, seed: bytes, token: bytes, permit: tuple[str, ...] = ("127.0.0.1:*",)) -> ClientKey:
+    def add(
+        self, seed: bytes, token: bytes, permit: tuple[str, ...] = ("127.0.0.1:*",), listen: tuple[str, ...] = ()
+    ) -> ClientKey:
         key = ClientKey(seed)
         authorised = Authorised("alice", ClientPublic(key.public), token)
-        self.known[key.client_id] = Client("alice", authorised, Rules.parse(permit), Rules())
+        self.known[key.client_id] = Client("alice", authorised, Rules.parse(permit), ListenRules.parse(listen))
         return key
 
 

@@ -1,0 +1,21 @@
+"""What keeps a session of the pool alive though it has no stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..net.wake import Waiter
+from ..session.dialling import Dialling
+
+
+class Keeper:
+    """What keeps a session though it has no stream; this one keeps none. Any thread."""
+
+    dialling: Callable[[Waiter], Dialling] | None = None  # makes what reaches targets near this client, if any are
+
+    def holds(self, session: object) -> bool:
+        """Whether this session is kept."""
+        return False
+
+    def gone(self, session: object) -> None:
+        """It is over, or about to be."""

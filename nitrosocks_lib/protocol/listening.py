@@ -1,0 +1,125 @@
+"""Where the server may listen for a client (protocol 5, LISTEN; 7, `listen`): rules `host:port` and `/path`.
+
+Nothing is permitted without a rule. All interfaces are only where a rule says so, and so are ports below 1024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Final, NamedTuple
+
+from ..facts.address import halves, parse_port
+from ..facts.errors import UsageError
+from ..facts.words import foreign, quoted
+from .frames import Target
+
+HINT: Final = "rules to listen are like 127.0.0.1:8000-8100, [::1]:8080, *:8080 for all interfaces, and /run/app/*.sock"
+EVERYWHERE: Final = ""  # all interfaces
+LOOPBACKS: Final = ("127.0.0.1", "::1")
+_LOCALHOST: Final = "localhost"
+_PRIVILEGED: Final = 1024  # ports below it
+_ANY: Final = range(_PRIVILEGED, 65_536)
+_WILD: Final = ("*", "0.0.0.0", "::")
+Network = IPv4Network | IPv6Network
+
+
+class Places(NamedTuple):
+    """Where one LISTEN may be fulfilled: at all of these hosts, at the first of these ports that is free."""
+
+    hosts: tuple[str, ...]
+    ports: Sequence[int]  # 0: the kernel picks one
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    networks: tuple[Network, ...]  # none: all interfaces, and each of them
+    ports: range
+
+    def admits(self, host: str) -> bool:
+        if host == EVERYWHERE or not self.networks:
+            return not self.networks
+        address = ip_address(host)
+        return any(address in network for network in self.networks)
+
+
+@dataclass(frozen=True, slots=True)
+class ListenRules:
+    """The rules of one client; `texts` as they were written."""
+
+    texts: tuple[str, ...] = ()
+    _rules: tuple[_Rule, ...] = ()
+
+    @classmethod
+    def parse(cls, texts: Iterable[str]) -> ListenRules:
+        """Raises UsageError, which names the first rule that is invalid."""
+        kept = tuple(texts)
+        return cls(kept, tuple(_parse(text) for text in kept if not _is_path(text)))
+
+    def places(self, target: Target) -> Places | None:
+        """Where a TCP listener may be; None where it is not permitted. Raises ValueError where the host is a name."""
+        hosts, rules = _hosts(target.host), self._rules
+        if target.port:
+            fitting = [rule for rule in rules if target.port in rule.ports]
+            allowed = tuple(host for host in hosts if any(rule.admits(host) for rule in fitting))
+            return Places(allowed, (target.port,)) if allowed else None
+        for rule in rules:
+            allowed = tuple(host for host in hosts if rule.admits(host))
+            if allowed:
+                return Places(allowed, (0,) if rule.ports == _ANY else rule.ports)
+        return None
+
+    def permits_path(self, path: str) -> bool:
+        """Whether a unix socket may be made at this path, whose directory was resolved. `*` stands for no `/`."""
+        parts = path.split("/")
+        patterns = (text.split("/") for text in self.texts if _is_path(text))
+        return any(len(each) == len(parts) and all(map(fnmatchcase, parts, each)) for each in patterns)
+
+
+def _hosts(asked: str) -> tuple[str, ...]:
+    if asked in (EVERYWHERE, *_WILD):
+        return (EVERYWHERE,)
+    return LOOPBACKS if asked == _LOCALHOST else (str(ip_address(asked)),)
+
+
+def _is_path(text: str) -> bool:
+    if text.startswith("/") and (not text.isprintable() or ".." in text.split("/")):
+        raise _wrong(text, "a path has no control characters and no '..'")
+    return text.startswith("/")
+
+
+def _parse(text: str) -> _Rule:
+    host, port, bracketed = halves(text, f"rule {quoted(text)}")
+    return _Rule(_networks(text, host, bracketed), _ports(text, port))
+
+
+def _networks(text: str, host: str, bracketed: bool) -> tuple[Network, ...]:
+    if host in _WILD:
+        return ()
+    if host == _LOCALHOST:
+        return tuple(map(ip_network, LOOPBACKS))
+    try:
+        network = ip_network(host)
+    except ValueError as error:
+        raise _wrong(text, f"{quoted(host)} is neither an address nor a block: {foreign(error)}") from None
+    if bracketed != (network.version == 6):
+        raise _wrong(text, "an IPv6 address stands in brackets, and only such a one")
+    return (network,)
+
+
+def _ports(text: str, port: str) -> range:
+    """`*` is all but the privileged ones, which have to be named."""
+    if port == "*":
+        return _ANY
+    first, dash, last = port.partition("-")
+    low = parse_port(first, f"rule {quoted(text)}")
+    high = parse_port(last, f"rule {quoted(text)}") if dash else low
+    if high < low:
+        raise _wrong(text, f"the range {port} is empty")
+    return range(low, high + 1)
+
+
+def _wrong(text: str, why: str) -> UsageError:
+    return UsageError(f"rule {quoted(text)}: {why}", HINT)
