@@ -66,7 +66,7 @@ _nitrosocks() {
         _nitrosocks_add < <(compgen -W 'text json' -- "$current")
         return
         ;;
-    -L | -D | --socket-mode | --server | --permit | --listen | --window | --resume | --heartbeat | --refresh | --drain | --sessions | --redial | \
+    -L | -R | -D | --socket-mode | --server | --permit | --listen | --window | --resume | --heartbeat | --refresh | --drain | --sessions | --redial | \
         --proxy | --path | --host-header | --decoy | --open | --idle | --age | --echo)
         return
         ;;
@@ -81,7 +81,7 @@ _nitrosocks() {
     rename) options='--home -v -q' ;;
     check) options='--home -v -q' ;;
     serve) options='--listen --cert --key --cipher --window --resume --heartbeat --refresh --drain --carrier --path --decoy --log-format --home -v -q' ;;
-    forward) options='-L -D -i -N --retry --sessions --redial --window --socket-mode --socks-auth --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --log-format --home -v -q' ;;
+    forward) options='-L -R -D -i -N --retry --sessions --redial --window --socket-mode --socks-auth --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --log-format --home -v -q' ;;
     connect) options='-i --redial --window --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --home -v -q' ;;
     doctor) options='-i --json --open --idle --age --speed --echo --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --home -v -q' ;;
     demo) options='--keep -v' ;;

@@ -26,7 +26,6 @@ _OF_SSH: Final = {  # what ssh has and this program has not, and how to get it
     "-l": f"users are for ssh: ssh -l user {_PROXY} host",
     "-o": f"options of ssh are for ssh: ssh -o Option=value {_PROXY} host",
     "-p": "write the port behind the host, as in host:22",
-    "-R": f"to forward a port from there to here, run: ssh -R 8080:localhost:80 {_PROXY} host",
     "-t": f"for a terminal, run: ssh -t {_PROXY} host",
     "-W": "write: nitrosocks connect HOST:PORT",
     "-X": f"for X11, run: ssh -X {_PROXY} host",
@@ -170,7 +169,7 @@ def _faults(command: str, arguments: list[str], options: list[str], usage: str) 
     if {"-4", "-6"} <= {*options}:
         yield Fault("-4 and -6 exclude each other", "choose one, or leave both out")
     pair = ("--cert", "--key") if {"--cert", "--key"} & {*options} else ()
-    listens = () if "-D" in options else ("-L",)
+    listens = () if {"-D", "-R"} & set(options) else ("-L",)
     needed = {"keygen": ("--server",) if arguments else (), "serve": pair, "forward": listens}
     for name in needed.get(command, ()):
         if name not in options:

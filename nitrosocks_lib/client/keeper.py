@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from ..net.wake import Waiter
 from ..session.dialling import Dialling
+
+Reaching: TypeAlias = Callable[[Waiter], Dialling]
 
 
 class Keeper:
     """What keeps a session though it has no stream; this one keeps none. Any thread."""
 
-    dialling: Callable[[Waiter], Dialling] | None = None  # makes what reaches targets near this client, if any are
+    dialling: Reaching | None = None  # makes what reaches targets near this client, if any are
 
     def holds(self, session: object) -> bool:
         """Whether this session is kept."""

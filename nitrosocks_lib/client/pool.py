@@ -38,8 +38,7 @@ class Pool:
         self._pause = limits.BACKOFF_FIRST  # before one more is made ahead of need, when that failed
         self._rests_until = 0.0  # that pause is under way
         self._closed = False
-        self._empty = threading.Condition(self._lock)
-        self._moved: dict[ClientSession, int] = {}  # what each had moved at the last look
+        self._empty, self._moved = threading.Condition(self._lock), dict[ClientSession, int]()  # moved at the last look
         self.outage = Outage()
         self.keeper = Keeper()  # of -R; before `start` another may take its place
         TIMERS.after(limits.BULK_LOOK, self._look)
@@ -64,8 +63,8 @@ class Pool:
     def open(
         self, target: Target, local: socket.socket, finished: Callable[[Stream], None], request: Request | None = None
     ) -> None:
-        """Carries `local`, which is the session's from now on, to a target, on the session that suits it best, or on
-        the one that is made next; where that fails it is lost. `finished` hears of its end; `request` as in Stream."""
+        """Carries `local`, from now on the session's, on the session that suits it best, or the next one that is made;
+        where that fails it is lost. `finished` hears of its end; `request` as in Stream."""
         local.setblocking(False)
         self._carry([Stream(target, local, finished, request)])
 
@@ -223,11 +222,11 @@ class Pool:
 
     def withdraw(self, session: ClientSession) -> None:
         """As in session.Owner."""
+        self.keeper.gone(session)
         with self._lock:
             self._alive.remove(session)
             self._leaving.add(session)
             self._moved.pop(session, None)
-        self.keeper.gone(session)
 
     def gone(self, session: ClientSession, moved: list[Stream]) -> None:
         """As in session.Owner. It counts until its streams are elsewhere, or lost: `close` waits for that."""
@@ -284,7 +283,7 @@ class Pool:
 
     def _wait_empty(self, seconds: float) -> list[ClientSession]:
         """Waits until no session is left; returns those that are all the same."""
-        with self._lock:
+        with self._empty:
             self._empty.wait_for(lambda: not (self._alive or self._leaving), seconds)
             return [*self._alive, *self._leaving]
 
@@ -296,7 +295,6 @@ def _spawn(body: Callable[..., None], *arguments: object) -> None:
 
 def _reason(error: BaseException) -> str:
     """Why there is no session, for people. What is no error of ours or the network's is a lack of something here."""
-    if isinstance(error, NitroSocksError):
-        return str(error)
-    log.info("no session can be made", exc_info=error)
-    return f"cannot make a session: {said(error)}"
+    if not isinstance(error, NitroSocksError):
+        log.info("no session can be made", exc_info=error)
+    return str(error) if isinstance(error, NitroSocksError) else f"cannot make a session: {said(error)}"

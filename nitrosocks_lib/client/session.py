@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -14,15 +13,15 @@ from ..facts.wire import Abort, Refusal
 from ..facts.words import said
 from ..net.link import Link
 from ..net.timers import TIMERS, jittered, now
-from ..net.wake import Edges, Waiter, Wake
+from ..net.wake import Edges, Wake
 from ..protocol.frames import Target
-from ..session.dialling import Dialling
 from ..session.liveness import Liveness
 from ..session.state import Attached, Outcome
 from ..session.streams import Stream
 from .attempt import Attempt
 from .dialler import Dialler, Greeting
 from .farewell import abort_first
+from .keeper import Reaching
 from .outage import Outage
 from .roam import Roam
 from .tunnel import ClientTunnel
@@ -51,15 +50,10 @@ class ClientSession:
     """`serve` is the body of the session's thread; all else may be called by any thread."""
 
     def __init__(
-        self,
-        dialler: Dialler,
-        made: Greeting,
-        owner: Owner,
-        redial: float | None = None,
-        dialling: Callable[[Waiter], Dialling] | None = None,
+        self, dialler: Dialler, made: Greeting, owner: Owner, redial: float | None = None, reach: Reaching | None = None
     ) -> None:
-        """`redial` in seconds: the age by which a connection is replaced, before a proxy would cut it.
-        `dialling` as in Keeper."""
+        """`redial` in seconds: the age by which a connection is replaced, before a proxy would cut it. `reach` makes
+        what reaches targets near this client."""
         self._command = Wake()  # ends a pause between two attempts
         self._dialler, self._owner, self._server = dialler, owner, made.server
         try:
@@ -67,8 +61,8 @@ class ClientSession:
         except BaseException:
             self._command.close()
             raise
-        if dialling is not None:
-            self.tunnel.inbound.dialling = dialling(self.tunnel.state.inbox.waiter)
+        if reach is not None:
+            self.tunnel.inbound.dialling = reach(self.tunnel.state.inbox.waiter)
         self.tunnel.state.round_trip = max(made.round_trip, limits.ROUND_TRIP)
         self.idle_since = now()
         self._link: Link | None = made.link  # the connection that is served, or is to be

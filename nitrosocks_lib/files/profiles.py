@@ -170,9 +170,8 @@ def read_client(path: Path, place: bool = True) -> tuple[Client, Table]:
     authorised = Authorised(name, public, table.base32("token", wire.SECRET, anew))
     if "created" in table:
         table.text("created")
-    return Client(
-        name, authorised, _rules(table, "permit", Rules.parse), _rules(table, "listen", ListenRules.parse)
-    ), table
+    permit, listen = _rules(table, "permit", Rules.parse), _rules(table, "listen", ListenRules.parse)
+    return Client(name, authorised, permit, listen), table
 
 
 def socket_places(home: Path) -> Iterator[Path]:

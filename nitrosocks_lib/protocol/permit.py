@@ -176,8 +176,8 @@ class Client:
 
     def marks(self) -> tuple[tuple[str, bytes], ...]:
         """What no two clients may share (protocol 2), the plainest reason first."""
-        public = self.authorised.public
-        values = public.raw, public.client_id, public.raw[: wire.KEM_PUBLIC], self.authorised.token
+        key = self.authorised.public
+        values = key.raw, key.client_id, key.raw[: wire.KEM_PUBLIC], self.authorised.token
         return tuple(zip(MARKS, values, strict=True))
 
 

@@ -11,6 +11,7 @@ from nitrosocks_lib.facts.errors import KeyFileError, UsageError
 from nitrosocks_lib.facts.wire import Kind
 from nitrosocks_lib.files import enrol, profiles
 from nitrosocks_lib.files.keyfiles import b32, b64
+from nitrosocks_lib.protocol.frames import Target
 
 RULES = ["db.example:*"], ["127.0.0.1:*"]
 PROFILE, CLIENT = enrol.make_client("alice", ["tunnel.example:443"], SERVER.public, *RULES)
@@ -30,7 +31,7 @@ def test_a_client_and_its_profile_fit_together(tmp_path: Path) -> None:
     assert profile.credentials.token == client.authorised.token and len(client.authorised.token) == 32
     assert client.permit.permits("db.example", "10.0.0.1", 5432, Kind.TCP)
     assert not client.permit.permits("x.example", "10.0.0.1", 5432, Kind.TCP)
-    assert client.listen.permits("127.0.0.1", "127.0.0.1", 0, Kind.TCP)
+    assert client.listen.places(Target(Kind.TCP, "127.0.0.1", 8000)) is not None
 
 
 def test_the_files_have_the_keys_of_the_protocol() -> None:
@@ -111,7 +112,7 @@ SMALL_ORDER = ClientKey(bytes(32)).public[:1184] + bytes(32) + ClientKey(bytes(3
         ({"permit": "host:1"}, "'permit' is not a list of texts"),
         ({"permit": [22]}, "'permit' is not a list of texts"),
         ({"permit": ["host"]}, "'permit': rule 'host' has no port"),
-        ({"listen": ["*:1-0"]}, "'listen': rule '*:1-0': '1-0' is not a port"),
+        ({"listen": ["*:1-0"]}, "'listen': rule '*:1-0': '0' is not a port"),
         ({"permits": []}, "unknown key 'permits'"),
         ({"secret": "x"}, "unknown key 'secret'"),
     ],

@@ -102,7 +102,7 @@ def test_a_client_that_is_authorised_no_more() -> None:
 def test_listen_is_refused_and_its_end_ignored() -> None:
     with Half(True) as half:
         half.send(OPEN(1, 80, "127.0.0.1").replace(b"\x10", b"\x18", 1))
-        assert half.until(Frame.LISTENING)[:5] == b"\0\0\0\1" + bytes([Reply.COMMAND])
+        assert half.until(Frame.LISTENING)[:5] == b"\0\0\0\1" + bytes([Reply.NOT_PERMITTED])
         half.send(bytes([Frame.UNLISTEN]) + b"\0\0\0\1")
         assert half.seen() == []
 

@@ -1,0 +1,68 @@
+"""-R at the client: what comes at the server reaches its target, or is reset; an outage loses nothing."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from loopback import dial_tcp, read_exactly, unused_port
+from remotely import permit, remotes, tcp
+from world import World, echo, read_all
+
+from nitrosocks_lib.facts.errors import NetworkError, NitroSocksError
+
+
+@pytest.fixture
+def world():
+    with World(proxy=True) as made:
+        permit(made, "127.0.0.1:*")
+        yield made
+
+
+def test_a_target_that_refuses_resets_the_connection(world: World) -> None:
+    made, _ = remotes(world, (tcp(0), tcp(unused_port())))
+    assert made.remotes[0].at is not None
+    with dial_tcp(made.remotes[0].at.port) as sock, pytest.raises(ConnectionResetError):
+        sock.recv(1)
+
+
+def test_a_cut_loses_nothing(world: World) -> None:
+    assert world.proxy is not None
+    made, _ = remotes(world, (tcp(0), tcp(world.target(echo))))
+    assert made.remotes[0].at is not None
+    with dial_tcp(made.remotes[0].at.port) as sock:
+        sock.sendall(b"before")
+        assert read_exactly(sock, 6) == b"before"
+        world.proxy.cut()
+        with dial_tcp(made.remotes[0].at.port) as other:
+            other.sendall(b"meanwhile")
+            sock.sendall(b"behind")
+            assert read_exactly(sock, 6) == b"behind"
+            assert read_exactly(other, 9) == b"meanwhile"
+
+
+def test_what_is_in_use_or_a_name(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(NetworkError, match="Address already in use"):
+        remotes(world, (tcp(other.getsockname()[1]), tcp(1)))
+    with pytest.raises(NitroSocksError, match="is not an address"):
+        remotes(world, (tcp(8000, "name.example"), tcp(1)))
+
+
+def test_it_is_asked_for_again_on_the_next_session(world: World) -> None:
+    at = tcp(unused_port())
+    made, pool = remotes(world, (at, tcp(world.target(lambda sock: sock.sendall(b"x")))))
+    (session,) = pool.sessions
+    made.remotes[0].told.clear()
+    session.give_up("for a test")
+    assert made.remotes[0].told.wait(60)
+    assert pool.sessions != [session]
+    with dial_tcp(at.port) as sock:
+        assert read_all(sock) == b"x"
+
+
+def test_its_session_is_kept_though_it_is_idle(world: World) -> None:
+    made, pool = remotes(world, (tcp(0), tcp(1)))
+    (session,) = pool.sessions
+    assert made.holds(session) and not made.holds(object())
+    made.gone(object())
+    assert made.holds(session)

@@ -1,0 +1,95 @@
+"""Where the server may listen for a client: nothing without a rule, all interfaces and low ports only where named."""
+
+from __future__ import annotations
+
+import pytest
+
+from nitrosocks_lib.facts.errors import UsageError
+from nitrosocks_lib.facts.wire import Kind
+from nitrosocks_lib.protocol.frames import Target
+from nitrosocks_lib.protocol.listening import EVERYWHERE, LOOPBACKS, ListenRules, Places
+
+
+def places(host: str, port: int, *rules: str) -> Places | None:
+    return ListenRules.parse(rules).places(Target(Kind.TCP, host, port))
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "rules", "hosts"),
+    [
+        ("127.0.0.1", 8000, ["127.0.0.1:8000"], ("127.0.0.1",)),
+        ("127.0.0.1", 8001, ["127.0.0.1:8000-8100"], ("127.0.0.1",)),
+        ("localhost", 8000, ["localhost:8000"], LOOPBACKS),
+        ("localhost", 8000, ["127.0.0.1:8000"], ("127.0.0.1",)),
+        ("localhost", 8000, ["127.0.0.1:8000", "[::1]:8000"], LOOPBACKS),
+        ("localhost", 8000, ["127.0.0.1:8000", "[::1]:9000"], ("127.0.0.1",)),
+        ("10.1.2.3", 80, ["10.0.0.0/8:80"], ("10.1.2.3",)),
+        ("::1", 8000, ["[::1]:*"], ("::1",)),
+        ("", 8080, ["*:8080"], (EVERYWHERE,)),
+        ("*", 8080, ["0.0.0.0:8080"], (EVERYWHERE,)),
+        ("::", 8080, ["[::]:8080"], (EVERYWHERE,)),
+        ("127.0.0.1", 8080, ["*:8080"], ("127.0.0.1",)),
+        ("127.0.0.1", 80, ["127.0.0.1:80"], ("127.0.0.1",)),
+        ("127.0.0.1", 80, ["127.0.0.1:1-1023"], ("127.0.0.1",)),
+    ],
+)
+def test_what_is_permitted(host: str, port: int, rules: list[str], hosts: tuple[str, ...]) -> None:
+    assert places(host, port, *rules) == Places(hosts, (port,))
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "rules"),
+    [
+        ("127.0.0.1", 8000, []),
+        ("127.0.0.1", 8001, ["127.0.0.1:8000"]),
+        ("127.0.0.2", 8000, ["127.0.0.1:8000"]),
+        ("", 8000, ["127.0.0.1:*", "[::1]:*", "10.0.0.0/8:*", "0.0.0.0/0:*"]),
+        ("0.0.0.0", 8000, ["127.0.0.1:*", "0.0.0.0/0:*"]),
+        ("127.0.0.1", 80, ["127.0.0.1:*"]),
+        ("127.0.0.1", 1023, ["*:*"]),
+        ("127.0.0.1", 8000, ["/run/x"]),
+        ("::ffff:127.0.0.1", 8000, ["127.0.0.1:8000"]),
+    ],
+)
+def test_what_is_not(host: str, port: int, rules: list[str]) -> None:
+    assert places(host, port, *rules) is None
+
+
+def test_any_free_port_is_one_of_the_rule() -> None:
+    assert places("127.0.0.1", 0, "127.0.0.1:8000-8010") == Places(("127.0.0.1",), range(8000, 8011))
+    assert places("127.0.0.1", 0, "127.0.0.1:*") == Places(("127.0.0.1",), (0,))
+    assert places("127.0.0.1", 0, "10.0.0.1:*") is None
+
+
+@pytest.mark.parametrize("host", ["name.example", "127.1", "0x7f.1", "2130706433", "localhost."])
+def test_names_are_no_places(host: str) -> None:
+    with pytest.raises(ValueError):
+        places(host, 8000, "*:*")
+
+
+@pytest.mark.parametrize(
+    ("path", "rule", "permitted"),
+    [
+        ("/run/ns/a.sock", "/run/ns/*.sock", True),
+        ("/run/ns/a.sock", "/run/ns/a.sock", True),
+        ("/run/ns/a.sock", "/run/*/a.sock", True),
+        ("/run/ns/deep/a.sock", "/run/ns/*.sock", False),
+        ("/run/ns/a.sock.x", "/run/ns/*.sock", False),
+        ("/run/NS/a.sock", "/run/ns/*.sock", False),
+        ("/etc/passwd", "/run/ns/*", False),
+        ("/run/ns/a.sock", "127.0.0.1:8000", False),
+    ],
+)
+def test_paths(path: str, rule: str, permitted: bool) -> None:
+    assert ListenRules.parse([rule]).permits_path(path) is permitted
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ["", "8000", "127.0.0.1", "name.example:80", "127.0.0.1:0", "127.0.0.1:9-8", "127.0.0.1:x", "::1:80",
+     "[127.0.0.1]:80", "10.0.0.1/8:80", "10.0.0.0/33:80", "/run/../etc/x", "/run/\n", "127.0.0.1:65536"],
+)  # fmt: skip
+def test_rules_that_are_invalid(rule: str) -> None:
+    with pytest.raises(UsageError) as failure:
+        ListenRules.parse([rule])
+    assert "\n" not in f"{failure.value}{failure.value.hint}"
