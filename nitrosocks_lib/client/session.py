@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import Protocol
 
 from ..facts import limits
 from ..facts.address import join_host_port
@@ -21,8 +20,7 @@ from ..session.streams import Stream
 from .attempt import Attempt
 from .dialler import Dialler, Greeting
 from .farewell import abort_first
-from .keeper import Reaching
-from .outage import Outage
+from .keeper import Owner, Reaching
 from .roam import Roam
 from .tunnel import ClientTunnel
 
@@ -31,26 +29,16 @@ _MOVES = 3  # how often a stream of which nothing was carried goes to another se
 log = logging.getLogger(__name__)
 
 
-class Owner(Protocol):
-    """What a session asks of the pool that it belongs to; any thread."""
-
-    outage: Outage
-
-    def changed(self, session: ClientSession) -> None:
-        """A stream is over, or the server drains."""
-
-    def withdraw(self, session: ClientSession) -> None:
-        """The session is about to be over: when this returned, nothing more is opened on it."""
-
-    def gone(self, session: ClientSession, moved: list[Stream]) -> None:
-        """The session is over; `moved` are streams that another one may carry."""
-
-
 class ClientSession:
     """`serve` is the body of the session's thread; all else may be called by any thread."""
 
     def __init__(
-        self, dialler: Dialler, made: Greeting, owner: Owner, redial: float | None = None, reach: Reaching | None = None
+        self,
+        dialler: Dialler,
+        made: Greeting,
+        owner: Owner[ClientSession],
+        redial: float | None = None,
+        reach: Reaching | None = None,
     ) -> None:
         """`redial` in seconds: the age by which a connection is replaced, before a proxy would cut it. `reach` makes
         what reaches targets near this client."""

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
-from ..facts import wire
 from ..facts.address import halves, parse_port
 from ..facts.errors import UsageError
 from ..facts.limits import NAME_MAX
-from ..facts.wire import Kind
+from ..facts.wire import KEM_PUBLIC, Kind
 from ..facts.words import foreign, quoted
 from .listening import ListenRules
 from .welcome import Authorised
@@ -177,7 +176,7 @@ class Client:
     def marks(self) -> tuple[tuple[str, bytes], ...]:
         """What no two clients may share (protocol 2), the plainest reason first."""
         key = self.authorised.public
-        values = key.raw, key.client_id, key.raw[: wire.KEM_PUBLIC], self.authorised.token
+        values = key.raw, key.client_id, key.raw[:KEM_PUBLIC], self.authorised.token
         return tuple(zip(MARKS, values, strict=True))
 
 
