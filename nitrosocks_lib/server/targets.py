@@ -15,7 +15,8 @@ from ..facts.wire import Kind, Reply
 from ..net.own import is_own
 from ..net.race import Place, find
 from ..protocol.frames import Address, Target
-from ..protocol.permit import Client, Own, Rules
+from ..protocol.permit import Client, Rules
+from ..protocol.rules import Own
 from ..session.dialling import Found, Ruling, Unreached
 from ..session.reaching import name_of, shown, unfound, unreached
 from .audit import tell
