@@ -116,9 +116,10 @@ class Lines:
             self._server = finding.server
             self._print(f"{finding.server}:")
         label, seen, remedy = words(finding)
-        if isinstance(finding, Verdict) and (told := self._failures.get(str(finding.error))):
-            seen = f"{finding.server} cannot be used: see {told} above"
-        self._failures.setdefault(str(finding.error), label)
+        if finding.error is not None:
+            told = self._failures.setdefault(str(finding.error), label)
+            if isinstance(finding, Verdict) and told != label:
+                seen = f"{finding.server} cannot be used: see {told} above"
         new = (label, remedy) != self._before
         mark = (_MARKS if self._utf8 else _PLAIN)[finding.state]
         self._print(f"{mark} {label:{_WIDTH}}{seen}" + f"; {remedy}" * (bool(remedy) and new))

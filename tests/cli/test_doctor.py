@@ -90,6 +90,16 @@ def test_a_remedy_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert ends == ["odd; ask", "hangs", "odd", "lost", "odd; ask"]
 
 
+def test_a_verdict_leads_to_its_error_and_is_good_without_one(capsys: pytest.CaptureFixture[str]) -> None:
+    show, lost = command.Lines(utf8=True, several=False), NetworkError("lost")
+    for row in (ROWS[0], f.Verdict(server="a:1", carrier="raw"), f.Clock(unix=0.0, state=State.BAD, error=lost)):
+        show(row)
+    show(f.Verdict(server="b:1", state=State.BAD, error=lost))
+    verdicts = [line for line in capsys.readouterr().out.splitlines() if "verdict" in line]
+    assert verdicts[0] == "✓ verdict      a:1 can be used, over raw"
+    assert verdicts[1] == "✗ verdict      b:1 cannot be used: see clock above"
+
+
 def test_lines_in_ascii(capsys: pytest.CaptureFixture[str]) -> None:
     show = command.Lines(utf8=False, several=False)
     for row in ROWS:

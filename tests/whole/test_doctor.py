@@ -73,6 +73,7 @@ def box(upstream: int) -> Iterator[Interceptor]:
 def test_all_is_well(good: Good) -> None:
     code, lines = examine(good, good.profile)
     assert (code, labels(lines, "✓"), len(lines)) == (0, GOOD, len(GOOD))
+    assert lines[-1].endswith(" can be used, over raw")
 
 
 def test_a_locale_without_ticks(good: Good) -> None:
