@@ -80,7 +80,9 @@ class Applications:
             if not self._thread.give(lambda: self.turns.call(lambda: self.part(local, answer))):
                 local.close()
 
-        self._pool.open(asked.target, local, self._finished, Request(asked.early, asked.answers.opened, failed))
+        self._pool.open(
+            asked.target, local, self._finished, Request(asked.early, asked.answers.opened, failed, asked.belongs)
+        )
 
     def part(self, local: socket.socket, answer: bytes) -> None:
         """Ends a connection with an answer."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import NamedTuple, Protocol, TypeAlias
 
 from .frames import Address, Target
@@ -24,6 +24,7 @@ class Asked(NamedTuple):
     target: Target
     early: bytes
     answers: Answers
+    belongs: Callable[[bytes], int] | None = None  # as session.streams.Request has it
 
 
 class Rejected(Exception):

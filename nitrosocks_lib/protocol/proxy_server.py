@@ -1,6 +1,8 @@
 """The side of an HTTP proxy (RFC 9110, 7.6 and 9.3.6): CONNECT, and requests that name their target in full.
 
-One such request a connection: the answer is passed on as it comes, and both ends are told that it is the last one.
+One such request a connection: the answer is passed on as it comes, and both ends are told that it is the last one. A
+target may not heed that, and lead an application to send its next request, for another host, on the same connection:
+so nothing behind the first one is passed on.
 """
 
 from __future__ import annotations
@@ -9,13 +11,14 @@ from http import HTTPStatus
 from typing import Final
 
 from ..crypto.schedule import equal
+from ..facts import limits
 from ..facts.address import split_host_port
 from ..facts.errors import UsageError
 from ..facts.wire import Kind, Reply
 from ..facts.words import foreign
 from .asked import Asked, Rejected, Talk
 from .frames import Address, Target
-from .http1 import Head, Requests, value
+from .http1 import Body, Head, Opaque, Requests, value
 from .proxy_auth import Login, basic, raw
 from .socks import Reader
 
@@ -25,6 +28,7 @@ _STATUS: Final = {
     0: HTTPStatus.SERVICE_UNAVAILABLE,  # the tunnel, and not the target
 }
 _HOP: Final = (b"proxy-connection", b"proxy-authorization", b"connection", b"keep-alive", b"host")
+_FRAMING: Final = (b"content-length", b"transfer-encoding")  # without it a body would become a request
 _SCHEME: Final = b"http://"
 _CONNECTED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -62,7 +66,7 @@ def http(reader: Reader, login: Login | None) -> Talk:
     while (head := requests.next()) is None:
         requests.feed((yield b""))
     if not isinstance(head, Head):
-        raise _bad("it is not HTTP/1.1")
+        raise _bad(f"its head is not valid HTTP/1.1, or longer than {limits.HEAD // 1024} KiB")
     if login is not None and not equal(value(head.headers, b"proxy-authorization"), raw(basic(login))):
         wanted = 'Proxy-Authenticate: Basic realm="nitrosocks"\r\n'
         raise Rejected(
@@ -75,7 +79,33 @@ def http(reader: Reader, login: Login | None) -> Talk:
         raise _bad("this is a proxy, not a web server: name it as the proxy of your browser")
     authority, path = _parted(head.target[len(_SCHEME) :])
     target = _target(authority, ":80")
-    return Asked(target, _rewritten(head, authority, path) + requests.rest, AnswersRequest())
+    websocket = head.upgrade and value(head.headers, b"upgrade").lower() == b"websocket"
+    first = _rewritten(head, authority, path, websocket)
+    if websocket:  # an application that is refused it asks for nothing else here
+        return Asked(target, first + requests.rest, AnswersRequest())
+    rest, body = requests.rest, _OneRequest(requests)
+    return Asked(target, first + rest[: body.belongs(b"")], AnswersRequest(), body.belongs)
+
+
+class _OneRequest:
+    """The body of one request, and what comes behind it."""
+
+    def __init__(self, requests: Requests) -> None:
+        """`requests` has given the head, and may have been fed more."""
+        self._requests = requests
+        self._whole = False
+
+    def belongs(self, more: bytes) -> int:
+        """How many bytes of it, and at first of what was fed before, are of this request: all where its framing is
+        ambiguous."""
+        self._requests.feed(more)
+        size = 0
+        while not self._whole and (event := self._requests.next()) is not None:
+            if isinstance(event, Body | Opaque):
+                size += len(event.raw)
+            else:
+                self._whole = True
+        return size
 
 
 def _bad(why: str) -> Rejected:
@@ -98,16 +128,16 @@ def _target(authority: bytes, default: str) -> Target:
         raise _bad("it names no host and port") from None
 
 
-def _rewritten(head: Head, authority: bytes, path: bytes) -> bytes:
+def _rewritten(head: Head, authority: bytes, path: bytes, websocket: bool) -> bytes:
     """The head as the target is to get it: what is between the application and us is left out of it."""
     named = {
         word.strip().lower() for name, words in head.headers if name == b"connection" for word in words.split(b",")
     }
-    dropped = {*_HOP, *(named - {b"close", b"upgrade"})}
+    dropped = {*_HOP, b"upgrade", *named.difference(_FRAMING)} - ({b"upgrade"} if websocket else set())
     first, *lines = head.raw.removesuffix(b"\r\n\r\n").split(b"\r\n")
     version = first.rpartition(b" ")[2]
     kept = [line for line in lines if line.partition(b":")[0].strip().lower() not in dropped]
-    connection = b"Connection: Upgrade" if b"upgrade" in named else b"Connection: close"
+    connection = b"Connection: Upgrade" if websocket else b"Connection: close"
     return b"\r\n".join(
         [head.method + b" " + path + b" " + version, b"Host: " + authority, *kept, connection, b"", b""]
     )

@@ -154,14 +154,16 @@ class Reading:
             SLOTS.give_back(slot)
             self._reset(stream)
             return
-        if n:
-            self._keep(stream, slot, view, n)
+        if kept := _belonging(stream, view[_HEAD : _HEAD + n]):
+            self._keep(stream, slot, view, kept)
+        else:
+            SLOTS.give_back(slot)
+        if kept == n > 0:
             stream.heavy = n == most
             if n == room:
                 stream.queued = True
                 self._heavy.append(stream)
         else:
-            SLOTS.give_back(slot)
             self._end(stream)
 
     def _keep(self, stream: Stream, slot: bytearray, view: memoryview, n: int) -> None:
@@ -184,3 +186,9 @@ class Reading:
         self._resend.append(frames.end(stream.number))
         stream.sending = Sending.ENDED
         self._leave(stream)
+
+
+def _belonging(stream: Stream, data: memoryview) -> int:
+    """How many bytes of what the local side says are for the target."""
+    belongs = stream.request and stream.request.belongs
+    return belongs(bytes(data)) if belongs and data else len(data)

@@ -60,6 +60,8 @@ class Request:
     opened: Callable[[Address], bytes]  # what it is answered, in front of all that the target says; inbound
     failed: Callable[[socket.socket, int, str], None]  # takes the local socket over: code of REFUSED or 0, and why;
     # must not block; any thread
+    belongs: Callable[[bytes], int] | None = None  # how many bytes, of what the local side says next, are for the
+    # target; what is behind them is dropped, and this direction ends; outbound
 
 
 class Accepted(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import socket
 
 import pytest
@@ -84,6 +85,28 @@ def test_a_refusal_by_http_has_its_reason(world: World) -> None:
         answer = read_all(sock).decode()
     assert answer.startswith("HTTP/1.1 502 Bad Gateway\r\n")
     assert answer.endswith(f"\r\n\r\nnitrosocks: 127.0.0.1:{target}: connection refused\n")
+
+
+def test_a_target_that_goes_on_does_not_get_the_request_for_the_next(world: World) -> None:
+    """An application believes the answer, and sends it on the same connection."""
+    heard: queue.Queue[bytes] = queue.Queue()
+    answer = b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi"
+
+    def serve(sock: socket.socket) -> None:
+        got = b""
+        while not got.endswith(b"hello"):
+            got += sock.recv(4096)
+        sock.sendall(answer)
+        heard.put(got + read_all(sock))
+
+    target = world.target(serve)
+    with dial_tcp(proxy(world)) as sock:
+        sock.sendall(f"POST http://127.0.0.1:{target}/ HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel".encode())
+        sock.sendall(b"lo")
+        assert read_exactly(sock, len(answer)) == answer
+        sock.sendall(b"GET http://b.example/ HTTP/1.1\r\nHost: b.example\r\nCookie: of-b\r\n\r\n")
+        assert read_all(sock) == b""
+    assert heard.get(timeout=10).endswith(b"\r\nConnection: close\r\n\r\nhello")
 
 
 def test_without_a_session_the_application_is_told(world: World) -> None:

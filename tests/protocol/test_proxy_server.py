@@ -58,6 +58,50 @@ def test_an_upgrade_stays_one() -> None:
     assert found.early == b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 
 
+def test_another_upgrade_is_left_out() -> None:
+    """Refused, it would leave a connection at which an application asks for the next host."""
+    _, found = asked(
+        b"GET http://a/ HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        b"HTTP2-Settings: AAMAAABk\r\n\r\n"
+    )
+    assert found.early == b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    assert found.belongs is not None and found.belongs(b"GET") == 0
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 5", b"Transfer-Encoding: chunked"])
+def test_a_body_cannot_become_a_request(framing: bytes) -> None:
+    """As it would, if what tells its length were left out."""
+    name = framing.partition(b":")[0]
+    _, found = asked(b"POST http://a/ HTTP/1.1\r\nHost: a\r\nConnection: " + name + b"\r\n" + framing + b"\r\n\r\n")
+    assert found.early == b"POST / HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\nConnection: close\r\n\r\n"
+
+
+NEXT = b"GET http://b/ HTTP/1.1\r\nHost: b\r\nCookie: of-b\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        (b"", b""),
+        (b"Content-Length: 5\r\n", b"hello"),
+        (b"Transfer-Encoding: chunked\r\n", b"5;x\r\nhello\r\n0\r\n\r\n"),
+    ],
+)
+def test_the_next_request_is_not_for_this_target(framing: bytes, body: bytes) -> None:
+    head = b"POST http://a/ HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n"
+    for at_once in range(len(body + NEXT) + 1):
+        _, found = asked(head + (body + NEXT)[:at_once])
+        assert found.early.partition(b"\r\n\r\n")[2] == body[:at_once]
+        assert found.belongs is not None
+        assert found.belongs((body + NEXT)[at_once:]) == max(0, len(body) - at_once)
+
+
+def test_a_body_whose_end_is_not_sure_goes_through() -> None:
+    _, found = asked(b"POST http://a/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+    assert found.belongs is not None
+    assert found.belongs(b"Trailer: x\r\n\r\n") == 14
+
+
 @pytest.mark.parametrize(
     "data",
     [
