@@ -56,7 +56,7 @@ def open_pool(
     redial = specs.redial(options["--redial"])
     settle(readable, listens=forwards, replaced=memory, sockets=sockets)
     if isinstance(route.proxy, Proxies) and route.proxy.named:  # not before: lines have a thread
-        log.info("the server is reached through the proxy, if any: %s", route.proxy.named)
+        log.info("the server is reached through the proxy %s, unless it is excepted", route.proxy.named)
     if forwards:
         tidy()
     return Pool(dialler, sessions, redial)

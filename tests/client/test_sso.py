@@ -73,7 +73,7 @@ def test_no_log_has_what_is_said(users: Path, caplog: pytest.LogCaptureFixture) 
 
 @pytest.mark.parametrize("scheme", ["ntlm", "negotiate"])
 def test_a_wrong_password(users: Path, scheme: str) -> None:
-    with pytest.raises(ProxyRefused, match=r"rejected this user and password by N\w+ \(407\)"):
+    with pytest.raises(ProxyRefused, match=r"rejected this user and password with N\w+ \(407\)"):
         accepted(scheme, Login("EXAMPLE\\alice", "wrong"))
 
 

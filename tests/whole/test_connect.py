@@ -122,7 +122,7 @@ def test_a_refused_target_is_told_in_one_line(site: Site, profile: Path) -> None
         (f"127.0.0.1:{port}",): reached,
         ("127.0.0.1", port): reached,
         ("192.0.2.1", 80): forbidden,
-        ("no-such-host.invalid", 80): forbidden,
+        ("no-such-host.invalid", 80): ": the server cannot find no-such-host.invalid: ",
     }
     for target, told in targets.items():
         done = site.run("connect", "-i", profile, *target, give=b"what nobody reads")

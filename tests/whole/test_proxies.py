@@ -164,7 +164,7 @@ def test_a_proxy_with_the_acceptor_of_pyspnego(
             assert "TlRM" not in str(client.err), "what NTLM says is worth a guess at the password"
         assert guard.known == ["EXAMPLE\\alice"] * 2 and proxy.connections == 2
         env = {"HTTPS_PROXY": url.replace("//", "//EXAMPLE%5Calice:hunter2@")}
-        told(site, profile, 69, f"rejected this user and password by {scheme} (407); it offers {scheme}", env=env)
+        told(site, profile, 69, f"rejected this user and password with {scheme} (407); it offers {scheme}", env=env)
         assert len(guard.known) == 2
 
 
@@ -275,7 +275,7 @@ def test_files_that_have_no_login(site: Site, profile: Path, login: Path) -> Non
         path.chmod(mode)
         fails(site, code, said, "forward", "-L", "0:127.0.0.1:1", "-i", profile, *words, path)
     fails(site, 65, "no such file", "forward", "-L", "0:127.0.0.1:1", "-i", profile, *words, site.place / "none")
-    line = told(site, profile, 64, "--proxy-auth names a file, and there is none", *words, "alice:hunter2")
+    line = told(site, profile, 64, "--proxy-auth names a file, but this file does not exist", *words, "alice:hunter2")
     assert "mode 0600" in line
 
 
