@@ -128,7 +128,7 @@ class Reception:
             arrival.leave()
             talk.link.close()
         except Exception:
-            log.exception("a fault of our own; the connection is over")
+            log.exception("internal error; the connection is over")
             arrival.leave()
             talk.link.close()
         else:

@@ -174,7 +174,7 @@ class Entrance:
             self.failures.failed(stranger.peer, stranger.carrier or Carrier.RAW, str(error))
             self._drop(stranger)
         except Exception:
-            log.exception("a fault of our own; the connection is over")
+            log.exception("internal error; the connection is over")
             self._drop(stranger)
 
     def _step(self, stranger: Stranger) -> bool:
@@ -238,7 +238,7 @@ class Entrance:
         try:
             self._receive(arrival)
         except Exception:
-            log.exception("a fault of our own; the connection is over")
+            log.exception("internal error; the connection is over")
         finally:
             arrival.leave()
 

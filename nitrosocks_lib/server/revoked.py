@@ -38,7 +38,7 @@ class Revoked:
             try:
                 self.look()
             except Exception:  # the next look may fare better, and without one nobody is revoked
-                log.exception("a fault of our own; revoked clients may keep their sessions")
+                log.exception("internal error; revoked clients may keep their sessions")
             try:
                 self._also()
             except Exception:

@@ -117,7 +117,7 @@ class Server:
             try:
                 self._entrance.turn()
             except Exception:  # of one connection; without this thread nobody would come in any more
-                log.exception("a fault of our own; the server goes on")
+                log.exception("internal error; the server goes on")
                 time.sleep(PAUSE)
         self._entrance.close()
         for listener in self._listeners:

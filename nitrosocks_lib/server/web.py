@@ -71,7 +71,7 @@ class Web:
             try:
                 self.turn()
             except Exception:  # of one connection; without this thread nobody would be served any more
-                log.exception("a fault of our own; the server goes on")
+                log.exception("internal error; the server goes on")
         self.turns.wait()  # does what was called for meanwhile
         for what in list(self.turns.live):
             what.close()
@@ -99,7 +99,7 @@ class Web:
         try:
             what.go_on()
         except Exception:
-            log.exception("a fault of our own; the connection is over")
+            log.exception("internal error; the connection is over")
             what.close()
 
     def _enter(self, visitor: Visitor) -> None:

@@ -88,7 +88,7 @@ class Dials:
         try:
             self._begin(number, target)
         except Exception:
-            log.exception("a fault of our own while dialling")
+            log.exception("internal error while dialling")
             self.stop(number)
             self._decide(number, Unreached(Reply.GENERAL, "an internal error"))
 

@@ -135,5 +135,5 @@ class Resolvers:
         except (OSError, ValueError) as error:
             return unfound(lookup.host, error)
         except Exception:
-            log.exception("a fault of our own while looking up a name")
+            log.exception("internal error while looking up a name")
             return Unreached(Reply.GENERAL, "an internal error")

@@ -64,7 +64,7 @@ def test_no_further_server_is_asked(world: World, box: Interceptor) -> None:
 def test_a_server_that_does_not_tell_is_refused() -> None:
     with World(certificate_hash=bytes(32)) as world:
         made, told = directly(world, world.port)
-        with pytest.raises(Intercepted, match="the server does not state its certificate"):
+        with pytest.raises(Intercepted, match="the server does not know its TLS certificate"):
             made.greet()
         assert len(told) == 1
 

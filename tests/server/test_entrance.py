@@ -201,7 +201,7 @@ def test_a_fault_of_ours_ends_one_connection(
         patch.setattr(world.server._entrance, "_step", lambda stranger: 1 // 0)
         with pytest.raises(NitroSocksError):
             world.dialler().greet()
-    assert "a fault of our own" in caplog.text
+    assert "internal error" in caplog.text
     assert Opened(world.pool(), world.target(echo)).ask(b"x") == b"x"
 
 
