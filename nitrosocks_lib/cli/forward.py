@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from ..net.timers import now
 from ..protocol.frames import Target
 from . import options as words
 from . import specs
+from .background import into_background, write_pid
 from .opening import first_session, login_in, open_pool
 from .options import Options
 from .output import announce, counted, note, warn_of_few_descriptors
@@ -26,10 +28,24 @@ if TYPE_CHECKING:
 
 def forward(options: Options) -> int:
     """Forwards until SIGTERM or SIGINT; exit code 0 then."""
-    forwards, began = _forwards(options), now()
-    stop = Stop()
+    forwards = _forwards(options)
+    ready = into_background() if options["-f"] else lambda: None
+    if not options["--pidfile"]:
+        return _forward(options, forwards, ready)
+    path = Path(options["--pidfile"]).absolute()
+    write_pid(path)
+    try:
+        return _forward(options, forwards, ready)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _forward(options: Options, forwards: list[Forward], ready: Callable[[], None]) -> int:
+    stop, began = Stop(), now()
     login, mode = login_in("--socks-auth", options), words.mode(options["--socket-mode"])
-    pool = open_pool(options, stop, words.sessions(options["--sessions"]), forwards=True, sockets=_sockets(forwards))
+    pool = open_pool(
+        options, stop, words.sessions(options["--sessions"]), forwards=True, sockets=_removed(options, forwards)
+    )
     forwarder, remotes = Forwarder(pool, login, mode), _remotes(options, pool)
     warn_of_few_descriptors()
     bound = [forwarder.bind(each) for each in forwards]
@@ -47,6 +63,19 @@ def forward(options: Options) -> int:
     lines += [f"forwarding {each.place} at the server to {each.target}" for each in remotes.remotes] if remotes else []
     announce(lines)
     note("ready")
+    ready()
+    _until_stopped(stop, pool, remotes, began)
+    forwarder.stop()
+    if remotes is not None:
+        remotes.stop()
+    stop.see_through(lambda: pool.close(limits.RELEASE))
+    if stop.failure is not None:
+        raise stop.failure
+    return 0
+
+
+def _until_stopped(stop: Stop, pool: Pool, remotes: Remotes | None, began: float) -> None:
+    """Does what signals ask for, until one ends it."""
     while not stop.wait():
         if stop.hurry:
             stop.hurry = False
@@ -58,13 +87,6 @@ def forward(options: Options) -> int:
             streams = sum(session.tunnel.load for session in live)
             carried = f"{counted(len(live), 'session')}, {counted(streams, 'stream')}"
             note(f"{carried}, {counted(pool.made, 'session')} made so far, up {now() - began:.0f} s")
-    forwarder.stop()
-    if remotes is not None:
-        remotes.stop()
-    stop.see_through(lambda: pool.close(limits.RELEASE))
-    if stop.failure is not None:
-        raise stop.failure
-    return 0
 
 
 def _forwards(options: Options) -> list[Forward]:
@@ -83,9 +105,10 @@ def _remotes(options: Options, pool: Pool) -> Remotes | None:
     return Remotes(pool, [Remote(*pair) for pair in pairs])
 
 
-def _sockets(forwards: list[Forward]) -> set[Path]:
-    """The directories in which unix sockets are made."""
-    return {Path(each.where.host).absolute().parent for each in forwards if each.where.kind == Kind.UNIX}
+def _removed(options: Options, forwards: list[Forward]) -> set[Path]:
+    """The directories in which unix sockets are made, and files removed at the end."""
+    paths = {each.where.host for each in forwards if each.where.kind == Kind.UNIX}
+    return {Path(path).absolute().parent for path in paths | ({options["--pidfile"]} - {None})}
 
 
 def _places(at: Target, forwarder: Forwarder) -> str:

@@ -20,7 +20,6 @@ _PROXY: Final = "-o ProxyCommand='nitrosocks connect %h %p'"
 _OF_SSH: Final = {  # what ssh has and this program has not, and how to get it
     "-A": f"to forward an agent, run: ssh -A {_PROXY} host",
     "-C": f"to compress, run: ssh -C {_PROXY} host",
-    "-f": "to run it in the background, end the line with &, or write a systemd unit",
     "-g": "to let other machines connect, bind all interfaces: -L '*:8080:host:80'",
     "-J": f"to go on through the server, run: ssh {_PROXY} host",
     "-l": f"users are for ssh: ssh -l user {_PROXY} host",

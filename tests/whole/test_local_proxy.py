@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,3 +103,21 @@ def test_a_socket_that_a_killed_client_left_is_replaced(site: Site, profile: Pat
     killed.popen.wait()
     assert at.is_socket()
     site.proxy(profile, where=at)
+
+
+def test_in_the_background(site: Site, profile: Path, web: Web) -> None:
+    file, at = site.place / "pid", unused_port()
+    first = site.nitrosocks("forward", "-i", profile, "-f", "--pidfile", file, "-D", at)
+    first.err.wait("ready")
+    assert first.popen.wait(60) == 0
+    try:
+        got = curl(site, "-x", f"socks5h://127.0.0.1:{at}", f"http://127.0.0.1:{web.server_port}/small")
+        assert (got.returncode, got.stdout) == (0, b"/small"), got.stderr
+        again = site.run("forward", "-i", profile, "-f", "-D", at)
+        assert again.returncode == 73 and b"Address already in use" in again.stderr
+    finally:
+        process = os.pidfd_open(int(file.read_text()))
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        assert select.select([process], [], [], 60)[0]
+        os.close(process)
+    assert not file.exists() and first.wait() == 0

@@ -1,0 +1,46 @@
+"""background: the parent ends as the child says, and the file with its number is written or told about."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nitrosocks_lib.cli.background import write_pid
+from nitrosocks_lib.facts.errors import CannotCreate
+
+CHILD = """
+import os, sys
+from nitrosocks_lib.cli.background import into_background
+ready = into_background()
+{body}
+"""
+
+
+def run(body: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-c", CHILD.format(body=body)]
+    return subprocess.run(words, check=False, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [("ready()", 0), ("ready(); os._exit(3)", 0), ("os._exit(73)", 73), ("raise SystemExit(69)", 69)],
+)
+def test_the_exit_code_is_the_childs_until_it_is_ready(body: str, code: int) -> None:
+    assert run(body).returncode == code
+
+
+def test_a_child_that_is_ready_has_no_stdin_and_stdout() -> None:
+    said = "print(repr(sys.stdin.read()), os.getsid(0) == os.getpid(), file=sys.stderr)"
+    done = run(f"ready(); print('late', flush=True); {said}")
+    assert (done.stdout, done.stderr) == ("", "'' True\n")
+
+
+def test_the_number_of_the_process(tmp_path: Path) -> None:
+    write_pid(tmp_path / "pid")
+    assert (tmp_path / "pid").read_text() == f"{os.getpid()}\n"
+    with pytest.raises(CannotCreate, match="No such file or directory"):
+        write_pid(tmp_path / "no" / "pid")
