@@ -31,13 +31,53 @@ _OF_SSH: Final = {  # what ssh has and this program has not, and how to get it
     "-Y": f"for X11, run: ssh -Y {_PROXY} host",
 }
 _OTHER_WORDS: Final = {  # commands that people may expect
+    "add": "'keygen', for a client, or 'permit', for a rule",
+    "allow": "'permit'",
     "client": "'clients', 'forward' or 'connect'",
+    "delete": "'revoke', for a client, or 'forbid', for a rule",
+    "deny": "'forbid'",
     "help": "'nitrosocks --help'",
+    "init": "'keygen'",
+    "list": "'clients'",
+    "proxy": "'forward -D 1080'",
+    "remove": "'revoke', for a client, or 'forbid', for a rule",
+    "run": "'serve' or 'forward'",
+    "socks": "'forward -D 1080'",
     "ssh": f"ssh {_PROXY} host",
+    "start": "'serve' or 'forward'",
+    "status": "'doctor' or 'clients'",
+    "test": "'doctor'",
+    "tunnel": "'forward'",
     "version": "'nitrosocks --version'",
 }
+_OTHER_OPTIONS: Final = {  # what people may expect under another name, of some commands or of all
+    ("serve", "-p"): "the port goes with --listen, as in --listen :8443",
+    ("serve", "--port"): "the port goes with --listen, as in --listen :8443",
+    ("keygen", "-f"): "write --force",
+    ("keygen", "--name"): "the name stands alone, as in: nitrosocks keygen alice --server vpn.example:8443",
+    ("", "--client"): "the name of a client stands alone, behind the command",
+    ("", "--port"): "write the port behind the host, as in host:22",
+    ("", "--profile"): "write -i PROFILE",
+    ("", "--quiet"): "write -q",
+    ("", "--verbose"): "write -v",
+    ("forward", "--server"): "the server is the one that the profile names",
+    ("connect", "--server"): "the server is the one that the profile names",
+    ("doctor", "--server"): "the server is the one that the profile names",
+}
+_TOO_MANY: Final = {  # what people may have meant by a word too many
+    "connect": "'connect' takes HOST:PORT, or HOST and PORT",
+    "doctor": "a target goes with --open, as in --open intranet.example:80",
+    "forward": "-L takes one word, as in -L 8080:intranet.example:80; the server is the one that the profile names",
+    "keygen": "several rules take several --permit, and a * needs quotes",
+    "revoke": "one client at a time",
+    "serve": "an address goes with --listen, as in --listen :8443",
+}
 _EXAMPLES: Final = {
+    "-D": "as in -D 1080",
     "-L": "as in -L 8080:intranet.example:80",
+    "-R": "as in -R 8080:localhost:80",
+    "--open": "as in --open intranet.example:80",
+    "--permit": "as in --permit 'intranet.example:80'",
     "--cert": "--cert and --key go together",
     "--key": "--cert and --key go together",
     "--server": "as in --server vpn.example:8443",
@@ -71,6 +111,8 @@ def explain(words: list[str]) -> Fault:
     """What is wrong, in one line, and what to do."""
     line = _Line(words)
     if not line.arguments:
+        if not line.fault and {"-L", "-R", "-D"} & {*line.options}:
+            return Fault("no command", "write: nitrosocks forward, and then the options")
         return line.fault or Fault("no command")
     command, *arguments = line.arguments
     usage = _usage(command)
@@ -91,14 +133,22 @@ def _no_command(word: str) -> Fault:
     return Fault(what, f"did you mean '{near}'?" if near else f"commands are {', '.join(_COMMANDS)}")
 
 
-def _no_option(name: str) -> Fault:
+def _no_option(name: str, command: str) -> Fault:
     what = f"{quoted(name)} is not an option"
-    if name in _OF_SSH:
-        return Fault(what, _OF_SSH[name])
-    near = _nearest(name, [*_VALUES, WARM]) if name.startswith("--") else ""
+    if hint := _elsewhere(name, command):
+        return Fault(what, hint)
+    usage = _usage(command)
+    known = [option for option in _VALUES if not usage or re.search(rf"{option}\b", usage)]
+    near = _nearest(name, [*known, WARM] if command == "forward" else known) if name.startswith("--") else ""
     if near == WARM:
         return Fault(what, f"if you mean {WARM}, {_WARM}")
     return Fault(what, f"did you mean {near}?") if near else Fault(what)
+
+
+def _elsewhere(name: str, command: str) -> str:
+    """Where to write what people expect from an option that this command does not have; nothing if that is unknown."""
+    found = _OTHER_OPTIONS.get((command, name)) or _OTHER_OPTIONS.get(("", name))
+    return found or (_OF_SSH.get(name, "") if command in ("", *_CLIENTS) else "")
 
 
 def _nearest(word: str, known: Collection[str]) -> str:
@@ -131,7 +181,7 @@ class _Line:
         if given == WARM:
             self._say(Fault(f"{WARM} needs a number: {WARM} N", f"or {_WARM}"))
         elif not found:
-            self._say(_no_option(given))
+            self._say(_no_option(given, "".join(self.arguments[:1])))
         elif len(found) > 1:
             self._say(Fault(f"{given} may be {' or '.join(found)}"))
         elif equals and not _VALUES[found[0]]:
@@ -142,7 +192,9 @@ class _Line:
     def _short(self, letters: str, rest: Iterator[str]) -> None:
         for at, letter in enumerate(letters, 1):
             if f"-{letter}" not in _VALUES:
-                self._say(_no_option(f"-{letter}"))
+                long = next((name for name in _VALUES if name == f"--{letters}"), "")
+                fault = _no_option(f"-{letter}", "".join(self.arguments[:1]))
+                self._say(Fault(f"'-{letters}' is not an option", f"did you mean {long}?") if long else fault)
                 return
             self._add(f"-{letter}", at < len(letters), rest)
             if _VALUES[f"-{letter}"]:
@@ -151,7 +203,7 @@ class _Line:
     def _add(self, name: str, has_value: bool, rest: Iterator[str]) -> None:
         self.options.append(name)
         if _VALUES[name] and not has_value and next(rest, None) is None:
-            self._say(Fault(f"{name} needs a value: {name} {_VALUES[name]}"))
+            self._say(Fault(f"{name} needs a value: {name} {_VALUES[name]}", _EXAMPLES.get(name, _SEE_HELP)))
 
     def _say(self, fault: Fault) -> None:
         self.fault = self.fault or fault
@@ -161,8 +213,7 @@ def _faults(command: str, arguments: list[str], options: list[str], usage: str) 
     """What the usage lines of a command do not allow, the plainest first."""
     for name, times in Counter(options).items():
         if not re.search(rf"{name}\b", usage):
-            hint = _OF_SSH.get(name, _SEE_HELP) if command in _CLIENTS else _SEE_HELP
-            yield Fault(f"'{command}' does not take {name}", hint)
+            yield Fault(f"'{command}' does not take {name}", _elsewhere(name, command) or _SEE_HELP)
         elif times > 1 and not re.search(rf"{name}( [A-Z:]+)?[\])]\.\.\.", usage):
             yield Fault(f"{name} is given {times} times")
     if {"-4", "-6"} <= {*options}:
@@ -172,10 +223,11 @@ def _faults(command: str, arguments: list[str], options: list[str], usage: str) 
     needed = {"keygen": ("--server",) if arguments else (), "serve": pair, "forward": listens}
     for name in needed.get(command, ()):
         if name not in options:
-            yield Fault(f"'{command}' needs {name} {_VALUES[name]}", _EXAMPLES.get(name, _SEE_HELP))
+            what = "-L SPEC, -R SPEC or -D SPEC" if command == "forward" else f"{name} {_VALUES[name]}"
+            yield Fault(f"'{command}' needs {what}", _EXAMPLES.get(name, _SEE_HELP))
     yield from _missing(command, len(arguments))
     if len(arguments) > (most := _ARGUMENTS.get(command, 0)):
-        yield Fault(f"{quoted(arguments[most])} is one word too many")
+        yield Fault(f"{quoted(arguments[most])} is one word too many", _TOO_MANY.get(command, _SEE_HELP))
     if not arguments and (command == "connect" or {*options} & {"--server", "--permit", "-o", "--force"}):
         what = "HOST:PORT" if command == "connect" else "the NAME of a client"
         yield Fault(f"'{command}' needs {what}", _EXAMPLES[command])
