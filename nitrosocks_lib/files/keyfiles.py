@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from base64 import b32decode, b32encode, b64decode, b64encode
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 from shlex import quote
@@ -77,12 +78,23 @@ def _check_owner(path: Path, status: os.stat_result, hint: str = "", others: boo
     """As ssh does; root may use the files of `others`."""
     shown, given = foreign(path), foreign(quote(str(path)))
     if not stat.S_ISREG(status.st_mode):
+        if stat.S_ISDIR(status.st_mode):
+            raise KeyFileError(f"{shown}: a directory; name a file in it", hint)
         raise KeyFileError(f"{shown}: not a regular file", hint)
     us, mode = os.geteuid(), stat.S_IMODE(status.st_mode)
     if us != status.st_uid and (us or not others):
         raise KeyFileError(f"{shown}: belongs to user {status.st_uid}, not to {us}", f"run: chown {us} {given}")
     if mode & 0o077:
         raise KeyFileError(f"{shown}: permissions {mode:04o} are too open", f"run: chmod 600 {given}")
+
+
+def _kind(unknown: AbstractSet[str], keys: AbstractSet[str]) -> str:
+    """Which file of ours has these keys, where some are unknown in the one that was asked for; else nothing."""
+    if "server_public" in unknown:
+        return "a client's profile"
+    if keys == {"public", "secret"}:
+        return "the server's key"
+    return "the server's file of a client" if keys >= {"name", "public", "token"} and "token" in unknown else ""
 
 
 class Table:
@@ -98,6 +110,8 @@ class Table:
         try:
             self._values: dict[str, Any] = toml.loads(self.written)
         except ValueError as error:
+            if self.written.lstrip().startswith("-----BEGIN "):
+                raise self.fault("this is PEM, such as a certificate or its key, and no key file") from None
             raise self.fault(f"not TOML: {_TOML_KEYS.sub('a key', str(error))}") from None
         except RecursionError:
             raise self.fault("not TOML: nested too deep") from None
@@ -118,6 +132,8 @@ class Table:
         if unknown := sorted(quoted(key, _KEY_MAX) for key in self._values if key not in allowed):
             more = f" and {len(unknown) - _KEYS_MAX} more" if len(unknown) > _KEYS_MAX else ""
             shown = f"{', '.join(unknown[:_KEYS_MAX])}{more}"
+            if kind := _kind(self._values.keys() - allowed, self._values.keys()):
+                raise self.fault(f"this is {kind}, and another file belongs here")
             first = min(self._values.keys() - allowed)
             raise self.fault(f"unknown key {shown}", f"known are: {required} {optional}".rstrip(), first)
         if missing := [repr(key) for key in required.split() if key not in self._values]:

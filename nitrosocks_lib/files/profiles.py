@@ -223,7 +223,7 @@ def load_profile(path: Path) -> Profile:
             "this version cannot open passphrase-protected profiles ('sealed')",
             "ask the operator of the server for a profile without a passphrase",
         )
-    if "public" in table:
+    if "public" in table and "token" in table:
         hint = f"the profile is a file that 'nitrosocks keygen {path.stem}' made with it: {path.stem}{PROFILE}"
         raise table.fault("this is the server's file of a client, not its profile", foreign(hint))
     table.only("name server server_public secret token")

@@ -62,7 +62,7 @@ def test_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     write_secret(tmp_path / "large", "x" * (limits.FILE + 1))
     for name, reason in {
-        "missing": "there is no such file", "fifo": "not a regular file", "directory": "not a regular file",
+        "missing": "there is no such file", "fifo": "not a regular file", "directory": "a directory; name a file in it",
         "loop": "symbolic links", "binary": "not a text in UTF-8", "large": "larger than the 16 KiB",
         "binary/x": "Not a directory",
     }.items():  # fmt: skip

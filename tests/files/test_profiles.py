@@ -171,6 +171,16 @@ def test_a_file_of_the_servers_is_no_profile(tmp_path: Path) -> None:
     assert caught.value.hint.endswith("alice.profile")
 
 
+def test_the_servers_key_and_pem_are_no_profile(tmp_path: Path) -> None:
+    path = put(tmp_path / "key.profile", 'public = "x"\nsecret = "y"\n')
+    with pytest.raises(KeyFileError, match="this is the server's key, and another file belongs here") as caught:
+        profiles.load_profile(path)
+    assert caught.value.hint == "ask the operator of the server for it again"
+    path.write_text("-----BEGIN CERTIFICATE-----\nx\n")
+    with pytest.raises(KeyFileError, match="this is PEM, such as a certificate or its key, and no key file"):
+        profiles.load_profile(path)
+
+
 def test_a_profile_that_is_missing_or_open(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match="no such file") as caught:
         profiles.load_profile(tmp_path / "alice.profile")

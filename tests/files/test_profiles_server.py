@@ -165,6 +165,17 @@ def test_bad_server_keys(tmp_path: Path, changes: dict[str, object], reason: str
     assert unlined(caught.value) == f"{path}: {reason}" and caught.value.hint
 
 
+def test_a_profile_or_a_clients_file_is_no_server_key(tmp_path: Path) -> None:
+    for row, told in {
+        ("name", "server_public", "secret", "token"): "this is a client's profile",
+        ("name", "public", "token"): "this is the server's file of a client",
+    }.items():
+        path = put(tmp_path / "server.key", "".join(f'{key} = "x"\n' for key in row))
+        with pytest.raises(KeyFileError) as caught:
+            profiles.load_server(path)
+        assert str(caught.value) == f"{path}: {told}, and another file belongs here" and "backup" in caught.value.hint
+
+
 def test_server_keys(tmp_path: Path) -> None:
     assert profiles.load_server(put(tmp_path / "server.key", SERVER_FILE)).public == SERVER.public
     with pytest.raises(KeyFileError, match="no such file") as caught:
