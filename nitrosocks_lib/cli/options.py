@@ -148,6 +148,8 @@ def refresh(text: str | None) -> RefreshPolicy:
 
     policy, given = RefreshPolicy(), f"--refresh {foreign(text)}"
     every, volume = policy.every, policy.volume
+    if text and text.count(",") > 1:
+        raise UsageError(f"{given}: at most a time and a size", "as in 30m,4G")
     for part in text.split(",") if text else []:
         if part[-1:] in TIMES and is_number(part[:-1]):  # M stands for mebibytes
             every = float(duration("--refresh", part, 1, int(limits.REFRESH_MAX)))

@@ -17,6 +17,7 @@ from ..protocol.frames import Target
 if TYPE_CHECKING:  # `connect` imports nothing of what listens
     from ..client.forward import Forward
 
+_URL = re.compile(r"(^|:)[A-Za-z][A-Za-z0-9+]*://")
 _PART = re.compile(r"\[([^\]]*)\]|([^:\[\]]*)")
 _LOCAL = (
     "[bind:]port:host:hostport",
@@ -48,6 +49,10 @@ def remote(text: str) -> list[tuple[Target, Target]]:
 def _pairs(option: str, text: str, loopback: str) -> list[tuple[Target, Target]]:
     """Where to listen and where it leads, one for each port of a range."""
     given = f"{option} {foreign(text)}"
+    if _URL.search(text):
+        raise UsageError(f"{given}: no URL here", _LOCAL[1].replace("-L", option))
+    if text.endswith("/"):
+        raise UsageError(f"{given}: the '/' at the end is too much", _LOCAL[1].replace("-L", option))
     parts = _split(given, text)
     near, far = (1 if "/" in parts[0] else None), (1 if "/" in parts[-1] and len(parts) > 1 else 2)
     here, there = parts[:-far], parts[-far:]

@@ -71,7 +71,9 @@ def _refused(answer: Answer) -> ProxyRefused:
     said = f"{answer.status} {foreign(answer.reason, _SHOWN)}".rstrip()
     page = f': "{foreign(answer.page, _SHOWN)}"' if answer.page else ""
     hint = "ask the operator of the proxy whether it may connect to this host and port; many allow port 443 only"
-    if answer.status >= 500:
+    if answer.status in (404, 405, 501):
+        hint = "it may be a web server and no proxy: check host and port, or give '--proxy none'"
+    elif answer.status >= 500:
         hint = "the proxy itself could not reach the server: is 'nitrosocks serve' running there?"
     return ProxyRefused(f"it refused: {said}{page}", hint, final=answer.status < 500)
 

@@ -80,6 +80,8 @@ def meaning(text: str) -> Rule | str:
 
 def parse(text: str) -> Rule:
     """Raises UsageError, which names the rule."""
+    if re.search(r":[0-9*-]+[,;\s].*:", text):
+        raise _wrong(text, "several rules in one", "write each one for itself, as in 'a.example:80' 'b.example:80'")
     datagram = text.startswith("udp:")
     host, port, bracketed = halves(text.removeprefix("udp:"), f"rule {quoted(text)}")
     ports = _ports(text, port)

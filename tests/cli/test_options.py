@@ -116,8 +116,8 @@ def test_refreshes(text: str | None, every: float, volume: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["0s", "61m", "0m", "3601s", "63K", "33G", "m", "s", ",", "30m,", "30m 4G", "30h", "2h", "1H", "²m", "-1m", "1.5m",
-     DIGITS + "m", DIGITS + "s", DIGITS],
+    ["4G,30m,5m", "0s", "61m", "0m", "3601s", "63K", "33G", "m", "s", ",", "30m,", "30m 4G", "30h", "2h", "1H",
+     "²m", "-1m", "1.5m", DIGITS + "m", DIGITS + "s", DIGITS],
 )  # fmt: skip
 def test_refreshes_that_are_none(text: str) -> None:
     assert "--refresh" in wrong(lambda: specs.refresh(text))

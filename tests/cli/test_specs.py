@@ -53,6 +53,18 @@ def test_forwards_that_are_none(spec: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("8080:http://intranet.example/", "no URL here"),
+        ("http://localhost:8080:a:80", "no URL here"),
+        ("8080:a:80/", "the '/' at the end is too much"),
+    ],
+)
+def test_urls_are_no_forwards(spec: str, told: str) -> None:
+    assert wrong(lambda: specs.local(spec)).startswith(f"-L {spec}: {told}; as in -L 8080:intranet.example:80")
+
+
+@pytest.mark.parametrize(
     ("host", "port", "target"),
     [
         ("a.example:22", None, Target(1, "a.example", 22)),

@@ -159,6 +159,8 @@ def test_a_refusal_is_told_in_its_own_words(status: str, headers: list[str], pag
     ("status", "hint", "final"),
     [
         ("300", "ask the operator", True),
+        ("405", "it may be a web server and no proxy", True),
+        ("501", "it may be a web server and no proxy", False),
         ("499", "ask the operator", True),
         ("500", "serve", False),
         ("504", "serve", False),

@@ -33,6 +33,15 @@ def test_what_is_no_rule_is_named(rule: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "rules", ["a.example:80,b.example:80", "a.example:80 b.example:80", "10.0.0.1:80; b.example:80"]
+)
+def test_several_rules_in_one_are_told(rules: str) -> None:
+    with pytest.raises(UsageError, match=f"rule '{rules}': several rules in one") as caught:
+        parse(rules)
+    assert caught.value.hint == "write each one for itself, as in 'a.example:80' 'b.example:80'"
+
+
+@pytest.mark.parametrize(
     ("block", "within", "beyond"),
     [("2000::/8", "20ff::", "2100::"), ("2001:db8::/100", "2001:db8::fff:ffff", "2001:db8::1000:0")],
 )
