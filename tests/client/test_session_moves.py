@@ -68,7 +68,7 @@ def test_a_stream_of_which_something_was_carried_is_lost(monkeypatch: pytest.Mon
         opened.near.sendall(b"x")
         written.wait(lambda: any(s.took for s in pool.session.tunnel.state.streams.all()))
         world.proxy.restore()
-        assert opened.end().ending is Ending.LOST and "does not know the session" in opened.end().reason
+        assert opened.end().ending is Ending.LOST and "no longer knows the session" in opened.end().reason
         assert read_all(opened.near) == b""
 
 

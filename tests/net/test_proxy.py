@@ -130,4 +130,4 @@ def test_a_proxy_that_is_gone_when_it_is_asked_again() -> None:
         sock.sendall(b"HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic\r\nConnection: close\r\n\r\n")
 
     proxy = Plain(asks)
-    fails(f"http://localhost:{proxy.port}", Unreachable, "no other can be made (127.0.0.1: Conn", login=LOGIN)
+    fails(f"http://localhost:{proxy.port}", Unreachable, "a new one failed (127.0.0.1: Conn", login=LOGIN)

@@ -78,7 +78,7 @@ def test_forward_with_a_login_from_the_environment(
     env = {"HTTPS_PROXY": f"http://{LOGIN}127.0.0.1:{guarded.port}"}
     client = carries(site, profile, echoing, "-v", env=env)
     assert client.signal().wait() == 0
-    assert f"through the proxy 127.0.0.1:{guarded.port} (HTTPS_PROXY)" in str(client.err)
+    assert f"through the proxy 127.0.0.1:{guarded.port} (HTTPS_PROXY), unless" in str(client.err)
     assert "secret" not in str(client.err)
     wanted = f"TCP_TUNNEL/200 CONNECT 127.0.0.1:{server.port} alice"
     assert wanted in opened(guarded)

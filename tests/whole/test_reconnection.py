@@ -151,7 +151,7 @@ def test_the_server_forgets_a_session_that_is_not_resumed(caplog: pytest.LogCapt
             while True:
                 if not opened.near.recv(1):
                     raise ConnectionResetError
-        assert opened.end().ending is Ending.LOST and "does not know the session" in opened.end().reason
+        assert opened.end().ending is Ending.LOST and "no longer knows the session" in opened.end().reason
 
 
 def test_a_restarted_server_is_used_again() -> None:
