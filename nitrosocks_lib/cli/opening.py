@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from ..client.carriers import Carriers
@@ -15,8 +16,8 @@ from ..client.openers import Web
 from ..client.pool import Pool
 from ..client.proxies import Proxies, chosen, login_of
 from ..facts import limits
-from ..facts.errors import NitroSocksError, UsageError
-from ..facts.words import said
+from ..facts.errors import KeyFileError, NitroSocksError, UsageError
+from ..facts.words import foreign, said
 from ..files import profiles
 from ..files.keyfiles import read_secret
 from ..files.profiles import Profile
@@ -81,8 +82,16 @@ def login_in(option: str, options: Options) -> Login | None:
 
 def load_profile(options: Options) -> Profile:
     """The profile that the options name, or that lies in the home directory; raises KeyFileError."""
-    home = profiles.home(options["--home"], os.environ)
-    return profiles.load_profile(Path(options["-i"]) if options["-i"] else profiles.default_profile(home, os.environ))
+    home, named = profiles.home(options["--home"], os.environ), options["-i"]
+    if not named:
+        return profiles.load_profile(profiles.default_profile(home, os.environ))
+    if not os.path.lexists(named) and "/" not in named:
+        for near in (home / named, home / f"{named}{profiles.PROFILE}"):
+            if near.is_file():
+                raise KeyFileError(
+                    f"{foreign(named)}: there is no such file here", f"write -i {foreign(quote(str(near)))}"
+                )
+    return profiles.load_profile(Path(named))
 
 
 def way(options: Options) -> tuple[Route, set[Path]]:

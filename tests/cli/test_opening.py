@@ -93,6 +93,17 @@ def test_forward_never_says_ready_without_a_session(site: Site) -> None:
         assert done.returncode == 70 and "cannot make a session" in line and line.isprintable() and done.stdout == b""
 
 
+@pytest.mark.parametrize("named", ["alice", "alice.profile"])
+def test_a_profile_that_is_in_the_home_directory_instead(named: str, site: Site) -> None:
+    home = site.place / "moved"
+    home.mkdir(mode=0o700, exist_ok=True)
+    (home / "alice.profile").touch(mode=0o600)
+    done = site.nitrosocks("connect", "-i", named, "--home", home, "a:1")
+    assert done.wait() == 255
+    told = f"nitrosocks: {named}: there is no such file here; write -i {home}/alice.profile"
+    assert expect_one_line(str(done.err)) == told
+
+
 @pytest.mark.parametrize("retry", [False, True])
 def test_nothing_is_tried_again_when_it_works(retry: bool) -> None:
     stop: Any = Stop()
