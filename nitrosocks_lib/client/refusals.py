@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Final
 
 from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised
@@ -9,7 +10,7 @@ from ..facts.wire import Reply
 from ..facts.words import foreign
 from ..protocol.frames import Target
 
-_PERMIT: Final = "ask the operator to permit it: nitrosocks permit NAME RULE"
+_PERMIT: Final = "ask the operator to permit it: nitrosocks permit NAME "
 _HINTS: Final[dict[int, str]] = {
     Reply.NETWORK_UNREACHABLE: "the server's network has no route there",
     Reply.HOST_UNREACHABLE: "the server looks names up itself: check this one there",
@@ -23,7 +24,7 @@ def refusal(target: Target, code: int, reason: str) -> NitroSocksError:
     name = foreign(target)
     if code == Reply.NOT_PERMITTED:
         text = reason if reason.startswith(name) else f"{name}: {reason}"
-        return NotAuthorised(text, _PERMIT if reason.startswith(name) else "ask the operator")
+        return NotAuthorised(text, _PERMIT + quote(name) if reason.startswith(name) else "ask the operator")
     if code == Reply.CONNECTION_REFUSED:
         text = "the target refused the connection"
     else:

@@ -13,7 +13,12 @@ TARGET = Target(1, "db.example", 5432)
 CANNOT = "db.example:5432: the server cannot open it: "
 SAMPLES = [
     (Reply.GENERAL, "db.example:5432: cannot be reached", CANNOT + "cannot be reached", ""),
-    (Reply.NOT_PERMITTED, "db.example:5432 is not permitted for this client", "", "nitrosocks permit NAME RULE"),
+    (
+        Reply.NOT_PERMITTED,
+        "db.example:5432 is not permitted for this client",
+        "",
+        "nitrosocks permit NAME db.example:5432",
+    ),
     (Reply.NOT_PERMITTED, "not today", "db.example:5432: not today", "ask the operator"),
     (Reply.CONNECTION_REFUSED, "x", "db.example:5432: the target refused the connection", "the server did reach it"),
     (
