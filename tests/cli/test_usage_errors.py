@@ -91,7 +91,6 @@ HINTS = {
     "serve -o x": "see: nitrosocks --help",
     "serve --cert x": "--cert and --key go together",
     "forward --warm -L 1:a:2": "or leave it out: sessions are made ahead of need anyway",
-    "forward -f -L 1:a:2": "to run it in the background, end the line with &, or write a systemd unit",
     "forward -gL 1:a:2": "to let other machines connect, bind all interfaces: -L '*:8080:host:80'",
     "connect -J a b:22": "to go on through the server, run: " + SSH.format(""),
     "connect -W a:22": "write: nitrosocks connect HOST:PORT",
