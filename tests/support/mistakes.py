@@ -57,7 +57,6 @@ SECTIONS: Final[dict[str, list[Mistake]]] = {
         Mistake("connect -i '' intranet.example:22"),
     ],
     "What ssh has": [
-        Mistake("forward -R 8080:localhost:80"),
         Mistake("forward -f -L 8080:intranet.example:80"),
         Mistake("connect -J jump.example intranet.example:22"),
         Mistake("connect -W intranet.example:22"),
