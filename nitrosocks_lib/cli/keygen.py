@@ -14,6 +14,7 @@ from ..crypto.identity import ServerKey, fingerprint
 from ..facts.address import typed
 from ..facts.words import foreign
 from ..files import enrol, profiles
+from ..files.groups import needed
 from ..files.owner import as_owner
 from ..files.writing import secrets_written
 from ..net.signals import ended_by_exception
@@ -55,7 +56,9 @@ def _client(home: Path, options: Options) -> int:
     name = profiles.check_name(options["NAME"])
     key = _server_key(home)
     servers, rules = map(typed, options["--server"]), [*map(typed, options["--permit"])]
-    texts = enrol.make_client(name, [*servers], key.public, rules, now=datetime.now(UTC))
+    with as_owner(home, home / profiles.CLIENTS):
+        groups = needed(home / profiles.CLIENTS, rules)
+    texts = enrol.make_client(name, [*servers], key.public, rules, now=datetime.now(UTC), groups=groups)
     target = options["-o"] or f"{name}{profiles.PROFILE}"
     authorisation = _write(home, name, target, texts, options["--force"])
     yet = "" if rules else f", but nothing is permitted yet: run nitrosocks permit {name} RULE"

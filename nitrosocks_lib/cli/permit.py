@@ -24,6 +24,11 @@ def permit(options: Options) -> int:
         note(f"{quoted(rule)} was permitted already")
     for rule, better in futile(rules):
         note(f"the rule {foreign(rule)} permits nothing, since names never reach loopback; write {foreign(better)}")
+    for rule in rules:
+        if first := now.precluding(rule):
+            note(
+                f"{quoted(rule)} permits nothing, since {quoted(first)} comes before it: the first that matches decides"
+            )
     announce(in_force(name, now))
     return 0
 

@@ -12,7 +12,8 @@ from ..crypto.certificate import expiry, leaf_der
 from ..facts import limits
 from ..facts.errors import KeyFileError, NitroSocksError
 from ..facts.words import foreign
-from . import profiles
+from ..protocol.permit import GROUPS
+from . import groups, profiles
 from .clients import listed
 from .places import check_place
 
@@ -73,6 +74,13 @@ class Checked:
             self._try(self._clients)
 
     def _clients(self) -> None:
+        for other in sorted((self._home / profiles.CLIENTS).glob("_*.toml")):
+            name = f"{profiles.CLIENTS}/{other.name}"
+            if other.name == GROUPS:
+                self.files.append(name)
+                self._try(partial(groups.load, other))
+            else:
+                self._fault("names that begin with _ are no clients', so it is not used", "rename it", name)
         for one in listed(self._home, place=False):
             self.files.append(f"{profiles.CLIENTS}/{one.path.name}")
             self._try(partial(check_place, one.path))

@@ -7,25 +7,24 @@ the rights of the home's owner (`owner.as_owner`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Final
 
 from ..crypto.identity import client_fingerprint
 from ..facts.errors import CannotCreate, KeyFileError, NitroSocksError, UsageError
 from ..facts.limits import FILE
 from ..facts.words import foreign, quoted
-from ..protocol.permit import Client, Rules
+from ..protocol.permit import Client, Rules, is_client
+from ..protocol.rules import meaning
 from . import seen
 from .editing import changed
+from .groups import needed
 from .profiles import CLIENTS, check_clients, check_name, client_path, read_client
 from .writing import locked, replace_secret, settle
-
-_SUFFIX: Final = ".toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ def paths(home: Path) -> list[Path]:
         return []
     except OSError as error:
         raise KeyFileError(f"{foreign(directory)}: {error.strerror}", "see its mode and its owner") from None
-    return [directory / name for name in sorted(names) if name.endswith(_SUFFIX) and not name.startswith(".")]
+    return [directory / name for name in sorted(names) if is_client(name)]
 
 
 def _read(home: Path, path: Path, place: bool) -> Listed:
@@ -101,29 +100,28 @@ def _twins(found: Iterable[Listed]) -> Iterator[tuple[str, KeyFileError]]:
 # One client
 
 
-def permit(home: Path, name: str, rules: Iterable[str]) -> tuple[Rules, list[str]]:
+def permit(home: Path, name: str, rules: Sequence[str]) -> tuple[Rules, list[str]]:
     """Adds rules; returns all that are in force now, and those of the given ones that were there already.
 
     Raises UsageError for what is no rule, KeyFileError, CannotCreate.
     """
     with _opened(home, name) as (path, client, text):
-        now, there = client.permit.plus(rules)
+        now, there = client.permit.plus(rules, needed(path.parent, (*rules, *client.permit.texts)))
         return _write(path, text, client.permit, now), there
 
 
-def forbid(home: Path, name: str, rules: Iterable[str]) -> tuple[Rules, dict[str, list[str]]]:
+def forbid(home: Path, name: str, rules: Sequence[str]) -> tuple[Rules, dict[str, list[str]]]:
     """Removes rules, all of them or none; returns those that are in force now, and which of them permit what a removed
     one did. Raises UsageError for what is no rule or is not there, KeyFileError, CannotCreate."""
-    given = Rules.parse(rules).texts
+    for rule in rules:
+        meaning(rule)
     with _opened(home, name) as (path, client, text):
-        own = [(rule, client.permit.like(rule)) for rule in given]
+        own = [(rule, client.permit.like(rule)) for rule in rules]
         for rule, there in own:
             if there is None:
                 raise _absent(name, rule, client.permit)
-        gone = {there for _, there in own}
-        left = Rules.parse(rule for rule in client.permit.texts if rule not in gone)
-        now = _write(path, text, client.permit, left)
-        return now, {rule: wider for rule in given if (wider := now.covering(rule))}
+        now = _write(path, text, client.permit, client.permit.minus(there for _, there in own if there))
+        return now, {rule: wider for rule in rules if (wider := now.covering(rule))}
 
 
 def _absent(name: str, rule: str, rules: Rules) -> UsageError:

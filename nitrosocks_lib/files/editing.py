@@ -62,7 +62,11 @@ def _where(text: str, key: str) -> tuple[int, int] | None:
 def _list(old: str, values: Sequence[str]) -> str:
     kept = list(_kept(old, values)) if old else []
     there = {item for item, _ in kept}
-    lines = [line for _, line in kept] + [f"    {_quoted(value)}," for value in values if value not in there]
+    first = next((at for at, value in enumerate(values) if value in there), 0)  # of those that were there
+    before, behind = (
+        [f"    {_quoted(value)}," for value in some if value not in there] for some in (values[:first], values[first:])
+    )
+    lines = [*before, *(line for _, line in kept), *behind]
     if not lines:
         return "[]"
     opening = _LIST.fullmatch(old)

@@ -15,7 +15,7 @@ from ..facts.address import split_host_port
 from ..facts.errors import UsageError
 from ..facts.limits import FILE
 from ..protocol.listening import ListenRules
-from ..protocol.permit import Rules
+from ..protocol.permit import NONE, Groups, Rules
 from .keyfiles import b32, b64
 from .profiles import check_name
 
@@ -33,6 +33,7 @@ def make_client(
     permit: Iterable[str],
     listen: Iterable[str] = (),
     now: datetime | None = None,
+    groups: Groups = NONE,
 ) -> tuple[str, str]:
     """A new client: the text of its profile, and of its file for clients.d, which tells `now`. Writes nothing.
 
@@ -43,7 +44,7 @@ def make_client(
         raise UsageError("a client needs the address of its server", "give --server HOST:PORT")
     for server in servers:
         split_host_port(server)
-    rules = {"permit": list(Rules.parse(permit).texts)}
+    rules = {"permit": list(Rules.parse(permit, groups).texts)}
     if listening := list(ListenRules.parse(listen).texts):
         rules["listen"] = listening
     seed, token = secrets.token_bytes(wire.SECRET), b32(secrets.token_bytes(wire.SECRET))

@@ -6,17 +6,20 @@ import os
 import re
 import stat
 from base64 import b32decode, b32encode, b64decode, b64encode
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, TypeVar
 
-from ..facts.errors import KeyFileError
+from ..facts.errors import KeyFileError, UsageError
 from ..facts.limits import FILE
 from ..facts.words import foreign, quoted
 from . import toml
 from .editing import line_of
+
+T = TypeVar("T")
 
 _KEY_MAX = 16  # characters of an unknown key that are shown: it may be a secret in the wrong place
 _KEYS_MAX = 3  # unknown keys that are shown
@@ -119,6 +122,9 @@ class Table:
     def __contains__(self, key: str) -> bool:
         return key in self._values
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
     def fault(self, reason: str, hint: str = "", key: str = "", item: str = "") -> KeyFileError:
         """The error to raise, naming the file, and the line of this key or this item of it. Of what stands in quotes it
         shows 40 characters."""
@@ -154,6 +160,15 @@ class Table:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self.fault(f"{key!r} is not a list of texts", key=key)
         return value
+
+    def parsed(self, key: str, parse: Callable[[list[str]], T]) -> T:
+        """What `parse` makes of a list of texts; the UsageError that it raises is a fault of that line."""
+        texts = self.texts(key)
+        try:
+            return parse(texts)
+        except UsageError as error:
+            wrong = next((text for text in texts if quoted(text) in str(error)), "")
+            raise self.fault(f"{key!r}: {error}", error.hint, key, wrong) from None
 
     def base64(self, key: str, size: int, hint: str = "") -> bytes:
         """`size` bytes in standard base64."""

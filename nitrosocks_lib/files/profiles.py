@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import tomli_w
 
@@ -24,8 +24,6 @@ from .keyfiles import Table, b64, read_secret
 from .places import below_home, check_place
 from .writing import locked, write_secret
 
-T = TypeVar("T")
-
 if TYPE_CHECKING:  # what only a server needs is imported when it is needed: a client is to begin soon
     from ..protocol.permit import Client
 
@@ -36,6 +34,7 @@ CLIENTS: Final = "clients.d"
 PROFILE: Final = ".profile"
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _NAME_HINT: Final = "a name has 1 to 64 of A-Z a-z 0-9 . _ - and does not begin with a dot or a dash"
+_OURS_HINT: Final = "what begins with _ there is no client, such as _groups.toml"
 _MAKE_SERVER: Final = "make it with: nitrosocks keygen"
 RESTORE_SERVER: Final = "restore it from a backup; a new one would need new profiles for all clients"
 _RESTORE_TLS: Final = "restore it, or remove both tls.crt and tls.key: then new ones are made"
@@ -144,6 +143,8 @@ def check_tls_key(private: Path) -> None:
 
 def client_path(home: Path, name: str) -> Path:
     """Where the server keeps an authorised client; raises UsageError for a bad name."""
+    if name.startswith("_"):
+        raise UsageError(f"{quoted(name)} is not a name for a client at a server", _OURS_HINT)
     return home / CLIENTS / f"{check_name(name)}.toml"
 
 
@@ -166,11 +167,14 @@ def read_client(path: Path, place: bool = True) -> tuple[Client, Table]:
     from ..protocol.listening import ListenRules
     from ..protocol.permit import Client, Rules
     from ..protocol.welcome import Authorised
+    from .groups import needed
 
     authorised = Authorised(name, public, table.base32("token", wire.SECRET, anew))
     if "created" in table:
         table.text("created")
-    permit, listen = _rules(table, "permit", Rules.parse), _rules(table, "listen", ListenRules.parse)
+    groups = needed(path.parent, table.texts("permit"), place)
+    permit = table.parsed("permit", lambda texts: Rules.parse(texts, groups))
+    listen = table.parsed("listen", ListenRules.parse)
     return Client(name, authorised, permit, listen), table
 
 
@@ -197,7 +201,9 @@ def has_clients(home: Path) -> bool:
         return False
     except OSError:
         return True
-    return any(name.endswith(".toml") and not name.startswith(".") for name in names)
+    from ..protocol.permit import is_client
+
+    return any(map(is_client, names))
 
 
 # Profiles, at the client
@@ -278,15 +284,6 @@ def _name(table: Table) -> str:
         return check_name(table.text("name"))
     except UsageError as error:
         raise table.fault(f"'name': {error}", error.hint, "name") from None
-
-
-def _rules(table: Table, key: str, parse: Callable[[list[str]], T]) -> T:
-    texts = table.texts(key)
-    try:
-        return parse(texts)
-    except UsageError as error:
-        wrong = next((text for text in texts if quoted(text) in str(error)), "")
-        raise table.fault(f"{key!r}: {error}", error.hint, key, wrong) from None
 
 
 def _servers(table: Table) -> tuple[tuple[str, int], ...]:

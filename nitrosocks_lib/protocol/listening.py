@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final, NamedTuple
 
@@ -15,6 +14,7 @@ from ..facts.address import halves, parse_port
 from ..facts.errors import UsageError
 from ..facts.words import foreign, quoted
 from .frames import Target
+from .rules import fits
 
 HINT: Final = "rules to listen are like 127.0.0.1:8000-8100, [::1]:8080, *:8080 for all interfaces, and /run/app/*.sock"
 EVERYWHERE: Final = ""  # all interfaces
@@ -73,9 +73,7 @@ class ListenRules:
 
     def permits_path(self, path: str) -> bool:
         """Whether a unix socket may be made at this path, whose directory was resolved. `*` stands for no `/`."""
-        parts = path.split("/")
-        patterns = (text.split("/") for text in self.texts if _is_path(text))
-        return any(len(each) == len(parts) and all(map(fnmatchcase, parts, each)) for each in patterns)
+        return any(fits(text, path) for text in self.texts if _is_path(text))
 
 
 def _hosts(asked: str) -> tuple[str, ...]:

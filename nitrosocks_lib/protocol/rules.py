@@ -1,10 +1,14 @@
-"""One rule of a client, `host:port` or `udp:host:port` (protocol 7), and what it matches."""
+"""One rule of a client, `host:port`, `udp:host:port` or `/path`, with `!` before it to forbid, and what it matches.
+
+Names and paths may begin with or have a `*` (protocol 7).
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from ipaddress import IPv6Network, ip_address, ip_network
 from typing import Final
 
@@ -20,7 +24,11 @@ Own = Callable[[Address], bool]
 _PORT_HINT: Final = "a port is a number from 1 to 65535, a range such as 8000-8010, or *; several take several rules"
 HINT: Final = "a rule is host:port, as in db.example:5432, *:443, 10.0.0.0/8:8000-8010 or [2001:db8::/32]:*"
 
+GROUP: Final = "@"  # begins the name of a group, in place of a rule
+_FORBIDS: Final = "!"
+_WILD: Final = re.compile(r"[*?[]")  # in a path
 _ALL_PORTS: Final = range(65_536)
+_GROUP: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAME: Final = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
 LOOPBACK_NAME: Final = re.compile(r"(.*\.)?localhost(\.localdomain)?")
 _NUMERIC: Final = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)")  # what getaddrinfo takes for an address of old
@@ -33,63 +41,112 @@ def nobodys(_: Address) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule; exactly one of `name` ("*": any) and `network` is set."""
+    """One rule. Of a path `name` is the path; else exactly one of `name` and `network` is set.
+
+    A name may be "*" for any, or "*." and the end of names.
+    """
 
     kind: Kind
     name: str
     network: Network | None
     ports: range
+    forbids: bool = False
 
     def may_match(self, asked: str, port: int, kind: Kind) -> bool:
         """Whether `matches` could say yes, whatever the address is."""
         if kind != self.kind or port not in self.ports:
             return False
-        return self.network is not None or self.name in ("*", asked)
+        return self.network is not None or _names(self.name, asked)
+
+    def matches(self, asked: str, where: tuple[Address, ...], port: int, kind: Kind, own: Own) -> bool:
+        """Whether it permits this, or forbids it; `asked` is canonical, and `where` what the address stands for.
+
+        What is in doubt is forbidden, and not permitted.
+        """
+        if not self.may_match(asked, port, kind):
+            return False
+        if self.network is not None:
+            return (any if self.forbids else all)(address in self.network for address in where)
+        return self.forbids or not (any(map(is_special, where)) or any(map(own, where)))
+
+    def matches_path(self, asked: str, resolved: str) -> bool:
+        """Whether it permits the socket at this path, or forbids it; `resolved` is without links.
+
+        A path without a wildcard may be that of a link: the operator has named it.
+        """
+        if self.kind != Kind.UNIX:
+            return False
+        if fits(self.name, resolved):
+            return True
+        return fits(self.name, asked) if self.forbids or not _WILD.search(self.name) else False
 
     def covers(self, other: Rule) -> bool:
-        """Whether what the other permits is permitted by this one, too: of a name, where it leads into its block."""
+        """Whether what the other is about is all in this one, too: of a name, where it leads into its block."""
         if self.kind != other.kind or other.ports[0] not in self.ports or other.ports[-1] not in self.ports:
             return False
+        if self.kind == Kind.UNIX:
+            return fits(self.name, other.name)
         if self.network is None:
-            return self.name == "*" or (other.network is None and self.name == other.name)
+            return self.name == "*" or (other.network is None and _names(self.name, other.name))
         if other.network is None:
             return other.name != "*"
         low, high = other.network[0], other.network[-1]
         return low in self.network and high in self.network
 
-    def matches(self, asked: str, where: tuple[Address, ...], port: int, kind: Kind, own: Own) -> bool:
-        """Whether it permits this; `asked` is canonical, and `where` what the address stands for."""
-        if not self.may_match(asked, port, kind):
-            return False
-        if self.network is not None:
-            return all(address in self.network for address in where)
-        return not any(map(is_special, where)) and not any(map(own, where))
+    def precludes(self, other: Rule) -> bool:
+        """Whether no stream comes to the other one behind this one that forbids; False where it is not certain."""
+        return self.forbids and self.covers(other) and (self.network is None or other.network is not None)
 
 
-def is_path(text: str) -> bool:
-    """Whether this is a rule for a unix socket; raises UsageError for a path that is none."""
-    if text.startswith("/") and not text.isprintable():
-        raise _wrong(text, "a path has no control characters")
-    return text.startswith("/")
+def _names(pattern: str, name: str) -> bool:
+    """Whether a name is meant: `*.example.org` means all below example.org, and not example.org itself."""
+    return pattern in ("*", name) or (pattern.startswith("*.") and name.endswith(pattern[1:]))
+
+
+def fits(pattern: str, path: str) -> bool:
+    """Whether a path is meant; wildcards stand for no `/`, so both have as many."""
+    parts, patterns = path.split("/"), pattern.split("/")
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
+
+
+def is_group(text: str) -> bool:
+    """Whether this is no rule, but the name of a group; raises UsageError for a name that is none."""
+    if text.startswith(GROUP) and not _GROUP.fullmatch(text[1:]):
+        raise _wrong(text, "a group has a name of A-Z a-z 0-9 _ -", "as in @web")
+    return text.startswith(GROUP)
 
 
 def meaning(text: str) -> Rule | str:
-    """What is the same for rules that mean the same; raises UsageError."""
-    return text if is_path(text) else parse(text)
+    """What is the same for rules, or groups, that mean the same; raises UsageError."""
+    return text if is_group(text) else parse(text)
 
 
 def parse(text: str) -> Rule:
     """Raises UsageError, which names the rule."""
+    bare = text.removeprefix(_FORBIDS)
+    forbids = bare != text
+    if bare.startswith("/"):
+        return Rule(Kind.UNIX, _path(text, bare), None, _ALL_PORTS, forbids)
+    if bare.startswith(GROUP):
+        raise _wrong(text, "a group cannot be forbidden", f"write its rules with {_FORBIDS}, each by itself")
     if re.search(r":[0-9*-]+[,;\s].*:", text):
         raise _wrong(text, "several rules in one", "write each one for itself, as in 'a.example:80' 'b.example:80'")
-    datagram = text.startswith("udp:")
-    host, port, bracketed = halves(text.removeprefix("udp:"), f"rule {quoted(text)}")
+    datagram = bare.startswith("udp:")
+    host, port, bracketed = halves(bare.removeprefix("udp:"), f"rule {quoted(text)}")
     ports = _ports(text, port)
     kind = Kind.UDP if datagram else Kind.TCP
     if host == "*" and not bracketed:
-        return Rule(kind, host, None, ports)
+        return Rule(kind, host, None, ports, forbids)
     network = _network(text, host, bracketed)
-    return Rule(kind, "" if network is not None else _name(text, host, bracketed), network, ports)
+    return Rule(kind, "" if network is not None else _name(text, host, bracketed), network, ports, forbids)
+
+
+def _path(text: str, path: str) -> str:
+    if not path.isprintable():
+        raise _wrong(text, "a path has no control characters")
+    if _WILD.search(path) and ".." in path.split("/"):
+        raise _wrong(text, "a path with * has no '..'")
+    return path
 
 
 def _wrong(text: str, why: str, hint: str = HINT) -> UsageError:
@@ -141,14 +198,19 @@ def _only_meaning(text: str, address: Address) -> Address:
 
 
 def _name(text: str, host: str, bracketed: bool) -> str:
-    name = canonical(host)
+    above = host.removeprefix("*.")
+    name = canonical(above)
     if bracketed or "/" in host:
         raise _wrong(text, f"{quoted(host)} is not an address")
     if not _NAME.fullmatch(name):
-        raise _wrong(text, f"{quoted(host)} is neither a name nor an address", "write a whole name, an address or *")
+        raise _wrong(
+            text,
+            f"{quoted(host)} is neither a name nor an address",
+            "write a whole name, *.example.org, an address or *",
+        )
     if _NUMERIC.fullmatch(name):
         raise _wrong(text, f"{quoted(host)} is neither a name nor a whole address", "as in 10.0.0.1 or 10.0.0.0/8")
-    return name
+    return name if above == host else f"*.{name}"
 
 
 def canonical(name: str) -> str:

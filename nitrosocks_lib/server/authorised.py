@@ -11,7 +11,7 @@ from threading import Lock
 
 from ..facts.errors import NitroSocksError
 from ..facts.words import foreign
-from ..protocol.permit import Client
+from ..protocol.permit import GROUPS, Client, is_client
 from .audit import tell
 from .known import File, Known
 from .stamps import Stamp, is_settled, seen, stamp_of
@@ -37,6 +37,7 @@ class Clients:
 
     def __init__(self, directory: Path, read: Callable[[Path], Client]) -> None:
         self._directory = directory
+        self._groups = os.path.join(directory, GROUPS)
         self._read = read
         self._known = Known()
         self._looking = Lock()  # for who goes through all files
@@ -132,7 +133,7 @@ class Clients:
             return None
         self._unlisted = ""
         directory = str(self._directory)
-        return [os.path.join(directory, n) for n in names if n.endswith(".toml") and not n.startswith(".")]
+        return [os.path.join(directory, name) for name in names if is_client(name)]
 
     # -- one file ------------------------------------------------------------------------------------------------------
 
@@ -151,15 +152,23 @@ class Clients:
 
     def _is_known(self, path: str, stamp: Stamp | None) -> bool:
         file = self._known.files.get(path)
-        return file.stamp == stamp if file is not None else stamp is None
+        if file is None:
+            return stamp is None
+        return file.stamp == stamp and (file.groups is None or file.groups == self._stamp_of_groups())
+
+    def _stamp_of_groups(self) -> Stamp:
+        return seen(self._groups) or ()
 
     def _read_again(self, path: str, stamp: Stamp) -> File:
+        groups = self._stamp_of_groups()
         try:
             client = self._read(Path(path))
         except NitroSocksError as error:
             old = self._known.files.get(path)
-            return File(stamp, None, old.last if old else None, f"{error}; {error.hint}" if error.hint else str(error))
-        return File(stamp, client, client)
+            return File(
+                stamp, None, old.last if old else None, f"{error}; {error.hint}" if error.hint else str(error), groups
+            )
+        return File(stamp, client, client, groups=groups if client.permit.grouped else None)
 
     # -- faults --------------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ class File:
     client: Client | None
     last: Client | None
     fault: str = ""
+    groups: Stamp | None = None  # of the file of groups, where it may depend on it; () where there is none
 
 
 class Known:

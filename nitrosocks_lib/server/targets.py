@@ -5,6 +5,7 @@ Nothing here waits.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def place(target: Target, permit: Rules) -> Found | None:
     What no rule could permit is not looked up, so the answer does not tell whether it exists.
     """
     if target.kind == Kind.UNIX:
-        return [(socket.AF_UNIX, target.host.encode())] if permit.permits_path(target.host) else _forbidden(target)
+        return _path(target, permit)
     if target.kind != Kind.TCP:
         return Unreached(Reply.COMMAND, "this server does not carry that kind of stream")
     if not 0 < len(target.host) <= limits.NAME_MAX or not target.port:
@@ -72,6 +73,19 @@ def place(target: Target, permit: Rules) -> Found | None:
         return None
     except (OSError, ValueError) as error:
         return unfound(target.host, error)
+
+
+def _path(target: Target, permit: Rules) -> Found:
+    """What is judged, and connected to, is the path without links."""
+    try:
+        if not target.host.startswith("/") or not permit.any_path:
+            return _forbidden(target)
+        resolved = os.path.realpath(target.host.encode())
+    except (OSError, ValueError):
+        return _forbidden(target)
+    return (
+        [(socket.AF_UNIX, resolved)] if permit.permits_path(target.host, os.fsdecode(resolved)) else _forbidden(target)
+    )
 
 
 def permitted(target: Target, permit: Rules, found: Iterable[Place]) -> Found:

@@ -31,7 +31,7 @@ def test_without_a_rule_nothing_is_permitted() -> None:
     for address in SPECIAL + ORDINARY:
         assert not permits([], address)
     assert not Rules().permits("host", "10.0.0.1", 443, Kind.TCP)
-    assert not Rules().permits_path("/run/x.sock")
+    assert not Rules().permits_path("/run/x.sock", "/run/x.sock")
 
 
 @pytest.mark.parametrize("address", ORDINARY)
@@ -175,10 +175,10 @@ def test_datagram_rules_are_apart() -> None:
 
 def test_paths_match_exactly() -> None:
     rules = Rules.parse(["/run/my app.sock", "/tmp/a:22", "udp:host:1", "host:1"])
-    assert rules.permits_path("/run/my app.sock") and rules.permits_path("/tmp/a:22")
+    assert rules.permits_path("/run/my app.sock", "/run/my app.sock") and rules.permits_path("/tmp/a:22", "/tmp/a:22")
     near = ["/run/my app.sock/", "/run//my app.sock", "/RUN/my app.sock", "/run/x/../my app.sock"]
     for path in [*near, "run", "", "udp:host:1", "host:1", "/"]:
-        assert not rules.permits_path(path), path
+        assert not rules.permits_path(path, path), path
     assert not rules.permits("/tmp/a", "10.0.0.1", 22, Kind.TCP)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from pathlib import Path
 
 import netns
 import pytest
@@ -113,6 +114,22 @@ def test_paths() -> None:
     assert place(Target(Kind.UNIX, path, 0), Rules.parse([path])) == [(socket.AF_UNIX, path.encode())]
     for rules in ([], ["*:*"], [path + "x"], [os.path.dirname(path)]):
         assert refused(Target(Kind.UNIX, path, 0), Rules.parse(rules))[0] == Reply.NOT_PERMITTED
+
+
+def test_no_link_leads_out_of_a_directory(tmp_path: Path) -> None:
+    """The path without links is judged, and connected to."""
+    inside, outside = tmp_path / "app", tmp_path / "docker.sock"
+    inside.mkdir()
+    (inside / "link.sock").symlink_to(outside)
+    (tmp_path / "way").symlink_to(inside)
+    rules = Rules.parse([f"!{inside}/admin*", f"{inside}/*.sock"])
+    for asked in (inside / "a.sock", tmp_path / "way" / "a.sock", inside / ".." / "app" / "a.sock"):
+        assert place(Target(Kind.UNIX, str(asked), 0), rules) == [(socket.AF_UNIX, str(inside / "a.sock").encode())]
+    refusals = [inside / "link.sock", inside / ".." / "docker.sock", outside, tmp_path / "way" / "admin.sock"]
+    for path in [*map(str, refusals), "a.sock", "", f"{inside}/a.sock\0", "\0abstract"]:
+        assert refused(Target(Kind.UNIX, path, 0), rules)[0] == Reply.NOT_PERMITTED, path
+    named = Rules.parse([str(inside / "link.sock")])  # by the operator, who knows where it leads
+    assert place(Target(Kind.UNIX, str(inside / "link.sock"), 0), named) == [(socket.AF_UNIX, str(outside).encode())]
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ SECTIONS: Final[dict[str, list[Mistake]]] = {
         Mistake(f"keygen bob --server 127.0.0.1:8443 --permit {shlex.quote(rule)}")
         for rule in (
             "", "intranet.example", "ssh://intranet.example:22", "alice@intranet.example:22", "intranet.example:ssh",
-            "intranet.example:80,443", "intranet.example:443-80", "*.example:443", "10.0.0.1/8:22", "10.0.0.0/33:22",
+            "intranet.example:80,443", "intranet.example:443-80", "*a.example:443", "10.0.0.1/8:22", "10.0.0.0/33:22",
             "10.0.0:22", "2001:db8::1:22", "[10.0.0.1]:22", "[::ffff:10.0.0.0/104]:22", "intranet example:22",
         )
     ],

@@ -157,7 +157,7 @@ def _rule(data: bytes) -> None:
     for where in ("10.0.0.1", "::1", "64:ff9b::a00:1", lines[-1]):
         rules.permits(asked, where, 80, Kind.TCP)
     rules.may_permit(asked, 80, Kind.UDP)
-    rules.permits_path(lines[0])
+    rules.permits_path(lines[0], lines[0])
 
 
 def _option(data: bytes) -> None:
