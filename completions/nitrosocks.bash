@@ -66,7 +66,7 @@ _nitrosocks() {
         _nitrosocks_add < <(compgen -W 'text json' -- "$current")
         return
         ;;
-    -L | -R | -D | --socket-mode | --server | --permit | --listen | --window | --resume | --heartbeat | --refresh | --drain | --sessions | --redial | \
+    -L | -R | -D | --socket-mode | --server | --permit | --test | --listen | --window | --resume | --heartbeat | --refresh | --drain | --sessions | --redial | \
         --proxy | --path | --host-header | --decoy | --open | --idle | --age | --echo)
         return
         ;;
@@ -75,7 +75,7 @@ _nitrosocks() {
     '') options='keygen clients permit forbid revoke rename check serve forward connect doctor demo -h --help -V --version' ;;
     keygen) options='--server --permit -o --force --home -v -q' ;;
     clients) options='--json --home -v -q' ;;
-    permit) options='--home -v -q' ;;
+    permit) options='--test --home -v -q' ;;
     forbid) options='--home -v -q' ;;
     revoke) options='--home -v -q' ;;
     rename) options='--home -v -q' ;;

@@ -43,6 +43,7 @@ complete -c nitrosocks -n '__nitrosocks_command keygen' -s o -r -F -d 'where to 
 complete -c nitrosocks -n '__nitrosocks_command keygen' -l force -d 'replace what is there'
 
 complete -c nitrosocks -n '__nitrosocks_command clients' -l json -d 'one JSON object'
+complete -c nitrosocks -n '__nitrosocks_command permit' -l test -x -d 'say which rule decides about host:port'
 complete -c nitrosocks -n '__nitrosocks_command permit forbid revoke rename' -a '(__nitrosocks_clients)'
 
 complete -c nitrosocks -n '__nitrosocks_command serve' -l listen -x -d 'where to listen, host:port or :port'

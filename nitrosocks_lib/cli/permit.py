@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def permit(options: Options) -> int:
-    """Adds rules to the client's file, and prints those that are in force now."""
+    """Adds rules to the client's file, and prints those that are in force now; with --test, changes nothing."""
+    if options["--test"] is not None:
+        from .tested import test
+
+        return test(options)
     name, rules = options["NAME"], [*map(typed, options["RULE"])]
     with opened(options) as home:
         now, there = clients.permit(home, name, rules)

@@ -13,6 +13,7 @@ Usage:
   nitrosocks keygen NAME (--server HOST:PORT)... [--permit RULE]... [-o FILE] [--force] [--home DIR] [-v]... [-q]
   nitrosocks clients [--json] [--home DIR] [-v]... [-q]
   nitrosocks permit NAME RULE... [--home DIR] [-v]... [-q]
+  nitrosocks permit NAME --test HOST:PORT [--home DIR] [-v]... [-q]
   nitrosocks forbid NAME RULE... [--home DIR] [-v]... [-q]
   nitrosocks revoke NAME [--home DIR] [-v]... [-q]
   nitrosocks rename OLD NEW [--home DIR] [-v]... [-q]
@@ -38,7 +39,7 @@ Commands:
   keygen   make the server's key and TLS certificate if they are missing, and print the key's fingerprint;
            with NAME: make a client's profile, and authorise that client
   clients  list the authorised clients: what each may reach, when it was added and last seen
-  permit   let a client reach what these rules say, as well
+  permit   let a client reach what these rules say, as well; with --test: say whether it may reach a target
   forbid   take these rules away from a client
   revoke   end a client's authorisation; its running streams end within 5 s
   rename   give a client another name; its keys, rules and profile stay
@@ -61,6 +62,7 @@ Options:
   --server HOST:PORT   where the client finds the server; several are tried in turn
   --permit RULE        what the client may reach, as host:port; the host is a name, *, an address or a block such as
                        10.0.0.0/8, the port a number, a range or *
+  --test HOST:PORT     say which rule decides whether the client may reach this; exit code 77 if it may not
   --force              replace the profile and the authorisation that are there
   --listen ADDR        where to listen, host:port or :port (default :8443, on all interfaces)
   --cert FILE          your own TLS certificate chain, PEM

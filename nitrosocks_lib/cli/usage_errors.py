@@ -225,8 +225,9 @@ def _faults(command: str, arguments: list[str], options: list[str], usage: str) 
         if name not in options:
             what = "-L SPEC, -R SPEC or -D SPEC" if command == "forward" else f"{name} {_VALUES[name]}"
             yield Fault(f"'{command}' needs {what}", _EXAMPLES.get(name, _SEE_HELP))
-    yield from _missing(command, len(arguments))
-    if len(arguments) > (most := _ARGUMENTS.get(command, 0)):
+    tests = "--test" in options
+    yield from _missing("permit --test" if tests and command == "permit" else command, len(arguments))
+    if len(arguments) > (most := 1 if tests else _ARGUMENTS.get(command, 0)):
         yield Fault(f"{quoted(arguments[most])} is one word too many", _TOO_MANY.get(command, _SEE_HELP))
     if not arguments and (command == "connect" or {*options} & {"--server", "--permit", "-o", "--force"}):
         what = "HOST:PORT" if command == "connect" else "the NAME of a client"
@@ -235,9 +236,15 @@ def _faults(command: str, arguments: list[str], options: list[str], usage: str) 
 
 def _missing(command: str, count: int) -> Iterator[Fault]:
     """Words behind a command that are not there."""
-    wanted = {"permit": ("NAME", "RULE"), "forbid": ("NAME", "RULE"), "revoke": ("NAME",), "rename": ("OLD", "NEW")}
+    wanted = {
+        "permit": ("NAME", "RULE"),
+        "forbid": ("NAME", "RULE"),
+        "permit --test": ("NAME",),
+        "revoke": ("NAME",),
+        "rename": ("OLD", "NEW"),
+    }
     if lacking := wanted.get(command, ())[count:]:
-        yield Fault(f"'{command}' needs {' and '.join(lacking)}", _EXAMPLES[command])
+        yield Fault(f"'{command}' needs {' and '.join(lacking)}", _EXAMPLES[command.split(maxsplit=1)[0]])
 
 
 def _usage(command: str) -> str:

@@ -100,6 +100,11 @@ def _twins(found: Iterable[Listed]) -> Iterator[tuple[str, KeyFileError]]:
 # One client
 
 
+def load(home: Path, name: str) -> Client:
+    """A client as its file says now; raises UsageError, KeyFileError."""
+    return read_client(find(home, name))[0]
+
+
 def permit(home: Path, name: str, rules: Sequence[str]) -> tuple[Rules, list[str]]:
     """Adds rules; returns all that are in force now, and those of the given ones that were there already.
 

@@ -28,6 +28,7 @@ TESTED_BY: dict[str, str] = {
     "cli/forbid": "whole/test_clients.py",
     "cli/home": "whole/test_clients.py",
     "cli/permit": "whole/test_clients.py",
+    "cli/tested": "whole/test_clients.py",
     "cli/rename": "whole/test_clients.py",
     "cli/revoke": "whole/test_clients.py",
     "files/enrol": "files/test_profiles.py",

@@ -1,0 +1,84 @@
+"""`permit --test`: whether a client may reach one target, and which of its rules decides. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+
+from ..facts.address import join_host_port, split_host_port, typed
+from ..facts.errors import NetworkError
+from ..facts.wire import Kind
+from ..facts.words import foreign, quoted
+from ..files import clients
+from ..net.own import is_own
+from ..net.race import find
+from ..protocol.addresses import is_special, meant
+from ..protocol.frames import Target
+from .home import opened
+from .output import announce
+
+if TYPE_CHECKING:
+    from ..protocol.permit import Placed, Rules
+    from .options import Options
+
+NOT_PERMITTED: Final = 77
+
+
+def test(options: Options) -> int:
+    """Prints a line for each address that the target has here; 0 where the client may reach one of them, else 77."""
+    target = _target(typed(options["--test"]))
+    with opened(options) as home:
+        rules = clients.load(home, options["NAME"]).permit
+    told = [*(_judged_path if target.kind == Kind.UNIX else _judged)(target, rules)]
+    announce([line for line, _ in told])
+    return 0 if any(permitted for _, permitted in told) else NOT_PERMITTED
+
+
+def _target(text: str) -> Target:
+    path = text.removeprefix("unix:")
+    if path.startswith("/"):
+        return Target(Kind.UNIX, path, 0)
+    host, port = split_host_port(text.removeprefix("udp:"))
+    return Target(Kind.UDP if text.startswith("udp:") else Kind.TCP, host, port)
+
+
+def _judged_path(target: Target, rules: Rules) -> Iterator[tuple[str, bool]]:
+    resolved = os.path.realpath(target.host)
+    at = f" at {foreign(resolved)}" if resolved != target.host else ""
+    yield _verdict(f"{foreign(target)}{at}", rules.deciding_path(target.host, resolved))
+
+
+def _judged(target: Target, rules: Rules) -> Iterator[tuple[str, bool]]:
+    """As the server does: what no rule could permit is not looked up. Raises NetworkError where it has no address."""
+    host, port, kind = target.host, target.port, Kind(target.kind)
+    first = rules.certain(host, port, kind)
+    if first is None or not first.permits:
+        yield _verdict(foreign(target), first)
+        return
+    try:
+        found = [str(place[1][0]) for place in find(host, port)]
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a host name"
+        hint = f"the first rule that could permit it is {quoted(first.text)}"
+        raise NetworkError(f"cannot find {foreign(host)}: {reason}", hint) from None
+    for address in dict.fromkeys(found):
+        decided = rules.deciding(host, address, port, kind, is_own)
+        at = f" at {join_host_port(address, port)}" if address != host else ""
+        more = "" if decided is not None or not _here(address) else "; only a rule with this address permits it"
+        line, permitted = _verdict(f"{foreign(target)}{at}", decided)
+        yield line + more, permitted
+
+
+def _here(address: str) -> bool:
+    """Whether no name and no star leads there."""
+    where = meant(ip_address(address.partition("%")[0]))
+    return any(map(is_special, where)) or any(map(is_own, where))
+
+
+def _verdict(what: str, decided: Placed | None) -> tuple[str, bool]:
+    if decided is None:
+        return f"{what}: not permitted: no rule matches", False
+    by = f"{quoted(decided.text)}{f' in {decided.group}' * bool(decided.group)}"
+    return f"{what}: {'permitted' if decided.permits else 'forbidden'} by {by}", decided.permits
