@@ -39,6 +39,7 @@ def _row(one: Listed) -> tuple[str, ...]:
     named = "" if one.client.name == one.name else f" (in the file: {one.client.name})"
     last_seen = f"{one.last_seen:%Y-%m-%d %H:%M}" if one.last_seen is not None else _NONE
     rules = ", ".join(map(foreign, one.client.permit.texts)) or "nothing"
+    rules += f" ({', '.join(limits)})" if (limits := one.client.quota.texts()) else ""
     return foreign(one.name) + named, _minute(one.added), last_seen, one.fingerprint, rules
 
 
@@ -69,6 +70,9 @@ def _value(one: Listed) -> dict[str, Any]:
         "fingerprint": one.fingerprint or None,
         "permit": list(client.permit.texts) if client is not None else None,
         "listen": list(client.listen.texts) if client is not None else None,
+        "streams": (client.quota.streams or None) if client is not None else None,
+        "until": (client.quota.until or None) if client is not None else None,
+        "from": [*map(str, client.quota.sources)] if client is not None else None,
         "added": one.added or None,
         "last_seen": f"{one.last_seen:%Y-%m-%dT%H:%M:%SZ}" if one.last_seen is not None else None,
         "fault": f"{one.fault}; {one.fault.hint}".removesuffix("; ") if one.fault is not None else None,

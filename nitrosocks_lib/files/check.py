@@ -86,6 +86,8 @@ class Checked:
             self._try(partial(check_place, one.path))
             if one.fault is not None:
                 self.faults.append(one.fault)
+            elif one.client is not None and (over := one.client.quota.over(self._now.date().isoformat())):
+                self.notes.append(f"{foreign(one.path)}: the client gets nothing: {over}")
 
     def _certificate(self, cert: Path, private: Path) -> None:
         if not profiles.has_pair(cert, private):  # `serve` makes both, or is given others

@@ -125,6 +125,10 @@ class Table:
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 
+    def get(self, key: str, otherwise: object) -> Any:
+        """What stands there, of whatever type."""
+        return self._values.get(key, otherwise)
+
     def fault(self, reason: str, hint: str = "", key: str = "", item: str = "") -> KeyFileError:
         """The error to raise, naming the file, and the line of this key or this item of it. Of what stands in quotes it
         shows 40 characters."""

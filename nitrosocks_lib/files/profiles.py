@@ -157,8 +157,10 @@ def read_client(path: Path, place: bool = True) -> tuple[Client, Table]:
     """As load_client, with what stands in the file; without `place`, whoever could have written it."""
     if place:
         check_place(path)
+    from .quotas import KEYS, quota
+
     table = Table(path, _MEND)
-    table.only("name public token", "permit listen created")
+    table.only("name public token", f"permit listen created {KEYS}")
     name, known = _name(table), path.stem if _NAME.fullmatch(path.stem) else "NAME"
     anew = _NEW_KEYS.format(known)
     raw = table.base64("public", wire.CLIENT_PUBLIC, anew)
@@ -175,7 +177,7 @@ def read_client(path: Path, place: bool = True) -> tuple[Client, Table]:
     groups = needed(path.parent, table.texts("permit"), place)
     permit = table.parsed("permit", lambda texts: Rules.parse(texts, groups))
     listen = table.parsed("listen", ListenRules.parse)
-    return Client(name, authorised, permit, listen), table
+    return Client(name, authorised, permit, listen, quota(table)), table
 
 
 def socket_places(home: Path) -> Iterator[Path]:

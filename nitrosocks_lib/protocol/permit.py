@@ -17,6 +17,7 @@ from ..facts.wire import KEM_PUBLIC, Kind
 from ..facts.words import foreign, quoted
 from .addresses import meant
 from .listening import ListenRules
+from .quota import Quota
 from .rules import GROUP, LOOPBACK_NAME, Own, Rule, canonical, is_group, meaning, nobodys, parse
 from .welcome import Authorised
 
@@ -190,6 +191,7 @@ class Client:
     authorised: Authorised
     permit: Rules
     listen: ListenRules = ListenRules()
+    quota: Quota = Quota()
 
     def marks(self) -> tuple[tuple[str, bytes], ...]:
         """What no two clients may share (protocol 2), the plainest reason first."""

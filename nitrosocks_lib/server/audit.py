@@ -88,7 +88,7 @@ EVENTS: Final[dict[str, Event]] = {
     "handshake-failed": Event(logging.INFO, "{source}: the handshake failed over {carrier}: {reason}"),
     "client-faulty": Event(logging.ERROR, "{fault}", ("file",)),
     "client-revoked": Event(
-        logging.WARNING, "{client} was revoked: its session {session} ends", ("source", "fingerprint")
+        logging.WARNING, "{client} was revoked[ ({reason})]: its session {session} ends", ("source", "fingerprint")
     ),
     "certificate-reloaded": Event(NOTE, "reloaded: certificate {subject}[, expires {expires}]"),
     "certificate-expires": Event(logging.WARNING, "the TLS certificate of {subject} {reason}", ("expires",)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
 from threading import Lock
@@ -47,9 +48,10 @@ class Clients:
         self._unlisted = ""
 
     def lookup(self, client_id: bytes) -> Client | None:
-        """The client with this id, None where there is none (any more); the same object as long as its file is."""
+        """The client with this id, None where there is none (any more) or its time is over; the same object as long as
+        its file is."""
         self._look_for(client_id)
-        return self._known.good(client_id)
+        return _in_time(self._known.good(client_id))
 
     def standing(self, client_id: bytes) -> Client | None:
         """The client if it is not revoked: its file is there, though it may be skipped; then as it was last read.
@@ -57,14 +59,19 @@ class Clients:
         What a client has goes on while it is: sessions, also over a reconnection.
         """
         self._look_for(client_id)
-        return self._known.last(client_id)
+        return _in_time(self._known.last(client_id))
+
+    def over(self, client_id: bytes) -> str:
+        """For the log: that the time of this client is over; else nothing."""
+        return _over(self._known.last(client_id))
 
     def near(self, client_id: bytes) -> tuple[str, str]:
         """For the log: the file that names this client, and why it does not count, "" where it does.
 
         Where no file does, the first one that could never be read, since that may be its own; "" where there is none.
         """
-        return self._known.near(client_id)
+        path, why = self._known.near(client_id)
+        return path, why or self.over(client_id)
 
     def look(self) -> None:
         """Looks at every file, and reads again what changed and what has a fault; tells new faults. For one thread.
@@ -188,6 +195,17 @@ class Clients:
         for key, (file, fault) in faults.items():
             if key not in told:
                 tell("client-faulty", file=file, fault=fault)
+
+
+def _over(client: Client | None) -> str:
+    """Why its time is over; days are those of UTC."""
+    if client is None or not client.quota.until:
+        return ""
+    return client.quota.over(datetime.now(UTC).date().isoformat())
+
+
+def _in_time(client: Client | None) -> Client | None:
+    return None if _over(client) else client
 
 
 def _remedy(directory: Path, error: OSError) -> str:

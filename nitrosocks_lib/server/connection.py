@@ -22,6 +22,7 @@ from ..protocol import frames, welcome
 from ..protocol.frames import Target
 from ..protocol.handshake import Keys, Terms
 from ..protocol.nonces import Carried, Nonces
+from ..protocol.permit import Client
 from ..protocol.welcome import Authorised, Challenge, Welcomed
 from ..session.conversation import Conversation
 from ..session.dialling import Ruling, Unreached
@@ -170,6 +171,8 @@ class Reception:
             if client is None:
                 return None
             arrival.name = client.name
+            if self._comes_from_elsewhere(arrival, client):
+                return None
             arrival.came(Rank.NAMED, client_id)
             if self.draining:
                 raise Refused(Refusal.DRAINING)
@@ -196,6 +199,12 @@ class Reception:
             self.registry.leave(entry, Outcome.LOST)
             raise
         return entry
+
+    @staticmethod
+    def _comes_from_elsewhere(arrival: Arrival, client: Client) -> bool:
+        """The client is told that it is unknown: a refusal tells no more, and the log does."""
+        arrival.denied = client.quota.foreign_source(arrival.peer[0])
+        return bool(arrival.denied)
 
     def _host(self, welcomed: Welcomed) -> Entry:
         client_id, policy, reach = welcomed.client.public.client_id, self._settings.refresh, self._reach
@@ -226,10 +235,12 @@ class Reception:
             entry = self.registry.find(session_id)
             if entry is None:
                 return None
-            arrival.came(Rank.RESUMING, entry.client_id)
-            found.append(entry)
             arrival.client_id, arrival.name = entry.client_id, entry.name
             client = self._clients.standing(entry.client_id)
+            if client is not None and self._comes_from_elsewhere(arrival, client):
+                return None, entry.tunnel.state.terms.resume_secret, entry.attempt  # the session stays for its client
+            arrival.came(Rank.RESUMING, entry.client_id)
+            found.append(entry)
             return client.authorised if client else None, entry.tunnel.state.terms.resume_secret, entry.attempt
 
         try:

@@ -90,7 +90,7 @@ class Failures:
             tell("login-refused", source=join_host_port(*peer), carrier=carrier, client=arrival.name, reason=reason)
             return
         unknown = error.reason is Refusal.UNKNOWN_CLIENT and not arrival.name
-        self.failed(peer, carrier, "" if unknown else reason, arrival.name, arrival.client_id)
+        self.failed(peer, carrier, arrival.denied or ("" if unknown else reason), arrival.name, arrival.client_id)
 
     def broken(self, arrival: Arrival, error: NitroSocksError | OSError) -> None:
         """It is told nothing. A network that failed before a client was known is nobody's failure; an OSError is that

@@ -54,7 +54,8 @@ class Revoked:
     def _end(self, entry: Entry) -> None:
         tunnel = entry.tunnel
         if tunnel.outbox.farewell is None:
-            tell("client-revoked", **entry.named, source=entry.source, fingerprint=entry.key)
+            why = self._clients.over(entry.client_id)
+            tell("client-revoked", **entry.named, reason=why, source=entry.source, fingerprint=entry.key)
         if tunnel.state.outcome is Outcome.LOST:
             self._registry.forget(entry, "the client was revoked")
         elif tunnel.outbox.farewell is None:

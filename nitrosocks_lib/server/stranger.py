@@ -37,6 +37,7 @@ class Arrival:
     leave: Callable[[], None]  # it is authenticated, or over: it gives its place back; before its link is closed
     client_id: bytes = b""  # what it says of itself, once that was read; of a RESUME, whose session it is
     name: str = ""  # of this client, where it is known
+    denied: str = ""  # why this client is told that it is unknown, though it is not
 
 
 def _nothing() -> None:

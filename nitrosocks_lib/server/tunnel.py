@@ -101,8 +101,13 @@ class ServerTunnel(Tunnel):
         if len(state.streams) + inbound.dialling.left >= limits.STREAMS:
             self._refuse(number, target, f"{limits.STREAMS} streams are open")
             return
-        if not self._shared.take(self.client_id):
-            self._refuse(number, target, "the server carries as many streams as it can for this client")
+        own = self._own_limit()
+        if not self._shared.take(self.client_id, own):
+            full = own and self._shared.holds(self.client_id) >= own
+            text = f"{own} streams are open, as many as this client may have"
+            self._refuse(
+                number, target, text if full else "the server carries as many streams as it can for this client"
+            )
             return
         began = now()
         stream = self.admit(number, target, lambda stream: self._over(stream, began))
@@ -110,6 +115,10 @@ class ServerTunnel(Tunnel):
             inbound.delivery.refuse(stream, Reply.GENERAL, "not a host and port")
             return
         self.dial(stream)
+
+    def _own_limit(self) -> int:
+        client = self._lookup()
+        return client.quota.streams if client is not None else 0
 
     def _over(self, stream: Stream, began: float) -> None:
         """inbound, or the owner: a stream is over."""
@@ -146,7 +155,7 @@ class ServerTunnel(Tunnel):
 
     def came(self, listener: int, where: Target, local: socket.socket, peer: Address) -> bool:
         """As in Owner."""
-        if not self._shared.take(self.client_id):
+        if not self._shared.take(self.client_id, self._own_limit()):
             return False
         self.accepted, began = self.accepted + 1, now()
         begun = Accepted(listener, peer)

@@ -24,10 +24,15 @@ class Shares:
         """How many places are taken; any thread."""
         return self._taken
 
-    def take(self, client_id: bytes) -> bool:
-        """Takes a place for this client, unless it holds its share already."""
+    def holds(self, client_id: bytes) -> int:
+        """How many places this client has taken; any thread."""
+        return self._held.get(client_id, 0)
+
+    def take(self, client_id: bytes, most: int = 0) -> bool:
+        """Takes a place for this client, unless it holds its share already, or as many as `most` of its own."""
         with self._lock:
-            if self._held.get(client_id, 0) >= self.most - self._taken:
+            held = self._held.get(client_id, 0)
+            if held >= self.most - self._taken or (most and held >= most):
                 return False
             self._held[client_id] += 1
             self._taken += 1

@@ -68,3 +68,10 @@ def test_many_threads() -> None:
     for thread in threads:
         thread.join()
     assert shares.taken == 0 and not shares._held
+
+
+def test_a_client_may_have_a_limit_of_its_own() -> None:
+    shares = Shares(100)
+    assert [shares.take(b"A", 2) for _ in range(3)] == [True, True, False] and shares.holds(b"A") == 2
+    shares.give_back(b"A")
+    assert shares.take(b"A", 2) and shares.take(b"A") and shares.holds(b"B") == 0

@@ -53,6 +53,9 @@ class Directory:
     def near(self, client_id: bytes) -> tuple[str, str]:
         return ("alice.toml", "") if client_id in self.known else ("", "no client has this key")
 
+    def over(self, client_id: bytes) -> str:
+        return ""
+
     def look(self) -> None:
         """There are no files."""
 

@@ -1,0 +1,41 @@
+"""The limits in a client's file: `streams`, `until` and `from`."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Final
+
+from ..protocol.quota import Quota, sources
+from .keyfiles import Table
+
+KEYS: Final = "streams until from"
+_STREAMS_MOST: Final = 1_000_000
+
+
+def quota(table: Table) -> Quota:
+    """Raises KeyFileError, also for `from` without a network, from which nobody could come."""
+    found = table.parsed("from", sources)
+    if "from" in table and not found:
+        raise table.fault("'from' names no network", 'write one as in ["10.0.0.0/8"], or leave it out', "from")
+    return Quota(_streams(table), _until(table), found)
+
+
+def _streams(table: Table) -> int:
+    value = table.get("streams", 0)
+    if "streams" in table and (type(value) is not int or not 0 < value <= _STREAMS_MOST):
+        raise table.fault("'streams' is not a number of streams", "as in streams = 20", "streams")
+    return int(value)
+
+
+def _until(table: Table) -> str:
+    value = table.get("until", "")
+    if "until" not in table:
+        return ""
+    if isinstance(value, str):
+        try:
+            value = date.fromisoformat(value)
+        except ValueError:
+            value = None
+    if type(value) is not date:
+        raise table.fault("'until' is not a day", "as in until = 2027-01-31, which is the last day", "until")
+    return value.isoformat()
