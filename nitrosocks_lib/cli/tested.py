@@ -79,6 +79,6 @@ def _here(address: str) -> bool:
 
 def _verdict(what: str, decided: Placed | None) -> tuple[str, bool]:
     if decided is None:
-        return f"{what}: not permitted: no rule matches", False
+        return f"{what}: not permitted: no rule permits it", False
     by = f"{quoted(decided.text)}{f' in {decided.group}' * bool(decided.group)}"
     return f"{what}: {'permitted' if decided.permits else 'forbidden'} by {by}", decided.permits

@@ -13,10 +13,11 @@ from ipaddress import ip_address
 
 from ..facts import limits
 from ..facts.wire import Kind, Reply
+from ..facts.words import quoted
 from ..net.own import is_own
 from ..net.race import Place, find
 from ..protocol.frames import Address, Target
-from ..protocol.permit import Client, Rules
+from ..protocol.permit import Client, Placed, Rules
 from ..protocol.rules import Own
 from ..session.dialling import Found, Ruling, Unreached
 from ..session.reaching import name_of, shown, unfound, unreached
@@ -65,8 +66,9 @@ def place(target: Target, permit: Rules) -> Found | None:
         return Unreached(Reply.COMMAND, "this server does not carry that kind of stream")
     if not 0 < len(target.host) <= limits.NAME_MAX or not target.port:
         return Unreached(Reply.GENERAL, "not a host and port")
-    if not permit.may_permit(target.host, target.port, Kind.TCP):
-        return _forbidden(target)
+    first = permit.certain(target.host, target.port, Kind.TCP)
+    if first is None or not first.permits:
+        return _forbidden(target, "", first)
     try:
         return permitted(target, permit, find(target.host, target.port, flags=socket.AI_NUMERICHOST))
     except socket.gaierror:
@@ -92,17 +94,22 @@ def permitted(target: Target, permit: Rules, found: Iterable[Place]) -> Found:
     """Those places of a name that this client may connect to."""
     try:
         found = list(found)
-        allowed = [each for each in found if permit.permits(target.host, str(each[1][0]), target.port, Kind.TCP, own)]
+        by = [permit.deciding(target.host, str(each[1][0]), target.port, Kind.TCP, own) for each in found]
+        allowed = [each for each, rule in zip(found, by, strict=True) if rule is not None and rule.permits]
         ours = [] if allowed else [str(each[1][0]) for each in found if own(ip_address(str(each[1][0])))]
     except OSError as error:
         return unreached(target, [error])
-    return allowed or _forbidden(target, *ours[:1])
+    return allowed or _forbidden(target, "".join(ours[:1]), next(filter(None, by), None))
 
 
 # -- what the client is told ------------------------------------------------------------------------------------------
 
 
-def _forbidden(target: Target, ours: str = "") -> Unreached:
-    """`ours` is where it leads, if that is this machine: the operator may have meant a rule with a name to do."""
+def _forbidden(target: Target, ours: str = "", rule: Placed | None = None) -> Unreached:
+    """For the log: the `rule` that forbids it, if one does; else `ours`, where it leads if that is this machine, since
+    the operator may have meant a rule with a name to do."""
+    if rule is not None:
+        more = f"; {quoted(rule.text)}{f' of {rule.group}' * bool(rule.group)} forbids it"
+        return Unreached(Reply.NOT_PERMITTED, f"{name_of(target)} is not permitted for this client", more)
     more = f"; it leads to {ours} of this machine, which only a rule with that address permits" if ours else ""
     return Unreached(Reply.NOT_PERMITTED, f"{name_of(target)} is not permitted for this client", more)

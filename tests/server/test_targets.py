@@ -164,3 +164,11 @@ def test_the_log_says_why_a_name_of_this_machine_is_not_permitted(monkeypatch: p
     refused = permitted(Target(Kind.TCP, "vm", 22), Rules.parse(["vm:22"]), [(socket.AF_INET, ("10.77.0.1", 22))])
     assert isinstance(refused, Unreached) and refused.text == "vm:22 is not permitted for this client"
     assert refused.more == "; it leads to 10.77.0.1 of this machine, which only a rule with that address permits"
+
+
+@pytest.mark.parametrize(("rules", "asked"), [(["!vm:*", "*:*"], None), (["!10.77.0.1:22", "*:*"], "10.77.0.1")])
+def test_the_log_says_which_rule_forbids(rules: list[str], asked: str | None) -> None:
+    target, permit = Target(Kind.TCP, asked or "vm", 22), Rules.parse(["@no"], {"no": rules})
+    told = place(target, permit)
+    assert isinstance(told, Unreached) and told.text == f"{target.host}:22 is not permitted for this client"
+    assert told.more == f"; '{rules[0]}' of @no forbids it"
