@@ -111,7 +111,7 @@ def at_the_client(site: Site, level: tuple[str, ...], words: str) -> Iterator[st
         assert host.process is not None
         server, number, _ = host.asked()
         server.refused(number, 1, cut(words, 1024))
-        host.process.err.wait("refused by the server")
+        host.process.err.wait("the server cannot open it")
         server, number, _ = host.opened()
         server.reset(number, 1, cut(words, 1024))
         server, number, _ = host.opened()
@@ -128,7 +128,7 @@ def at_the_handshake(site: Site, level: tuple[str, ...], words: str) -> Iterator
         with contextlib.suppress(PeerError, OSError):
             host.accept()
         assert process.wait() == 76
-        yield judge(f"SESSION {' '.join(level)}", str(process.err), "the address to reconnect to")
+        yield judge(f"SESSION {' '.join(level)}", str(process.err), "an invalid reconnect address")
         process = site.nitrosocks("forward", "-i", host.profile, "-L", f"0:{TARGET[1]}:7", *level)
         with contextlib.suppress(PeerError, OSError), host.arrival().sock as sock:
             sock.recv(8192)
