@@ -44,7 +44,11 @@ SECTIONS: Final[dict[str, list[Mistake]]] = {
         Mistake("server"),
         Mistake("help"),
         Mistake("alice@intranet.example"),
+        Mistake("list"),
         Mistake("serve --decoi 127.0.0.1:80"),
+        Mistake("serve --port 8443"),
+        Mistake("serve 127.0.0.1:8443"),
+        Mistake("doctor intranet.example:80"),
         Mistake("serve -o alice.profile"),
         Mistake("serve --cert chain.pem"),
         Mistake("keygen alice"),
@@ -57,7 +61,6 @@ SECTIONS: Final[dict[str, list[Mistake]]] = {
         Mistake("connect -i '' intranet.example:22"),
     ],
     "What ssh has": [
-        Mistake("forward -f -L 8080:intranet.example:80"),
         Mistake("connect -J jump.example intranet.example:22"),
         Mistake("connect -W intranet.example:22"),
         Mistake("connect -p 22 intranet.example"),
@@ -78,6 +81,7 @@ SECTIONS: Final[dict[str, list[Mistake]]] = {
         Mistake("connect intranet.example:22 22"),
         Mistake("connect 2001:db8::1:22"),
         Mistake("forward -L 8080:intranet.example"),
+        Mistake("forward -L 8080:http://intranet.example/"),
         Mistake("serve --listen 8443"),
         Mistake("serve --resume 5min"),
         Mistake("serve --heartbeat 1h"),
@@ -95,6 +99,7 @@ SECTIONS: Final[dict[str, list[Mistake]]] = {
             "", "intranet.example", "ssh://intranet.example:22", "alice@intranet.example:22", "intranet.example:ssh",
             "intranet.example:80,443", "intranet.example:443-80", "*a.example:443", "10.0.0.1/8:22", "10.0.0.0/33:22",
             "10.0.0:22", "2001:db8::1:22", "[10.0.0.1]:22", "[::ffff:10.0.0.0/104]:22", "intranet example:22",
+            "git.example:22,intranet.example:80",
         )
     ],
     "Keys and profiles": [
@@ -106,6 +111,7 @@ SECTIONS: Final[dict[str, list[Mistake]]] = {
         Mistake("connect intranet.example:22"),
         Mistake("connect -i bob.profile intranet.example:22"),
         Mistake("connect -i .config/nitrosocks/clients.d/alice.toml intranet.example:22"),
+        Mistake("connect -i .config/nitrosocks/server.key intranet.example:22"),
         Mistake("connect -i open.profile intranet.example:22"),
         Mistake("connect -i broken.profile intranet.example:22"),
         Mistake("connect -i short.profile intranet.example:22"),
