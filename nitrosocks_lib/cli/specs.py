@@ -78,6 +78,8 @@ def destination(host: str, port: str | None) -> Target:
     """HOST:PORT, or HOST PORT, or unix:/path."""
     if host.startswith("unix:") and port is None:
         return _path(f"{foreign(host)}", host.removeprefix("unix:"))
+    if port is None and host.startswith("/"):
+        raise UsageError(f"{quoted(host)} has no port", f"for a unix socket at the server write unix:{foreign(host)}")
     if port is None:
         return Target(Kind.TCP, *split_host_port(host))
     given = f"{foreign(host)} {foreign(port)}"

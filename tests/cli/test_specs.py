@@ -87,6 +87,11 @@ def test_destinations_that_are_none(host: str, port: str | None) -> None:
     wrong(lambda: specs.destination(host, port))
 
 
+def test_a_path_needs_a_word_before_it() -> None:
+    told = "'/run/a.sock' has no port; for a unix socket at the server write unix:/run/a.sock"
+    assert wrong(lambda: specs.destination("/run/a.sock", None)) == told
+
+
 def test_a_destination_with_two_ports() -> None:
     assert wrong(lambda: specs.destination("a:1", "2")) == "a:1 2: two ports; write HOST:PORT or HOST PORT"
 
