@@ -180,7 +180,8 @@ def find(home: Path, name: str) -> Path:
     names = [each.stem for each in paths(home)]
     near = get_close_matches(name, names, 1)
     count = f"{len(names)} clients are" if len(names) != 1 else "1 client is"
-    hint = f"{count} in {foreign(path.parent)}; see: nitrosocks clients"
+    hint = f"{count} in {foreign(path.parent)}; "
+    hint += "see: nitrosocks clients" if names else "name another home directory with --home DIR"
     raise KeyFileError(f"there is no client {name!r}", f"did you mean {near[0]!r}? {hint}" if near else hint)
 
 

@@ -49,7 +49,7 @@ def check_place(path: Path, owner_too: bool = False) -> None:
             owner_too = False
         shown, given = foreign(place), foreign(quote(place))
         if status.st_uid not in owners:
-            hint = f"run: chown {os.geteuid()} {given}"
+            hint = f"run this as that user, or run: chown {os.geteuid()} {given}"
             raise KeyFileError(f"{shown}: belongs to user {status.st_uid}, who could change what is there", hint)
         mode = stat.S_IMODE(status.st_mode)
         if stat.S_ISDIR(status.st_mode) and mode & 0o022 and not mode & stat.S_ISVTX:

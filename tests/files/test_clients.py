@@ -182,3 +182,6 @@ def test_a_name_that_is_not_there(home: Path) -> None:
     assert "mean" not in caught.value.hint
     with pytest.raises(UsageError):
         clients.find(home, "../x")
+    with pytest.raises(KeyFileError) as caught:
+        clients.find(home / "empty", "alice")
+    assert caught.value.hint == f"0 clients are in {home}/empty/clients.d; name another home directory with --home DIR"

@@ -69,7 +69,7 @@ def test_what_belongs_to_somebody_else(path: Path, owners: dict[Path, int], up: 
     owners[place] = US + 1
     assert refused(path) == (
         f"{place}: belongs to user {US + 1}, who could change what is there",
-        f"run: chown {US} {place}",
+        f"run this as that user, or run: chown {US} {place}",
     )
 
 
