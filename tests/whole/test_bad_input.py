@@ -108,7 +108,7 @@ def test_a_profile_that_others_may_read(serving: Good, mode: int) -> None:
 
 def test_no_profile(serving: Good, tmp_path: Path) -> None:
     refused(serving.site, tmp_path / "none", 65, "there is no such file", "nitrosocks keygen")
-    refused(serving.site, tmp_path, 65, "not a regular file")
+    refused(serving.site, tmp_path, 65, "a directory; name a file in it")
     fails(serving.site, 65, f"there is no profile in {tmp_path}", "forward", "-L", "0:a:1", "--home", tmp_path)
 
 
