@@ -132,16 +132,17 @@ class Remotes(Keeper):
                 pause = limits.BACKOFF_FIRST
             except NitroSocksError as error:
                 log.info("no session for -R: %s", error)
-                self._wait(jittered(pause))
+                self._wait(jittered(pause), None)
                 pause = min(pause * 2, limits.BACKOFF_MAX)
                 continue
-            while not self._stopped and self._holder is not None:
-                self._wait(_AGAIN)
+            while not self._stopped and (holder := self._holder) is not None:
+                self._wait(_AGAIN, holder)
                 self._ask_refused()
 
-    def _wait(self, seconds: float) -> None:
+    def _wait(self, seconds: float, holder: ClientSession | None) -> None:
+        """Less, where it is stopped or hurried, or where another session than this is the holder, or none."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._hurried or self._holder is None, seconds)
+            self._changed.wait_for(lambda: self._stopped or self._hurried or self._holder is not holder, seconds)
             self._hurried = False
 
     def _session(self) -> ClientSession:

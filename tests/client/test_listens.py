@@ -9,6 +9,7 @@ from loopback import dial_tcp, read_exactly, unused_port
 from remotely import permit, remotes, tcp
 from world import World, echo, read_all
 
+from nitrosocks_lib.client.listens import Remotes
 from nitrosocks_lib.facts.errors import NetworkError, NitroSocksError
 
 
@@ -66,3 +67,20 @@ def test_its_session_is_kept_though_it_is_idle(world: World) -> None:
     assert made.holds(session) and not made.holds(object())
     made.gone(object())
     assert made.holds(session)
+
+
+def test_a_pause_goes_on_while_there_is_no_session(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a client that is revoked would dial without end."""
+    made, pool = Remotes(world.pool(), []), world.pool()
+    pool.start()
+    (holder,) = pool.sessions
+    ends: list[bool] = []
+    monkeypatch.setattr(made._changed, "wait_for", lambda end, _: ends.append(end()))
+    made._wait(60, None)
+    made._wait(60, holder)  # it was over before the wait began
+    made.hurry()
+    made._wait(60, None)
+    made._wait(60, None)
+    made.stop()
+    made._wait(60, None)
+    assert ends == [False, True, True, False, True]
