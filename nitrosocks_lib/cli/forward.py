@@ -49,9 +49,10 @@ def _forward(options: Options, forwards: list[Forward], ready: Callable[[], None
     forwarder, remotes = Forwarder(pool, login, mode), _remotes(options, pool)
     warn_of_few_descriptors()
     bound = [forwarder.bind(each) for each in forwards]
-    if not first_session(pool, stop, options["--retry"]):
-        return 0
     try:
+        if not first_session(pool, stop, options["--retry"]):
+            forwarder.stop()
+            return 0
         if remotes is not None:
             remotes.start()
         forwarder.start()

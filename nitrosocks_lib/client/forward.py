@@ -118,7 +118,9 @@ class Forwarder:
                 self.besides.add(port)
 
     def stop(self) -> None:
-        """Accepts no more."""
+        """Accepts no more; a second time it does nothing."""
+        if self._stopped:
+            return
         self._stopped = True
         self._wake.set()
         if self._thread is not None:

@@ -66,3 +66,15 @@ def test_a_port_that_was_taken_while_there_was_no_session(site: Site) -> None:
     server.signal(signal.SIGUSR1)
     assert "0 sessions" in server.err.wait(", up ")
     assert server.signal().wait() == 0
+
+
+def test_without_a_session_no_socket_file_is_left(site: Site) -> None:
+    profile, path = site.profile("frank", unused_port()), site.home / "local.sock"
+    words = ["forward", "-i", profile, "-L", f"{path}:127.0.0.1:1"]
+    assert site.run(*words).returncode == 69
+    assert not path.exists()
+    client = site.nitrosocks(*words, "--retry")
+    client.err.wait("; trying again in 0.2 s")
+    assert path.is_socket()
+    assert client.signal().wait() == 0
+    assert not path.exists()
