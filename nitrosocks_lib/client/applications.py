@@ -64,7 +64,10 @@ class Applications:
 
     def _enter(self, local: socket.socket) -> None:
         if len(self.asking) >= limits.APPLICATIONS:
-            next(iter(self.asking)).close()
+            first = next(iter(self.asking))
+            self._go_on(first)  # of many at once, what it asks for may be there, and not read yet
+            if first in self.asking:
+                first.close()
         asking = _Asking(local, self)
         self.asking[asking] = None
         self.turns.join(asking)

@@ -156,6 +156,27 @@ def test_the_first_that_has_not_asked_gives_way(world: World, monkeypatch: pytes
     first.close()
 
 
+def test_what_has_asked_and_was_not_read_yet_does_not_give_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many that come at once."""
+    monkeypatch.setattr(limits, "APPLICATIONS", 1)
+    pool, target = world.pool(), world.target(echo)
+    pool.start()
+    made = Applications(pool, lambda stream: None)
+    near = []
+    for _ in range(3):
+        sock, far = socket.socketpair()
+        world.callback(sock.close)
+        sock.settimeout(20)
+        sock.sendall(socks(target, early=b"x"))
+        made._enter(far)
+        near.append(sock)
+    for sock in near[:-1]:
+        assert read_exactly(sock, 13)[-1:] == b"x"
+    (last,) = made.asking
+    last.close()
+    made.stop()
+
+
 def test_an_application_that_leaves_leaves_nothing(world: World) -> None:
     port = proxy(world)
     for words in (b"", b"\5", b"\5\1\0", b"CONNECT a"):
