@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ..facts import limits
 from ..facts.errors import CannotCreate
 from ..facts.wire import Kind
-from ..net.listener import PAUSE, bind_all, is_taken, listen
+from ..net.listener import PAUSE, PICKS, bind_all, is_taken, listen
 from ..net.paths import Named, bind_path
 from ..net.race import tune
 from ..net.wake import Wake
@@ -77,19 +77,11 @@ class Forwarder:
             self._paths.append(named)
             self._targets[named.sock.fileno()] = (named.sock, target)
             return where
-        bound = bind_all(where.host, where.port, listening=False)
+        bound, besides = _bind_all(where.host, where.port)
         self._targets |= {each.fileno(): (each, target) for each in bound}
+        self._besides += [(each, target) for each in besides]
         host, port = bound[0].getsockname()[:2]
-        if where.host == LOOPBACK:
-            self._bind_ipv6(int(port), target)
         return Target(Kind.TCP, str(host), int(port))
-
-    def _bind_ipv6(self, port: int, target: Target | None) -> None:
-        """The other loopback address, as ssh does; a machine may have none."""
-        try:
-            self._besides += [(each, target) for each in bind_all("::1", port, listening=False)]
-        except CannotCreate as error:
-            _tell_taken(error, port)
 
     def start(self) -> None:
         """Listens at all that was bound, and begins to accept. A failure leaves nothing bound. Raises CannotCreate."""
@@ -151,6 +143,27 @@ class Forwarder:
             self._pool.open(target, local, _report)
         elif self._applications is not None:
             self._applications.take(local)
+
+
+def _bind_all(host: str, port: int) -> tuple[list[socket.socket], list[socket.socket]]:
+    """What listens there; and behind LOOPBACK at [::1], as ssh does, if this machine has it.
+
+    Port 0 picks one that is free at both, as long as one of a few is.
+    """
+    for left in reversed(range(PICKS if port == 0 else 1)):
+        bound = bind_all(host, port, listening=False)
+        if host != LOOPBACK:
+            break
+        picked = int(bound[0].getsockname()[1])
+        try:
+            return bound, bind_all("::1", picked, listening=False)
+        except CannotCreate as error:
+            if not (left and is_taken(error)):
+                _tell_taken(error, picked)
+                break
+        for each in bound:
+            each.close()
+    return bound, []
 
 
 def _tell_taken(error: CannotCreate, port: int) -> None:

@@ -16,7 +16,7 @@ BACKLOG = 4096  # connections that wait to be accepted: of a flood of 5,000 a se
 
 PAUSE = 0.1  # seconds after an accept that failed: most often no descriptor is left, and poll would spin
 _GONE = (errno.ECONNABORTED, errno.EPERM, errno.EPROTO)  # of an accept: that one is gone, and the next may be there
-_PICKS = 10  # how often a port is picked anew that is free on one address of a name and taken on another
+PICKS = 10  # how often a port is picked anew that is free on one address of a name and taken on another
 
 
 def bind(host: str, port: int, *, listening: bool = True) -> socket.socket:
@@ -55,7 +55,7 @@ def bind_all(host: str, port: int, *, listening: bool = True) -> list[socket.soc
     Addresses that this machine lacks are left out, as ::1 may be. Raises CannotCreate, and leaves nothing bound then.
     """
     addresses = _addresses(host, port)
-    for left in reversed(range(_PICKS if port == 0 else 1)):
+    for left in reversed(range(PICKS if port == 0 else 1)):
         try:
             return _bind_each(addresses, port, listening)
         except CannotCreate as error:

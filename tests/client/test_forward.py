@@ -202,6 +202,26 @@ def test_a_name_is_bound_at_all_its_addresses(world: World, monkeypatch: pytest.
             assert sock.recv(1) == b"x"
 
 
+def test_a_port_that_is_free_at_one_loopback_address_only_is_not_picked(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("network namespaces: no IPv6 here")
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
+        ports, real = [other.getsockname()[1]], module.bind_all
+
+        def picks(host: str, port: int, *, listening: bool) -> list[socket.socket]:
+            return real(host, port or (ports.pop() if ports else 0), listening=listening)
+
+        monkeypatch.setattr(module, "bind_all", picks)  # as if the kernel picked that one first
+        made = Forwarder(world.pool())
+        world.callback(made.stop)
+        port = made.bind(Forward(Target(1, "127.0.0.1", 0), Target(1, "h", 1))).port
+        assert not ports and port != other.getsockname()[1]
+    made.start()
+    assert made.besides == {port} and not caplog.records
+
+
 def test_the_other_loopback_address_is_taken(world: World, caplog: pytest.LogCaptureFixture) -> None:
     if not socket.has_dualstack_ipv6():
         pytest.skip("network namespaces: no IPv6 here")

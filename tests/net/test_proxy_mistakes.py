@@ -45,7 +45,7 @@ DENIED = b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length:
 HTTP: dict[str, tuple[Callable[[socket.socket], object], type[NetworkError], str, str]] = {
     "no login": (says(ASKS), ProxyRefused, "requires a login (407); it offers Basic", "--proxy-auth"),
     "403": (says(DENIED), ProxyRefused, 'it refused: 403 Forbidden: "not here\\x07"', "ask the operator of the proxy"),
-    "405": (says(b"HTTP/1.1 405 No CONNECT\r\n\r\n"), ProxyRefused, "405 No CONNECT", "ask the operator"),
+    "405": (says(b"HTTP/1.1 405 No CONNECT\r\n\r\n"), ProxyRefused, "405 No CONNECT", "no proxy"),
     "502": (says(b"HTTP/1.1 502 Bad Gateway\r\n\r\n"), ProxyRefused, "502 Bad Gateway", "'nitrosocks serve'"),
     "ends": (lambda sock: None, Unreachable, "closed the connection without an answer", "is it an HTTP proxy"),
     "resets": (lambda sock: (sock.recv(9), reset(sock)), Unreachable, "closed the connection", "is it an HTTP"),
