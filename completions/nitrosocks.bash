@@ -73,10 +73,10 @@ _nitrosocks() {
     esac
     case $command in
     '') options='keygen clients permit forbid revoke rename check serve forward connect doctor demo -h --help -V --version' ;;
-    keygen) options='--server --permit -o --force --home -v -q' ;;
+    keygen) options='--server --permit --listen -o --force --home -v -q' ;;
     clients) options='--json --home -v -q' ;;
-    permit) options='--test --home -v -q' ;;
-    forbid) options='--home -v -q' ;;
+    permit) options='--listen --test --home -v -q' ;;
+    forbid) options='--listen --home -v -q' ;;
     revoke) options='--home -v -q' ;;
     rename) options='--home -v -q' ;;
     check) options='--home -v -q' ;;

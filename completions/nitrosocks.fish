@@ -46,6 +46,7 @@ complete -c nitrosocks -n '__nitrosocks_command clients' -l json -d 'one JSON ob
 complete -c nitrosocks -n '__nitrosocks_command permit' -l test -x -d 'say which rule decides about host:port'
 complete -c nitrosocks -n '__nitrosocks_command permit forbid revoke rename' -a '(__nitrosocks_clients)'
 
+complete -c nitrosocks -n '__nitrosocks_command keygen permit forbid' -l listen -x -d 'where the server may listen for the client'
 complete -c nitrosocks -n '__nitrosocks_command serve' -l listen -x -d 'where to listen, host:port or :port'
 complete -c nitrosocks -n '__nitrosocks_command serve' -l cert -r -F -d 'TLS certificate chain, PEM'
 complete -c nitrosocks -n '__nitrosocks_command serve' -l key -r -F -d 'its private key, PEM'

@@ -39,6 +39,8 @@ def _row(one: Listed) -> tuple[str, ...]:
     named = "" if one.client.name == one.name else f" (in the file: {one.client.name})"
     last_seen = f"{one.last_seen:%Y-%m-%d %H:%M}" if one.last_seen is not None else _NONE
     rules = ", ".join(map(foreign, one.client.permit.texts)) or "nothing"
+    if one.client.listen.texts:
+        rules += f"; listen on {', '.join(map(foreign, one.client.listen.texts))}"
     rules += f" ({', '.join(limits)})" if (limits := one.client.quota.texts()) else ""
     return foreign(one.name) + named, _minute(one.added), last_seen, one.fingerprint, rules
 

@@ -1,4 +1,4 @@
-"""`forbid`: a client may reach less."""
+"""`forbid`: a client may reach less, or have the server listen at fewer places."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..facts.words import quoted
 from ..files import clients
 from .home import opened
 from .output import announce, note
-from .permit import in_force
+from .permit import in_force, may_listen
 
 if TYPE_CHECKING:
     from .options import Options
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def forbid(options: Options) -> int:
     """Removes rules from the client's file, and prints those that are in force now."""
+    if options["--listen"]:
+        return _forbid_listening(options)
     name, rules = options["NAME"], [*map(typed, options["RULE"])]
     with opened(options) as home:
         now, wider = clients.forbid(home, name, rules)
@@ -24,4 +26,13 @@ def forbid(options: Options) -> int:
         note(f"what {quoted(rule)} permitted is still permitted by {' and '.join(map(quoted, others))}")
     announce(in_force(name, now))
     note("it counts from the next stream on; a stream that is open stays open")
+    return 0
+
+
+def _forbid_listening(options: Options) -> int:
+    name, rules = options["NAME"], [*map(typed, options["--listen"])]
+    with opened(options) as home:
+        now = clients.forbid_listening(home, name, rules)
+    announce(may_listen(name, now))
+    note("a server that runs stops listening there within 5 s; connections that came there stay open")
     return 0

@@ -28,25 +28,27 @@ if TYPE_CHECKING:
 
 def forward(options: Options) -> int:
     """Forwards until SIGTERM or SIGINT; exit code 0 then."""
-    forwards = _forwards(options)
+    forwards, asked = _forwards(options), _asked(options)
     ready = into_background() if options["-f"] else lambda: None
     if not options["--pidfile"]:
-        return _forward(options, forwards, ready)
+        return _forward(options, (forwards, asked), ready)
     path = Path(options["--pidfile"]).absolute()
     write_pid(path)
     try:
-        return _forward(options, forwards, ready)
+        return _forward(options, (forwards, asked), ready)
     finally:
         path.unlink(missing_ok=True)
 
 
-def _forward(options: Options, forwards: list[Forward], ready: Callable[[], None]) -> int:
-    stop, began = Stop(), now()
+def _forward(
+    options: Options, wanted: tuple[list[Forward], list[tuple[Target, Target]]], ready: Callable[[], None]
+) -> int:
+    (forwards, asked), stop, began = wanted, Stop(), now()
     login, mode = login_in("--socks-auth", options), words.mode(options["--socket-mode"])
     pool = open_pool(
         options, stop, words.sessions(options["--sessions"]), forwards=True, sockets=_removed(options, forwards)
     )
-    forwarder, remotes = Forwarder(pool, login, mode), _remotes(options, pool)
+    forwarder, remotes = Forwarder(pool, login, mode), _remotes(asked, pool)
     warn_of_few_descriptors()
     bound = [forwarder.bind(each) for each in forwards]
     try:
@@ -54,14 +56,15 @@ def _forward(options: Options, forwards: list[Forward], ready: Callable[[], None
             forwarder.stop()
             return 0
         if remotes is not None:
-            remotes.start()
+            remotes.start(options["--retry"])
         forwarder.start()
     except NitroSocksError:
         forwarder.stop()
         stop.see_through(lambda: pool.close(limits.RELEASE))
         raise
     lines = [_line(_places(at, forwarder), each.target) for at, each in zip(bound, forwards, strict=True)]
-    lines += [f"forwarding {each.place} at the server to {each.target}" for each in remotes.remotes] if remotes else []
+    listening = [each for each in remotes.remotes if each.at is not None] if remotes is not None else []
+    lines += [f"forwarding {each.place} at the server to {each.target}" for each in listening]
     announce(lines)
     note("ready")
     ready()
@@ -96,14 +99,18 @@ def _forwards(options: Options) -> list[Forward]:
     return [forward for each in parsed for forward in each]
 
 
-def _remotes(options: Options, pool: Pool) -> Remotes | None:
+def _asked(options: Options) -> list[tuple[Target, Target]]:
+    """All of -R."""
+    return [pair for text in options["-R"] for pair in specs.remote(text)]
+
+
+def _remotes(asked: list[tuple[Target, Target]], pool: Pool) -> Remotes | None:
     """What keeps all -R, where there are some."""
-    pairs = [pair for text in options["-R"] for pair in specs.remote(text)]
-    if not pairs:
+    if not asked:
         return None
     from ..client.listens import Remote, Remotes
 
-    return Remotes(pool, [Remote(*pair) for pair in pairs])
+    return Remotes(pool, [Remote(*pair) for pair in asked])
 
 
 def _removed(options: Options, forwards: list[Forward]) -> set[Path]:

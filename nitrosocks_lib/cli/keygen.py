@@ -56,12 +56,13 @@ def _client(home: Path, options: Options) -> int:
     name = profiles.check_name(options["NAME"])
     key = _server_key(home)
     servers, rules = map(typed, options["--server"]), [*map(typed, options["--permit"])]
+    listen = [*map(typed, options["--listen"])]
     with as_owner(home, home / profiles.CLIENTS):
         groups = needed(home / profiles.CLIENTS, rules)
-    texts = enrol.make_client(name, [*servers], key.public, rules, now=datetime.now(UTC), groups=groups)
+    texts = enrol.make_client(name, [*servers], key.public, rules, listen, datetime.now(UTC), groups)
     target = options["-o"] or f"{name}{profiles.PROFILE}"
     authorisation = _write(home, name, target, texts, options["--force"])
-    yet = "" if rules else f", but nothing is permitted yet: run nitrosocks permit {name} RULE"
+    yet = "" if rules or listen else f", but nothing is permitted yet: run nitrosocks permit {name} RULE"
     note(f"{name} is authorised in {foreign(authorisation)}{yet}")
     for rule, better in futile(rules):
         note(f"the rule {foreign(rule)} permits nothing, since names never reach loopback; write {foreign(better)}")

@@ -1,4 +1,4 @@
-"""`permit`: a client may reach more."""
+"""`permit`: a client may reach more, or have the server listen at more places."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..facts.address import typed
 from ..facts.words import foreign, quoted
 from ..files import clients
+from ..protocol.listening import ListenRules
 from ..protocol.permit import Rules, futile
 from .home import opened
 from .output import announce, note
@@ -21,6 +22,8 @@ def permit(options: Options) -> int:
         from .tested import test
 
         return test(options)
+    if options["--listen"]:
+        return _permit_listening(options)
     name, rules = options["NAME"], [*map(typed, options["RULE"])]
     with opened(options) as home:
         now, there = clients.permit(home, name, rules)
@@ -35,6 +38,24 @@ def permit(options: Options) -> int:
             )
     announce(in_force(name, now))
     return 0
+
+
+def _permit_listening(options: Options) -> int:
+    name, rules = options["NAME"], [*map(typed, options["--listen"])]
+    with opened(options) as home:
+        now, there = clients.permit_listening(home, name, rules)
+    for rule in there:
+        note(f"{quoted(rule)} was permitted already")
+    announce(may_listen(name, now))
+    if any(rule.startswith("/") for rule in rules if rule not in there):
+        note("a server that runs makes sockets only in directories that it found in rules when it started: restart it")
+    return 0
+
+
+def may_listen(name: str, rules: ListenRules) -> list[str]:
+    """Where the server may listen for a client, for people."""
+    listed = [f"  {foreign(rule)}" for rule in rules.texts]
+    return [f"the server may listen for {name} on:", *listed] if listed else [f"the server may not listen for {name}"]
 
 
 def in_force(name: str, rules: Rules) -> list[str]:

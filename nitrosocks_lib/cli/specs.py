@@ -39,6 +39,8 @@ def local(text: str) -> list[Forward]:
 
 def remote(text: str) -> list[tuple[Target, Target]]:
     """-R: as -L, but the server listens, and the target is near this client."""
+    if len(_split(f"-R {foreign(text)}", text)) < 3 and "/" not in text:
+        raise UsageError(f"-R {foreign(text)}: no target", "name one near this client, as in -R 8080:localhost:80")
     pairs = _pairs("-R", text, "localhost")
     for place, _ in pairs:
         if place.kind == Kind.UNIX:

@@ -10,11 +10,12 @@ nitrosocks: an end-to-end encrypted tunnel inside TLS that it does not have to t
 
 Usage:
   nitrosocks keygen [--home DIR] [-v]... [-q]
-  nitrosocks keygen NAME (--server HOST:PORT)... [--permit RULE]... [-o FILE] [--force] [--home DIR] [-v]... [-q]
+  nitrosocks keygen NAME (--server HOST:PORT)... [--permit RULE]... [--listen ADDR]... [-o FILE] [--force]
+             [--home DIR] [-v]... [-q]
   nitrosocks clients [--json] [--home DIR] [-v]... [-q]
-  nitrosocks permit NAME RULE... [--home DIR] [-v]... [-q]
+  nitrosocks permit NAME (RULE... | (--listen ADDR)...) [--home DIR] [-v]... [-q]
   nitrosocks permit NAME --test HOST:PORT [--home DIR] [-v]... [-q]
-  nitrosocks forbid NAME RULE... [--home DIR] [-v]... [-q]
+  nitrosocks forbid NAME (RULE... | (--listen ADDR)...) [--home DIR] [-v]... [-q]
   nitrosocks revoke NAME [--home DIR] [-v]... [-q]
   nitrosocks rename OLD NEW [--home DIR] [-v]... [-q]
   nitrosocks check [--home DIR] [-v]... [-q]
@@ -64,7 +65,8 @@ Options:
                        10.0.0.0/8, the port a number, a range or *
   --test HOST:PORT     say which rule decides whether the client may reach this; exit code 77 if it may not
   --force              replace the profile and the authorisation that are there
-  --listen ADDR        where to listen, host:port or :port (default :8443, on all interfaces)
+  --listen ADDR        serve: where to listen, host:port or :port (default :8443, on all interfaces);
+                       else: where the server may listen for the client, as 127.0.0.1:8000-8100, *:8080 or /run/app/*
   --cert FILE          your own TLS certificate chain, PEM
   --key FILE           its private key, PEM
   --cipher NAME        aes-256-gcm or aes-128-gcm, inside the TLS (default aes-256-gcm)

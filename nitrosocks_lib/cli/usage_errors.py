@@ -225,8 +225,10 @@ def _faults(command: str, arguments: list[str], options: list[str], usage: str) 
         if name not in options:
             what = "-L SPEC, -R SPEC or -D SPEC" if command == "forward" else f"{name} {_VALUES[name]}"
             yield Fault(f"'{command}' needs {what}", _EXAMPLES.get(name, _SEE_HELP))
-    tests = "--test" in options
-    yield from _missing("permit --test" if tests and command == "permit" else command, len(arguments))
+    tests, listen = "--test" in options, "--listen" in options and command in ("permit", "forbid")
+    if listen and len(arguments) > 1:
+        yield Fault(f"{quoted(arguments[1])} is not behind --listen", "write --listen before each rule to listen")
+    yield from _missing(f"{command} OPTION" if listen or (tests and command == "permit") else command, len(arguments))
     if len(arguments) > (most := 1 if tests else _ARGUMENTS.get(command, 0)):
         yield Fault(f"{quoted(arguments[most])} is one word too many", _TOO_MANY.get(command, _SEE_HELP))
     if not arguments and (command == "connect" or {*options} & {"--server", "--permit", "-o", "--force"}):
@@ -235,16 +237,18 @@ def _faults(command: str, arguments: list[str], options: list[str], usage: str) 
 
 
 def _missing(command: str, count: int) -> Iterator[Fault]:
-    """Words behind a command that are not there."""
+    """Words behind a command that are not there. OPTION: what is to be done stands in an option."""
     wanted = {
         "permit": ("NAME", "RULE"),
         "forbid": ("NAME", "RULE"),
-        "permit --test": ("NAME",),
+        "permit OPTION": ("NAME",),
+        "forbid OPTION": ("NAME",),
         "revoke": ("NAME",),
         "rename": ("OLD", "NEW"),
     }
     if lacking := wanted.get(command, ())[count:]:
-        yield Fault(f"'{command}' needs {' and '.join(lacking)}", _EXAMPLES[command.split(maxsplit=1)[0]])
+        name = command.split(maxsplit=1)[0]
+        yield Fault(f"'{name}' needs {' and '.join(lacking)}", _EXAMPLES[name])
 
 
 def _usage(command: str) -> str:

@@ -18,6 +18,7 @@ class Owner(Protocol[S_contra]):
     """What a session asks of the pool that it belongs to; any thread."""
 
     outage: Outage
+    keeper: Keeper
 
     def changed(self, session: S_contra) -> None:
         """A stream is over, or the server drains."""

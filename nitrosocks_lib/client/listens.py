@@ -39,6 +39,8 @@ class Remote:
 
     where: Target
     target: Target
+    session: ClientSession | None = None  # where it was asked for last
+    picked: int = 0  # the port that the server picked for port 0: it is asked for again
     at: Address | None = None  # where it listens; inbound of the session
     refused: Reason | None = None  # why not
     given_up: bool = False  # the server took it away: it is not asked for again
@@ -50,11 +52,20 @@ class Remote:
         at = self.where if self.at is None else self.where._replace(port=self.at.port)
         return str(at) if at.host else f"*:{at.port}"
 
+    @property
+    def wanted(self) -> Target:
+        """What LISTEN says."""
+        return self.where._replace(port=self.where.port or self.picked)
+
     def answered(self, answer: Address | Reason) -> None:
         """LISTENING; inbound of the session."""
+        first, before, port = not self.told.is_set(), self.refused, self.picked
         self.at, self.refused = (answer, None) if isinstance(answer, Address) else (None, answer)
-        if self.told.is_set() and self.refused is not None:
-            log.warning("the server no longer listens on %s: %s", self.place, self.refused.text)
+        self.picked = 0 if self.where.port or self.at is None else self.at.port
+        if self.refused is not None and not first and self.refused != before:
+            log.warning("the server does not listen on %s: %s", self.place, self.refused.text)
+        elif self.at is not None and not first and (before is not None or port != self.picked):
+            log.warning("the server listens on %s", self.place)
         self.told.set()
 
     def taken_away(self, draining: bool) -> None:
@@ -75,6 +86,38 @@ class Remote:
             log.warning("%s: connection reset: %s", self.target, stream.reason)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A Remote as it was asked for on one session: what another session says of it later does not count."""
+
+    remote: Remote
+    session: ClientSession
+
+    @property
+    def where(self) -> Target:
+        """As in tunnel.Remote."""
+        return self.remote.wanted
+
+    @property
+    def target(self) -> Target:
+        """As in tunnel.Remote."""
+        return self.remote.target
+
+    def answered(self, answer: Address | Reason) -> None:
+        """As in tunnel.Remote."""
+        if self.remote.session is self.session:
+            self.remote.answered(answer)
+
+    def taken_away(self, draining: bool) -> None:
+        """As in tunnel.Remote."""
+        if self.remote.session is self.session:
+            self.remote.taken_away(draining)
+
+    def over(self, stream: Stream) -> None:
+        """As in tunnel.Remote."""
+        self.remote.over(stream)
+
+
 class Remotes(Keeper):
     """Keeps all -R on one session; a thread of its own. `start`, `hurry` and `stop` may be called by any thread."""
 
@@ -88,18 +131,20 @@ class Remotes(Keeper):
         self._thread = threading.Thread(target=self._run, name="remotes", daemon=True)
         pool.keeper = self
 
-    def start(self) -> None:
-        """Asks for all, and waits for the answers. Raises NotAuthorised or NetworkError where one is refused."""
+    def start(self, retry: bool = False) -> None:
+        """Asks for all, and waits for the answers. Where one is refused, raises NotAuthorised or NetworkError, or with
+        `retry` says so, and it is asked for again."""
         self._thread.start()
         until = now() + limits.HANDSHAKE
         for remote in self.remotes:
-            if not remote.told.wait(max(0.0, until - now())):
-                raise NetworkError(f"the server does not say whether it listens on {remote.place}")
-            if (refused := remote.refused) is not None:
-                kind = NotAuthorised if refused.code == Reply.NOT_PERMITTED else NetworkError
-                raise kind(
-                    f"-R {remote.place}: {refused.text}", "the operator permits it: nitrosocks permit NAME --listen …"
-                )
+            remote.told.wait(max(0.0, until - now()))
+            if remote.at is not None:
+                continue
+            error = _error(remote)
+            if not retry:
+                raise error
+            log.warning("%s; asking again every %.0f s", f"{error}; {error.hint}".removesuffix("; "), _AGAIN)
+            remote.told.set()
 
     def hurry(self) -> None:
         """Ends a pause."""
@@ -125,13 +170,19 @@ class Remotes(Keeper):
         return self._holder is session
 
     def _run(self) -> None:
-        pause = limits.BACKOFF_FIRST
+        pause, told = limits.BACKOFF_FIRST, False
         while not self._stopped:
             try:
                 self._ask(self._session())
-                pause = limits.BACKOFF_FIRST
+                log.log(
+                    logging.WARNING if told else logging.INFO,
+                    "-R: there is a session, and the server is asked to listen",
+                )
+                pause, told = limits.BACKOFF_FIRST, False
             except NitroSocksError as error:
-                log.info("no session for -R: %s", error)
+                if not told:
+                    log.warning("-R: the server cannot listen: %s; trying again", error)
+                told = True
                 self._wait(jittered(pause), None)
                 pause = min(pause * 2, limits.BACKOFF_MAX)
                 continue
@@ -160,15 +211,33 @@ class Remotes(Keeper):
             self._holder = session
         for remote in self.remotes:
             if not remote.given_up:
-                session.tunnel.listen(remote)
-        if session not in self._pool.sessions:  # it was over before it was known as the holder
+                self._ask_for(remote, session)
+        if session not in self._pool.sessions or session.spent:  # it was so before it was known as the holder
             self.gone(session)
 
     def _ask_refused(self) -> None:
         holder = self._holder
         for remote in self.remotes if holder is not None else ():
             if remote.refused is not None and not remote.given_up and holder is not None:
-                holder.tunnel.listen(remote)
+                self._ask_for(remote, holder)
+
+    def _ask_for(self, remote: Remote, session: ClientSession) -> None:
+        remote.session = session
+        session.tunnel.listen(_Asked(remote, session))
+
+
+def _error(remote: Remote) -> NitroSocksError:
+    """Why the server does not listen for it."""
+    refused, given = remote.refused, f"-R {remote.place}"
+    if refused is None:
+        return NetworkError(f"{given}: the server does not say whether it listens")
+    if refused.code != Reply.NOT_PERMITTED:
+        return NetworkError(f"{given}: {refused.text}")
+    at = remote.where._replace(host=remote.where.host or "*")
+    rule = str(at) if at.port or at.kind == Kind.UNIX else f"{str(at).removesuffix('0')}*"
+    return NotAuthorised(
+        f"{given}: {refused.text}", f"the operator permits it: nitrosocks permit NAME --listen '{rule}'"
+    )
 
 
 @dataclass(frozen=True, slots=True)

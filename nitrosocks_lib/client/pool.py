@@ -212,6 +212,7 @@ class Pool:
     def changed(self, session: ClientSession) -> None:
         """As in session.Owner."""
         if self._closed or session.spent:
+            self.keeper.gone(session)
             self._release_idle([session])
 
     def _release_idle(self, sessions: list[ClientSession]) -> None:
@@ -222,11 +223,11 @@ class Pool:
 
     def withdraw(self, session: ClientSession) -> None:
         """As in session.Owner."""
-        self.keeper.gone(session)
         with self._lock:
             self._alive.remove(session)
             self._leaving.add(session)
             self._moved.pop(session, None)
+        self.keeper.gone(session)  # behind this: it is not to be found again
 
     def gone(self, session: ClientSession, moved: list[Stream]) -> None:
         """As in session.Owner. It counts until its streams are elsewhere, or lost: `close` waits for that."""
@@ -257,10 +258,9 @@ class Pool:
                 self._moved[session] = moved
             idle = [s for s in self._alive if s.is_idle(at) and not self.keeper.holds(s)]
             surplus = idle[: max(0, len(idle) - (len(idle) == len(self._alive)))]
-            closed = self._closed
         self._release_idle(surplus)
         self._make_ahead()
-        return None if closed else at + limits.BULK_LOOK
+        return None if self._closed else at + limits.BULK_LOOK
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

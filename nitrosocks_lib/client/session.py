@@ -170,7 +170,7 @@ class ClientSession:
         self._roam.close()
         tunnel, moved = self.tunnel, []
         self._owner.withdraw(self)
-        waiting = [each for each in tunnel.outbox.opening if isinstance(each, Stream) and not each.number]
+        waiting = [each for each in tuple(tunnel.outbox.opening) if isinstance(each, Stream) and not each.number]
         tunnel.outbox.opening.clear()
         if not self._given_up:
             for stream in tunnel.state.streams.all():
@@ -240,8 +240,8 @@ class ClientSession:
         return None
 
     def _tell_people(self) -> None:
-        """Nobody misses a session without a stream."""
-        if not self._missed and self.tunnel.load:
+        """Nobody misses a session without a stream, unless the server listens for it."""
+        if not self._missed and (self.tunnel.load or self._owner.keeper.holds(self)):
             self._missed = True
             self._owner.outage.begins(self.tunnel.state.reason)
 

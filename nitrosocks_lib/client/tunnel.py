@@ -29,8 +29,13 @@ log = logging.getLogger(__name__)
 class Remote(Protocol):
     """One -R, as a session knows it: inbound calls all of it."""
 
-    where: Target
-    target: Target
+    @property
+    def where(self) -> Target:
+        """Where the server is to listen."""
+
+    @property
+    def target(self) -> Target:
+        """Where what comes there is carried."""
 
     def answered(self, answer: Address | Reason) -> None:
         """LISTENING came."""
@@ -46,7 +51,6 @@ class Remote(Protocol):
 class _Listener:
     remote: Remote
     answered: bool = False  # LISTENING came
-    over: bool = False  # it refused, or UNLISTEN came
 
 
 class ClientTunnel(Tunnel):
@@ -67,7 +71,7 @@ class ClientTunnel(Tunnel):
         self.draining = False  # GOAWAY came: no new streams
         self.leaving = False  # a release was asked for: no new streams
         self._release = Ticket()
-        self._listeners: dict[int, _Listener] = {}  # by number; `listen` adds, inbound has what stands in them
+        self._listeners: dict[int, _Listener] = {}  # that are not over: `listen` adds, all else is inbound's
 
     # -- streams -------------------------------------------------------------------------------------------------------
 
@@ -107,27 +111,27 @@ class ClientTunnel(Tunnel):
 
     def _on_listening(self, payload: bytes) -> None:
         number, answer = frames.parse_listening(payload)
-        listener = self._listeners[self.known_listener(number, Frame.LISTENING)]
-        if listener.over:
+        listener = self._listeners.get(self.known_listener(number, Frame.LISTENING))
+        if listener is None:
             return
         if listener.answered:
             raise Violation("LISTENING that is not owed")
-        listener.answered, listener.over = True, not isinstance(answer, Address)
+        listener.answered = True
+        if not isinstance(answer, Address):
+            del self._listeners[number]
         listener.remote.answered(answer)
 
     def _on_unlisten(self, payload: bytes) -> None:
         number = self.known_listener(frames.parse_bare(payload, Frame.UNLISTEN), Frame.UNLISTEN)
-        listener = self._listeners[number]
-        if not listener.over:
-            listener.over = True
+        if (listener := self._listeners.pop(number, None)) is not None:
             listener.remote.taken_away(self.draining)
 
     def _on_accepted(self, payload: bytes) -> None:
         number, of, _ = frames.parse_accepted(payload)
         state = self.state
         state.streams.theirs.expect(number, Frame.ACCEPTED)
-        listener = self._listeners[self.known_listener(of, Frame.ACCEPTED)]
-        if listener.over or not listener.answered:
+        listener = self._listeners.get(self.known_listener(of, Frame.ACCEPTED))
+        if listener is None or not listener.answered:
             raise Violation("ACCEPTED of a listener that is over, or has not begun")
         if state.releasing:
             return

@@ -80,6 +80,7 @@ PROMISES: Final = 64 << 20  # by so much the windows of a session grow together:
 LINGER: Final = 60.0  # what a stream that is over still has to deliver makes no progress: then its socket is reset
 LINGER_MOST: Final = 3600.0  # and what makes progress is delivered for so long behind the end of its session
 LOOKUPS_PER_SESSION: Final = 64  # names being looked up, at a server; a browser asks for a dozen at once: REFUSED 1
+LISTENERS: Final = 256  # at a server: LISTENING 1
 RACING: Final = 8  # sockets of one dial; the oldest, which had 2 s by then, gives way to the next
 # Of a client, over its sessions at a server. It gets less where it would hold more than what is free (session.shares):
 SESSIONS_PER_CLIENT: Final = 64  # the one longest without a connection ends; with none, refusal 3
@@ -87,6 +88,7 @@ DELIVERING: Final = 64  # its sessions that are over and still deliver, each in 
 # In all, at a server:
 SESSIONS_IN_ALL: Final = 4096  # or a 20th of the descriptors; as SESSIONS_PER_CLIENT. Each takes two threads
 STREAMS_IN_ALL: Final = 65_536  # or half of the descriptors: REFUSED 1. The last quarter of these is not for dials
+LISTENERS_IN_ALL: Final = 1024  # or a 16th of the descriptors: LISTENING 1. Each takes a descriptor, or two
 RESOLVERS: Final = 32  # threads that look names up; further names wait for one
 LOOKUPS: Final = 1024  # names being looked up or waiting for it: REFUSED 1
 CARRIED: Final = 256 << 20  # bytes of bodies held, of all carriers: beyond it only what is next of each is read
@@ -111,7 +113,6 @@ ACK_ROWS: Final = 5_000  # limits in one ACK; it must fit a frame
 DIAL_TARGET: Final = 20.0  # per target, all its addresses together: then REFUSED 6
 NAME_MAX: Final = 255  # bytes of a host name in OPEN
 SOCKET_MODE: Final = 0o600  # of the unix sockets that `forward` makes, as ssh has it
-LISTENERS: Final = 1024  # of a session
 PATH_MAX: Final = 107  # bytes of a path in OPEN: what a unix address takes
 TEXT_MAX: Final = 1024  # bytes of a text for people
 ROUND_TRIP: Final = 0.02  # seconds that one takes until it was measured, and at least for the growth of windows

@@ -18,6 +18,7 @@ from ..crypto.identity import client_fingerprint
 from ..facts.errors import CannotCreate, KeyFileError, NitroSocksError, UsageError
 from ..facts.limits import FILE
 from ..facts.words import foreign, quoted
+from ..protocol.listening import ListenRules
 from ..protocol.permit import Client, Rules, is_client
 from ..protocol.rules import meaning
 from . import seen
@@ -129,6 +130,28 @@ def forbid(home: Path, name: str, rules: Sequence[str]) -> tuple[Rules, dict[str
         return now, {rule: wider for rule in rules if (wider := now.covering(rule))}
 
 
+def permit_listening(home: Path, name: str, rules: Iterable[str]) -> tuple[ListenRules, list[str]]:
+    """As `permit`, for where the server may listen for the client."""
+    with _opened(home, name) as (path, client, text):
+        now, there = client.listen.plus(rules)
+        _change(path, text, "listen", client.listen.texts, now.texts)
+        return now, there
+
+
+def forbid_listening(home: Path, name: str, rules: Iterable[str]) -> ListenRules:
+    """Removes rules to listen, all of them or none; returns those that are in force now. Raises as `forbid`."""
+    given = [*rules]
+    with _opened(home, name) as (path, client, text):
+        own = [(rule, client.listen.like(rule)) for rule in given]
+        for rule, there in own:
+            if there is None:
+                what = f"{name} has no rule --listen {quoted(rule)}, and nothing was changed"
+                raise UsageError(what, "see: nitrosocks clients")
+        now = client.listen.without(there for _, there in own if there is not None)
+        _change(path, text, "listen", client.listen.texts, now.texts)
+        return now
+
+
 def _absent(name: str, rule: str, rules: Rules) -> UsageError:
     wider = rules.covering(rule)
     hint = f"what permits it is {' '.join(map(quoted, wider))}" if wider else "see: nitrosocks clients"
@@ -196,9 +219,14 @@ def _opened(home: Path, name: str) -> Iterator[tuple[Path, Client, str]]:
 
 
 def _write(path: Path, text: str, before: Rules, now: Rules) -> Rules:
-    if now.texts != before.texts:
-        made = changed(text, "permit", now.texts)
+    _change(path, text, "permit", before.texts, now.texts)
+    return now
+
+
+def _change(path: Path, text: str, key: str, before: Sequence[str], now: Sequence[str]) -> None:
+    """Writes the list `key` of a client's file anew, where it is another one."""
+    if now != before:
+        made = changed(text, key, now)
         if len(made.encode()) > FILE:
             raise UsageError(f"the rules take more than {FILE >> 10} KiB", "write blocks and ranges of ports")
         replace_secret(path, made)
-    return now

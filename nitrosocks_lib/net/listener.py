@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 from ..facts.address import join_host_port
@@ -57,7 +57,7 @@ def bind_all(host: str, port: int, *, listening: bool = True) -> list[socket.soc
     addresses = _addresses(host, port)
     for left in reversed(range(PICKS if port == 0 else 1)):
         try:
-            return _bind_each(addresses, port, listening)
+            return bind_each(addresses, port, listening)
         except CannotCreate as error:
             if not (left and is_taken(error)):
                 raise
@@ -75,7 +75,8 @@ def is_missing(error: CannotCreate) -> bool:
     return isinstance(cause, OSError) and cause.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-def _bind_each(addresses: list[str], port: int, listening: bool) -> list[socket.socket]:
+def bind_each(addresses: Sequence[str], port: int, listening: bool = True) -> list[socket.socket]:
+    """As `bind_all`, at addresses; what port 0 picks for the first may be taken at another one."""
     listeners: list[socket.socket] = []
     with ExitStack() as bound:
         for address in addresses:

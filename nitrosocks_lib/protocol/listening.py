@@ -58,6 +58,25 @@ class ListenRules:
         kept = tuple(texts)
         return cls(kept, tuple(_parse(text) for text in kept if not _is_path(text)))
 
+    def plus(self, texts: Iterable[str]) -> tuple[ListenRules, list[str]]:
+        """With further rules, and those of the given ones that were there already. Raises UsageError."""
+        kept, there = [*self.texts], []
+        for text in self.parse(texts).texts:
+            if _like(text, kept) is None:
+                kept.append(text)
+            else:
+                there.append(text)
+        return self.parse(kept), there
+
+    def like(self, text: str) -> str | None:
+        """The rule that means the same, as it was written. Raises UsageError where this is none."""
+        return _like(text, self.texts)
+
+    def without(self, texts: Iterable[str]) -> ListenRules:
+        """All but these, which are written as they are here."""
+        gone = set(texts)
+        return self.parse(text for text in self.texts if text not in gone)
+
     def places(self, target: Target) -> Places | None:
         """Where a TCP listener may be; None where it is not permitted. Raises ValueError where the host is a name."""
         hosts, rules = _hosts(target.host), self._rules
@@ -74,6 +93,15 @@ class ListenRules:
     def permits_path(self, path: str) -> bool:
         """Whether a unix socket may be made at this path, whose directory was resolved. `*` stands for no `/`."""
         return any(fits(text, path) for text in self.texts if _is_path(text))
+
+
+def _like(text: str, among: Iterable[str]) -> str | None:
+    meant = _meaning(text)
+    return next((each for each in among if _meaning(each) == meant), None)
+
+
+def _meaning(text: str) -> str | _Rule:
+    return text if _is_path(text) else _parse(text)
 
 
 def _hosts(asked: str) -> tuple[str, ...]:

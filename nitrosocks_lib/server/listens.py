@@ -8,7 +8,6 @@ so a place is never held by the dead.
 from __future__ import annotations
 
 import logging
-import os
 import selectors
 import socket
 from collections.abc import Iterable
@@ -17,23 +16,28 @@ from typing import Protocol
 from ..facts import limits
 from ..facts.errors import CannotCreate
 from ..facts.wire import Frame, Kind, Reply
-from ..net.listener import PAUSE, bind, is_missing
+from ..net.listener import PAUSE
 from ..net.ondemand import OnDemand
-from ..net.paths import Named, bind_path
+from ..net.paths import Named
 from ..net.race import tune
+from ..net.sockets import descriptors
 from ..net.timers import now
 from ..net.turns import Turning, Turns
 from ..protocol import frames
 from ..protocol.frames import Address, Target
-from ..protocol.listening import ListenRules, Places
+from ..protocol.listening import ListenRules
 from ..session.dialling import Unreached
 from ..session.reaching import name_of
+from ..session.shares import Shares
+from .binding import bound, permitted
 
 log = logging.getLogger(__name__)
 _LOOK = 0.2  # seconds between looks whether a session is connected, or has room again
 _JUDGED = 5.0  # seconds between looks at the rules
 _AT_ONCE = 64  # connections accepted in one turn of a listener
+_EACH = 16  # of so many descriptors one is for a listener, which may take two
 _NOBODY = Unreached(Reply.NOT_PERMITTED, "this client is not authorised at present")
+_STOPS = "the server is about to stop"
 
 
 class Owner(Protocol):
@@ -45,14 +49,21 @@ class Owner(Protocol):
     def ready(self) -> bool:
         """Whether it is connected, and has room for one more stream."""
 
+    @property
+    def used_up(self) -> bool:
+        """Whether it can never carry one more."""
+
     def listen_rules(self) -> ListenRules | None:
         """As they are now; None where the client is not authorised."""
 
     def say(self, frame: bytes) -> None:
-        """Has a frame of a listener sent."""
+        """Has a frame of a listener sent, unless the session is over."""
 
-    def came(self, listener: int, where: Target, local: socket.socket, peer: Address) -> bool:
-        """Carries a connection; False where there is no place for it, and it stays the caller's."""
+    def over(self, listener: int) -> None:
+        """This one is over, or never began."""
+
+    def came(self, listener: int, where: Target, local: socket.socket, peer: Address) -> None:
+        """Carries a connection, or resets it where there is no place for it."""
 
     def left(self) -> None:
         """Nothing comes any more: the session was over, and its listeners are closed."""
@@ -64,15 +75,19 @@ class Owner(Protocol):
 class Listens:
     """`ask`, `close`, `leave` and `stop` may be called by any thread; all else is the thread's."""
 
-    def __init__(self) -> None:
+    def __init__(self, shares: Shares | None = None) -> None:
+        """`shares` bounds how many listeners there are."""
         self.turns = Turns()
         self.of: dict[Owner, dict[int, Listener]] = {}
+        self.shares = shares or Shares(min(limits.LISTENERS_IN_ALL, descriptors() // _EACH))
         self._thread = OnDemand("listens", self._run)
+        self._draining = False
 
     def ask(self, owner: Owner, number: int, where: Target) -> None:
         """LISTEN: `owner` says LISTENING, sooner or later."""
         if not self._thread.give(lambda: self.turns.call(lambda: self._listen(owner, number, where))):
-            owner.say(_refusal(number, Unreached(Reply.GENERAL, "the server is short of threads")))
+            owner.over(number)
+            owner.say(_refusal(number, Unreached(Reply.GENERAL, "the server is short of threads, or stops")))
 
     def close(self, owner: Owner, number: int) -> None:
         """UNLISTEN of the client."""
@@ -80,7 +95,13 @@ class Listens:
 
     def leave(self, owner: Owner) -> None:
         """The session is over."""
-        self._thread.give(lambda: self.turns.call(lambda: self._leave(owner)))
+        if not self._thread.give(lambda: self.turns.call(lambda: self._leave(owner))):
+            owner.left()
+
+    def drain(self) -> None:
+        """Closes all, says so, and lets no further ones begin; any thread."""
+        self._draining = True
+        self._thread.give(lambda: self.turns.call(self._drain))
 
     def stop(self) -> None:
         """Closes all; the server ends."""
@@ -111,12 +132,17 @@ class Listens:
             listener.close()
         owner.left()
 
+    def _drain(self) -> None:
+        for listener in [at for own in self.of.values() for at in own.values()]:
+            listener.end(_STOPS)
+
     # -- LISTEN --------------------------------------------------------------------------------------------------------
 
     def _listen(self, owner: Owner, number: int, where: Target) -> None:
         made = self._made(owner, number, where)
         if isinstance(made, Unreached):
             owner.listener_told("refused", where, made.text)
+            owner.over(number)
             owner.say(_refusal(number, made))
             return
         self.of.setdefault(owner, {})[number] = made
@@ -126,21 +152,25 @@ class Listens:
 
     def _made(self, owner: Owner, number: int, where: Target) -> Listener | Unreached:
         rules = owner.listen_rules()
+        if self._draining:
+            return Unreached(Reply.GENERAL, _STOPS)
         if rules is None:
             return _NOBODY
         places = permitted(where, rules)
         if isinstance(places, Unreached):
             return places
-        if len(self.of.get(owner, {})) >= limits.LISTENERS:
-            return Unreached(Reply.GENERAL, f"{limits.LISTENERS} listeners are open")
         if (taken := self._same(owner, where)) is not None:
+            if taken.session is owner:
+                return Unreached(Reply.GENERAL, f"this session listens on {name_of(where)} already")
             taken.give_to(owner, number)
             return taken
+        if not self.shares.take(owner.client_id):
+            return Unreached(Reply.GENERAL, "the server listens at as many places as it can for this client")
         try:
-            bound = _bind(places) if isinstance(places, Places) else [bind_path(places, limits.SOCKET_MODE)]
+            listener = Listener(self, owner, number, where, bound(places))
         except CannotCreate as error:
-            return Unreached(Reply.GENERAL, str(error))
-        listener = Listener(self, owner, number, where, bound)
+            self.shares.give_back(owner.client_id)
+            return Unreached(Reply.GENERAL, str(error).rpartition(": ")[2])  # who asked knows where
         self.turns.join(listener)
         return listener
 
@@ -158,7 +188,7 @@ class Listener:
     def __init__(
         self, owner: Listens, session: Owner, number: int, where: Target, bound: Iterable[socket.socket | Named]
     ) -> None:
-        self._owner, self._session, self._number = owner, session, number
+        self._owner, self.session, self._number = owner, session, number
         self._bound = list(bound)
         self._socks = [each.sock if isinstance(each, Named) else each for each in self._bound]
         for sock in self._socks:
@@ -170,17 +200,19 @@ class Listener:
 
     def give_to(self, session: Owner, number: int) -> None:
         """Another session takes it over, with all that waits in the kernel."""
-        self._session.listener_told("ended", self.where, "another session of this client took it over")
-        self._session.say(frames.unlisten(self._number))
+        self.session.listener_told("ended", self.where, "another session of this client took it over")
+        self.session.say(frames.unlisten(self._number))
         self._forget()
-        self._session, self._number = session, number
+        self.session, self._number = session, number
 
     def go_on(self) -> None:
         """As Turning: accepts what may be accepted."""
         if (at := now()) >= self._judged:
             self._judged = at + _JUDGED
-            if not self._permitted():
-                self._end("it is no longer permitted")
+            if self.session.used_up or not self._permitted():
+                self.end(
+                    "the session can open no more streams" if self.session.used_up else "it is no longer permitted"
+                )
                 return
         ready = all(map(self._accept, self._socks))
         for sock in self._socks:
@@ -188,13 +220,13 @@ class Listener:
         self._owner.turns.at(self._judged if ready else now() + _LOOK, self)
 
     def _permitted(self) -> bool:
-        rules = self._session.listen_rules()
+        rules = self.session.listen_rules()
         return rules is not None and not isinstance(permitted(self.where, rules), Unreached)
 
     def _accept(self, sock: socket.socket) -> bool:
         """False where it is to be tried again later, and not watched meanwhile."""
         for _ in range(_AT_ONCE):
-            if not self._session.ready:
+            if not self.session.ready:
                 return False
             try:
                 local, peer = sock.accept()
@@ -207,24 +239,25 @@ class Listener:
             tune(local)
             local.setblocking(False)
             at = Address(str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else Address("", 0)
-            if not self._session.came(self._number, self.where, local, at):
-                local.close()
+            self.session.came(self._number, self.where, local, at)
         self._owner.turns.again(self)
         return True
 
-    def _end(self, reason: str) -> None:
-        self._session.say(frames.unlisten(self._number))
+    def end(self, reason: str) -> None:
+        """Closes it, and says so to the client."""
+        self.session.say(frames.unlisten(self._number))
         self.close(reason)
 
     def _forget(self) -> None:
-        mine = self._owner.of[self._session]
+        self.session.over(self._number)
+        mine = self._owner.of[self.session]
         del mine[self._number]
         if not mine:
-            del self._owner.of[self._session]
+            del self._owner.of[self.session]
 
     def close(self, reason: str = "") -> None:
         """As Turning."""
-        self._session.listener_told("ended", self.where, reason)
+        self.session.listener_told("ended", self.where, reason)
         for sock in self._socks:
             self._owner.turns.forget(sock.fileno())
             sock.close()
@@ -232,44 +265,8 @@ class Listener:
             if isinstance(each, Named):
                 each.remove()
         self._owner.turns.part(self)
+        self._owner.shares.give_back(self.session.client_id)
         self._forget()
-
-
-def permitted(where: Target, rules: ListenRules) -> Places | str | Unreached:
-    """Where a client may listen: places, or the path of a unix socket."""
-    denied = Unreached(Reply.NOT_PERMITTED, f"listening on {name_of(where)} is not permitted for this client")
-    if where.kind == Kind.UNIX:
-        directory, _, name = where.host.rpartition("/")
-        path = f"{os.path.realpath(directory)}/{name}" if where.host.startswith("/") and name else ""
-        return path if path and rules.permits_path(path) else denied
-    if where.kind != Kind.TCP:
-        return Unreached(Reply.COMMAND, "this server does not listen for datagrams")
-    try:
-        return rules.places(where) or denied
-    except ValueError:
-        return Unreached(Reply.ADDRESS_TYPE, f"{name_of(where)} is not an address; write one, localhost or *")
-
-
-def _bind(places: Places) -> list[socket.socket]:
-    """All of these hosts at the first port that is free at the first of them. Raises CannotCreate."""
-    for port in (ports := places.ports):
-        try:
-            first = bind(places.hosts[0], port)
-        except CannotCreate:
-            if port == ports[-1]:
-                raise
-        else:
-            break
-    bound = [first]
-    for host in places.hosts[1:]:
-        try:
-            bound.append(bind(host, int(first.getsockname()[1])))
-        except CannotCreate as error:
-            if not is_missing(error):  # a machine may have no ::1
-                for sock in bound:
-                    sock.close()
-                raise
-    return bound
 
 
 def _refusal(number: int, why: Unreached) -> bytes:

@@ -131,6 +131,7 @@ class Server:
         reception.draining = now() + seconds
         for entry in reception.registry.all():
             entry.tunnel.outbox.post(goaway=frames.goaway(int(seconds)))
+        reception.listens.drain()  # behind GOAWAY: clients then know why
         reception.registry.wait_empty(_busy, seconds)
         self.stop()
 

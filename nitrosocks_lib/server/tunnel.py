@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,6 +48,13 @@ class RefreshPolicy:
     count: int = limits.REFRESH_FRAMES
 
 
+@dataclass(slots=True)
+class _Asked:
+    """A listener that is not over."""
+
+    left: bool = False  # inbound: UNLISTEN came
+
+
 class ServerTunnel(Tunnel):
     """One session at the server; `registry.Registry` keeps it, a connection's thread serves it."""
 
@@ -76,6 +84,7 @@ class ServerTunnel(Tunnel):
         self.opened = 0  # inbound: streams, also those that were refused
         self.accepted = 0  # the thread of listeners: streams that began there
         self.client_id = welcomed.client.public.client_id
+        self._asked: dict[int, _Asked] = {}  # listeners: inbound adds them, the thread of listeners removes them
         self._listens, self._lookup = listening or (Listens(), lambda: None)
         self.refreshes = 0  # completed ones
         self.inbound.dialling = dialling(self.state.inbox.waiter)
@@ -134,15 +143,30 @@ class ServerTunnel(Tunnel):
     def _on_listen(self, payload: bytes) -> None:
         listener, where = frames.parse_target(payload, Frame.LISTEN)
         self.state.streams.listeners.expect(listener, Frame.LISTEN)
+        if len(self._asked) >= limits.LISTENERS:
+            text = f"{limits.LISTENERS} listeners are open"
+            self.say(frames.refusal(Frame.LISTENING, listener, Reply.GENERAL, text))
+            return
+        self._asked[listener] = _Asked()
         self._listens.ask(self, listener, where)
 
     def _on_unlisten(self, payload: bytes) -> None:
-        self._listens.close(self, self.known_listener(frames.parse_bare(payload, Frame.UNLISTEN), Frame.UNLISTEN))
+        number = self.known_listener(frames.parse_bare(payload, Frame.UNLISTEN), Frame.UNLISTEN)
+        asked = self._asked.get(number)
+        if asked is not None and not asked.left:
+            asked.left = True
+            self._listens.close(self, number)
 
     @property
     def ready(self) -> bool:
         """As in Owner."""
-        return self.connected and not self.state.releasing and self.load < limits.STREAMS
+        free = self.load < limits.STREAMS and not self.used_up
+        return free and self.connected and not self.state.releasing
+
+    @property
+    def used_up(self) -> bool:
+        """As in Owner."""
+        return self.state.streams.ours.used_up
 
     def listen_rules(self) -> ListenRules | None:
         """As in Owner."""
@@ -153,14 +177,18 @@ class ServerTunnel(Tunnel):
         """As in Owner."""
         self.outbox.announce(frame)
 
-    def came(self, listener: int, where: Target, local: socket.socket, peer: Address) -> bool:
+    def over(self, listener: int) -> None:
         """As in Owner."""
-        if not self._shared.take(self.client_id, self._own_limit()):
-            return False
-        self.accepted, began = self.accepted + 1, now()
-        begun = Accepted(listener, peer)
-        self.outbox.open(Stream(where, local, lambda stream: self._over(stream, began), accepted=begun))
-        return True
+        self._asked.pop(listener, None)
+
+    def came(self, listener: int, where: Target, local: socket.socket, peer: Address) -> None:
+        """As in Owner."""
+        began, begun = now(), Accepted(listener, peer)
+        if self._shared.take(self.client_id, self._own_limit()):
+            self.accepted += 1
+            self.outbox.open(Stream(where, local, lambda stream: self._over(stream, began), accepted=begun))
+        else:
+            Stream(where, local, accepted=begun).lose("")
 
     def listener_told(self, what: str, where: Target, reason: str = "") -> None:
         """As in Owner."""
@@ -168,9 +196,10 @@ class ServerTunnel(Tunnel):
 
     def left(self) -> None:
         """As in Owner."""
-        while self.outbox.opening:
-            if isinstance(stream := self.outbox.opening.popleft(), Stream):
-                stream.lose(self.state.reason)
+        with suppress(IndexError):  # it is empty then
+            while True:
+                if isinstance(stream := self.outbox.opening.popleft(), Stream):
+                    stream.lose(self.state.reason)
 
     def dispose(self, reason: str) -> None:
         """As in Tunnel; its listeners are closed, too."""
@@ -220,7 +249,7 @@ class ServerTunnel(Tunnel):
 
     def _on_disconnect(self, payload: bytes) -> None:
         frames.sized(payload, 0, 0, Frame.DISCONNECT)
-        if any(not stream.over and not _unanswered(stream) for stream in self.state.streams.all()):
+        if any(not stream.over and not _ends_with(stream) for stream in self.state.streams.all()):
             raise Violation("DISCONNECT before all streams were over")
         self.state.releasing = now()
         self.inbound.allowed = _AFTER_DISCONNECT
@@ -252,6 +281,6 @@ class ServerTunnel(Tunnel):
         self.state.end(Outcome.OVER, "released")
 
 
-def _unanswered(stream: Stream) -> bool:
+def _ends_with(stream: Stream) -> bool:
     """Whether it began at a listener and has no answer: it ends with the session (protocol 5, Release)."""
     return stream.accepted is not None and not stream.answered

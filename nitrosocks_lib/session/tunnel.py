@@ -230,7 +230,7 @@ class Tunnel:
     @property
     def load(self) -> int:
         """Streams that are not wholly gone, also those that wait for their OPEN to go out; any thread."""
-        return len(self.state.streams) + len(self.outbox.opening)
+        return len(self.state.streams) + sum(isinstance(each, Stream) for each in tuple(self.outbox.opening))
 
     @property
     def moved(self) -> int:

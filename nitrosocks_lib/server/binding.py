@@ -1,0 +1,49 @@
+"""Where a client may listen at the server, and the sockets that are bound there (protocol 5, "Listeners")."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Final
+
+from ..facts import limits
+from ..facts.errors import CannotCreate
+from ..facts.wire import Kind, Reply
+from ..net.listener import bind_each, is_taken
+from ..net.paths import Named, bind_path
+from ..protocol.frames import Target
+from ..protocol.listening import ListenRules, Places
+from ..session.dialling import Unreached
+from ..session.reaching import name_of
+
+_PICKS: Final = 10  # how often a port is picked anew that is free on one loopback address and taken on the other
+
+
+def permitted(where: Target, rules: ListenRules) -> Places | str | Unreached:
+    """Where a client may listen: places, or the path of a unix socket."""
+    denied = Unreached(Reply.NOT_PERMITTED, "it is not permitted for this client")
+    if where.kind == Kind.UNIX:
+        directory, _, name = where.host.rpartition("/")
+        path = f"{os.path.realpath(directory)}/{name}" if where.host.startswith("/") and name else ""
+        return path if path and rules.permits_path(path) else denied
+    if where.kind != Kind.TCP:
+        return Unreached(Reply.COMMAND, "this server does not listen for datagrams")
+    try:
+        return rules.places(where) or denied
+    except ValueError:
+        return Unreached(Reply.ADDRESS_TYPE, f"{name_of(where)} is not an address; write one, localhost or *")
+
+
+def bound(places: Places | str) -> list[socket.socket | Named]:
+    """Sockets that listen at all of these hosts, at the first port that is free at each of them, or at a path. Raises
+    CannotCreate."""
+    if isinstance(places, str):
+        return [bind_path(places, limits.SOCKET_MODE)]
+    ports = places.ports if places.ports[0] else [0] * _PICKS
+    for left, port in zip(reversed(range(len(ports))), ports, strict=True):
+        try:
+            return [*bind_each(places.hosts, port)]
+        except CannotCreate as error:
+            if not (left and is_taken(error)):
+                raise
+    raise AssertionError("the last attempt returns or raises")
