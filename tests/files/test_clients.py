@@ -185,3 +185,16 @@ def test_a_name_that_is_not_there(home: Path) -> None:
     with pytest.raises(KeyFileError) as caught:
         clients.find(home / "empty", "alice")
     assert caught.value.hint == f"0 clients are in {home}/empty/clients.d; name another home directory with --home DIR"
+
+
+def test_rules_to_listen_are_changed_in_the_same_file(home: Path) -> None:
+    before = text(home)
+    now, there = clients.permit_listening(home, "alice", ["127.0.0.1:8000-8100", "*:8080"])
+    assert now.texts == ("127.0.0.1:8000-8100", "*:8080") and not there
+    again, there = clients.permit_listening(home, "alice", ["0.0.0.0:8080"])
+    assert again == now and there == ["0.0.0.0:8080"]
+    left = clients.forbid_listening(home, "alice", ["[::]:8080"])
+    assert left.texts == ("127.0.0.1:8000-8100",)
+    with pytest.raises(UsageError, match=r"alice has no rule --listen '\*:1', and nothing was changed"):
+        clients.forbid_listening(home, "alice", ["127.0.0.1:8000-8100", "*:1"])
+    assert text(home).endswith(before) and clients.listed(home)[0].client is not None

@@ -93,3 +93,14 @@ def test_rules_that_are_invalid(rule: str) -> None:
     with pytest.raises(UsageError) as failure:
         ListenRules.parse([rule])
     assert "\n" not in f"{failure.value}{failure.value.hint}"
+
+
+def test_rules_are_added_and_taken_away_by_what_they_mean() -> None:
+    rules = ListenRules.parse(["127.0.0.1:80", "[::1]:*", "/run/a/*"])
+    now, there = rules.plus(["127.0.0.1/32:80-80", "/run/a/*", "*:8080", "0.0.0.0:8080"])
+    assert there == ["127.0.0.1/32:80-80", "/run/a/*", "0.0.0.0:8080"]
+    assert now.texts == ("127.0.0.1:80", "[::1]:*", "/run/a/*", "*:8080")
+    assert now.like("[::]:8080") == "*:8080" and now.like("*:8081") is None
+    assert now.without(["*:8080", "/run/a/*"]).texts == ("127.0.0.1:80", "[::1]:*")
+    with pytest.raises(UsageError, match="neither an address nor a block"):
+        rules.plus(["name.example:80"])
