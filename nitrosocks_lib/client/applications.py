@@ -17,7 +17,7 @@ from ..facts.errors import NetworkError
 from ..net.ends import PlainEnd
 from ..net.ondemand import OnDemand
 from ..net.timers import now
-from ..net.turns import Turning, Turns
+from ..net.turns import Turns
 from ..protocol.asked import Asked, Rejected
 from ..protocol.local_proxy import asks
 from ..protocol.proxy_auth import Login
@@ -35,7 +35,7 @@ class Applications:
         self._pool, self._finished, self.login = pool, finished, login
         self.turns = Turns()
         self.asking: dict[_Asking, None] = {}  # the one that came first is the first
-        self._thread = OnDemand("applications", self._run)
+        self._thread = OnDemand("applications", self.turns.run)
 
     def take(self, local: socket.socket) -> None:
         """Takes over an accepted connection; one of those that have not asked gives way where there are too many."""
@@ -47,25 +47,10 @@ class Applications:
         self._thread.stop(self.turns.stop)
         self.turns.close()
 
-    def _run(self) -> None:
-        while not self.turns.stopped:
-            for what in self.turns.wait():
-                self._go_on(what)
-        self.turns.wait()  # does what was called for meanwhile
-        for what in list(self.turns.live):
-            what.close()
-
-    def _go_on(self, what: Turning) -> None:
-        try:
-            what.go_on()
-        except Exception:  # of one connection; without this thread no application would be served any more
-            log.exception("internal error; the connection is closed")
-            what.close()
-
     def _enter(self, local: socket.socket) -> None:
         if len(self.asking) >= limits.APPLICATIONS:
             first = next(iter(self.asking))
-            self._go_on(first)  # of many at once, what it asks for may be there, and not read yet
+            self.turns.go_on(first)  # of many at once, what it asks for may be there, and not read yet
             if first in self.asking:
                 first.close()
         asking = _Asking(local, self)

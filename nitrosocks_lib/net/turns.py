@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import logging
 from collections import deque
 from collections.abc import Callable
 from itertools import count
@@ -11,6 +12,7 @@ from typing import Final, Protocol
 from .timers import now
 from .wake import Waiter
 
+log = logging.getLogger(__name__)
 _STALE: Final = 1024  # entries of the heap beyond four for each thing: most are of some that are over
 
 
@@ -68,6 +70,26 @@ class Turns:
         if self._ready or self._calls or self.stopped:
             return 0.0
         return max(0.0, self._due[0][0] - now()) if self._due else None
+
+    def run(self) -> None:
+        """The body of the thread: each has its turn until `stop`, then all are closed. A fault costs one of them."""
+        while not self.stopped:
+            try:
+                for what in self.wait():
+                    self.go_on(what)
+            except Exception:  # of what it was called for
+                log.exception("internal error; the thread goes on")
+        self.wait()  # does what was called for meanwhile
+        for what in list(self.live):
+            what.close()
+
+    def go_on(self, what: Turning) -> None:
+        """Its turn; a fault ends it alone: without this thread none of the others would go on."""
+        try:
+            what.go_on()
+        except Exception:
+            log.exception("internal error; one connection or listener is closed")
+            what.close()
 
     def close(self) -> None:
         """Gives the descriptors back; the last call."""

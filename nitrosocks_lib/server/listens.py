@@ -22,7 +22,7 @@ from ..net.paths import Named
 from ..net.race import tune
 from ..net.sockets import descriptors
 from ..net.timers import now
-from ..net.turns import Turning, Turns
+from ..net.turns import Turns
 from ..protocol import frames
 from ..protocol.frames import Address, Target
 from ..protocol.listening import ListenRules
@@ -80,7 +80,7 @@ class Listens:
         self.turns = Turns()
         self.of: dict[Owner, dict[int, Listener]] = {}
         self.shares = shares or Shares(min(limits.LISTENERS_IN_ALL, descriptors() // _EACH))
-        self._thread = OnDemand("listens", self._run)
+        self._thread = OnDemand("listens", self.turns.run)
         self._draining = False
 
     def ask(self, owner: Owner, number: int, where: Target) -> None:
@@ -107,21 +107,6 @@ class Listens:
         """Closes all; the server ends."""
         self._thread.stop(self.turns.stop)
         self.turns.close()
-
-    def _run(self) -> None:
-        while not self.turns.stopped:
-            for what in self.turns.wait():
-                self._go_on(what)
-        self.turns.wait()  # does what was called for meanwhile
-        for what in list(self.turns.live):
-            what.close()
-
-    def _go_on(self, what: Turning) -> None:
-        try:
-            what.go_on()
-        except Exception:
-            log.exception("internal error; a listener is closed")
-            what.close()
 
     def _close(self, owner: Owner, number: int) -> None:
         if (listener := self.of.get(owner, {}).get(number)) is not None:

@@ -74,7 +74,9 @@ class Seeing:
         return self.ends[-1:] in (["FIN"], ["RST"])
 
     def _take(self) -> None:
-        assert select.select([self.sock], [], [], BOUND)[0], f"nothing more came behind {self.ends}"
+        waits = select.poll()  # select.select takes low descriptors only
+        waits.register(self.sock, select.POLLIN)
+        assert waits.poll(BOUND * 1000), f"nothing more came behind {self.ends}"
         try:
             data = self.sock.recv(1 << 16)
         except ConnectionResetError:

@@ -110,10 +110,10 @@ class Spoiling:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with suppress(OSError), self._context.wrap_socket(raw, server_side=True) as sock:
             self._note(self.socks.add, sock)
-            sock.settimeout(self.spoil.idle)
             try:
                 stream, number = sock.makefile("rb"), 1
                 while self._request(sock, stream, number):
+                    sock.settimeout(self.spoil.idle)  # not before: a busy client is slow with its first request
                     number += 1
             finally:
                 self._note(self.socks.discard, sock)
