@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from contextlib import ExitStack
@@ -38,6 +39,7 @@ class Session(ExitStack):
         self.listener.settimeout(BOUND)
         self.port = int(self.listener.getsockname()[1])
         self.dead = self.enter_context(unanswering())[1]
+        gc.collect()  # what earlier tests have left goes now, and not meanwhile
         self._before = len(os.listdir("/proc/self/fd"))
         self.names = self.enter_context(Hanging())
         self.reach = reach or Reach(Resolvers(self.names.resolve))
