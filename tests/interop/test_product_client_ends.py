@@ -132,6 +132,9 @@ def test_a_wrong_switch_ends_the_connection_only(alone: Host) -> None:
 def test_a_release_in_three_ways(alone: Host) -> None:
     server, number, app = alone.opened()
     ends(server, number, app)
+    server.send(peer.PING, bytes(8))  # when it is answered, the stream is over for the client, too
+    while server.recv()[0] != peer.PONG:
+        pass
     assert alone.process is not None
     alone.process.signal(signal.SIGTERM)
     while server.recv()[0] != peer.DISCONNECT:
