@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ..facts import limits
 from ..facts.errors import CannotCreate
 from ..facts.wire import Kind
-from ..net.listener import PAUSE, PICKS, bind_all, is_taken, listen
+from ..net.listener import PAUSE, bind_all, bind_at, is_taken, listen
 from ..net.paths import Named, bind_path
 from ..net.race import tune
 from ..net.wake import Wake
@@ -146,24 +146,16 @@ class Forwarder:
 
 
 def _bind_all(host: str, port: int) -> tuple[list[socket.socket], list[socket.socket]]:
-    """What listens there; and behind LOOPBACK at [::1], as ssh does, if this machine has it.
-
-    Port 0 picks one that is free at both, as long as one of a few is.
-    """
-    for left in reversed(range(PICKS if port == 0 else 1)):
-        bound = bind_all(host, port, listening=False)
-        if host != LOOPBACK:
-            break
-        picked = int(bound[0].getsockname()[1])
-        try:
-            return bound, bind_all("::1", picked, listening=False)
-        except CannotCreate as error:
-            if not (left and is_taken(error)):
-                _tell_taken(error, picked)
-                break
-        for each in bound:
-            each.close()
-    return bound, []
+    """What listens there; and behind LOOPBACK at [::1], as ssh does, if this machine has it and it is free there."""
+    if host != LOOPBACK:
+        return bind_all(host, port, listening=False), []
+    try:
+        first, *besides = bind_at((LOOPBACK, "::1"), (port,), listening=False)
+    except CannotCreate as error:
+        bound = bind_all(LOOPBACK, port, listening=False)
+        _tell_taken(error, int(bound[0].getsockname()[1]))
+        return bound, []
+    return [first], besides
 
 
 def _tell_taken(error: CannotCreate, port: int) -> None:

@@ -16,7 +16,7 @@ BACKLOG = 4096  # connections that wait to be accepted: of a flood of 5,000 a se
 
 PAUSE = 0.1  # seconds after an accept that failed: most often no descriptor is left, and poll would spin
 _GONE = (errno.ECONNABORTED, errno.EPERM, errno.EPROTO)  # of an accept: that one is gone, and the next may be there
-PICKS = 10  # how often a port is picked anew that is free on one address of a name and taken on another
+_PICKS = 10  # how often a port is picked anew that is free on one address of a name and taken on another
 
 
 def bind(host: str, port: int, *, listening: bool = True) -> socket.socket:
@@ -54,10 +54,18 @@ def bind_all(host: str, port: int, *, listening: bool = True) -> list[socket.soc
 
     Addresses that this machine lacks are left out, as ::1 may be. Raises CannotCreate, and leaves nothing bound then.
     """
-    addresses = _addresses(host, port)
-    for left in reversed(range(PICKS if port == 0 else 1)):
+    return bind_at(_addresses(host, port), (port,), listening=listening)
+
+
+def bind_at(addresses: Sequence[str], ports: Sequence[int], *, listening: bool = True) -> list[socket.socket]:
+    """As `bind_all`, for these addresses, at the first of these ports that is free at each of them.
+
+    What 0 picks for one is picked anew where it is taken at another.
+    """
+    ports = [port for port in ports for _ in range(1 if port else _PICKS)]
+    for left, port in zip(reversed(range(len(ports))), ports, strict=True):
         try:
-            return bind_each(addresses, port, listening)
+            return _bind_each(addresses, port, listening)
         except CannotCreate as error:
             if not (left and is_taken(error)):
                 raise
@@ -69,21 +77,20 @@ def is_taken(error: CannotCreate) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
 
 
-def is_missing(error: CannotCreate) -> bool:
+def _is_missing(error: CannotCreate) -> bool:
     """Whether this machine lacks the address, as it may lack ::1."""
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-def bind_each(addresses: Sequence[str], port: int, listening: bool = True) -> list[socket.socket]:
-    """As `bind_all`, at addresses; what port 0 picks for the first may be taken at another one."""
+def _bind_each(addresses: Sequence[str], port: int, listening: bool) -> list[socket.socket]:
     listeners: list[socket.socket] = []
     with ExitStack() as bound:
         for address in addresses:
             try:
                 listeners.append(bound.enter_context(bind(address, port, listening=listening)))
             except CannotCreate as error:
-                if not is_missing(error) or (address == addresses[-1] and not listeners):
+                if not _is_missing(error) or (address == addresses[-1] and not listeners):
                     raise
             else:
                 port = int(listeners[0].getsockname()[1])

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Final
 
 from ..facts import limits
-from ..facts.errors import CannotCreate
 from ..facts.wire import Kind, Reply
-from ..net.listener import bind_each, is_taken
+from ..net.listener import bind_at
 from ..net.paths import Named, bind_path
 from ..protocol.frames import Target
 from ..protocol.listening import ListenRules, Places
 from ..session.dialling import Unreached
 from ..session.reaching import name_of
-
-_PICKS: Final = 10  # how often a port is picked anew that is free on one loopback address and taken on the other
 
 
 def permitted(where: Target, rules: ListenRules) -> Places | str | Unreached:
@@ -39,11 +35,4 @@ def bound(places: Places | str) -> list[socket.socket | Named]:
     CannotCreate."""
     if isinstance(places, str):
         return [bind_path(places, limits.SOCKET_MODE)]
-    ports = places.ports if places.ports[0] else [0] * _PICKS
-    for left, port in zip(reversed(range(len(ports))), ports, strict=True):
-        try:
-            return [*bind_each(places.hosts, port)]
-        except CannotCreate as error:
-            if not (left and is_taken(error)):
-                raise
-    raise AssertionError("the last attempt returns or raises")
+    return [*bind_at(places.hosts, places.ports)]

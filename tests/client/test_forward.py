@@ -16,6 +16,7 @@ from nitrosocks_lib.client.forward import Forward, Forwarder
 from nitrosocks_lib.client.session import OWN_END
 from nitrosocks_lib.facts.errors import CannotCreate
 from nitrosocks_lib.facts.wire import Reset
+from nitrosocks_lib.net import listener
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.session.streams import LOCAL_BROKE, RESET_TEXTS, Ending, Stream
 
@@ -144,8 +145,8 @@ def test_no_descriptor_is_left_just_now(world: World, monkeypatch: pytest.Monkey
                 raise fails.pop()
             return self.sock.accept()
 
-    real = module.bind_all
-    monkeypatch.setattr(module, "bind_all", lambda *at, **how: [Listener(each) for each in real(*at, **how)])
+    real = module.bind_at
+    monkeypatch.setattr(module, "bind_at", lambda *at, **how: [Listener(each) for each in real(*at, **how)])
     monkeypatch.setattr(module, "PAUSE", 0.01)
     with caplog.at_level(logging.WARNING):
         _, (port,) = forwarder(world, world.target(echo))
@@ -208,12 +209,12 @@ def test_a_port_that_is_free_at_one_loopback_address_only_is_not_picked(
     if not socket.has_dualstack_ipv6():
         pytest.skip("network namespaces: no IPv6 here")
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
-        ports, real = [other.getsockname()[1]], module.bind_all
+        ports, real = [other.getsockname()[1]], listener.bind
 
-        def picks(host: str, port: int, *, listening: bool) -> list[socket.socket]:
+        def picks(host: str, port: int, *, listening: bool) -> socket.socket:
             return real(host, port or (ports.pop() if ports else 0), listening=listening)
 
-        monkeypatch.setattr(module, "bind_all", picks)  # as if the kernel picked that one first
+        monkeypatch.setattr(listener, "bind", picks)  # as if the kernel picked that one first
         made = Forwarder(world.pool())
         world.callback(made.stop)
         port = made.bind(Forward(Target(1, "127.0.0.1", 0), Target(1, "h", 1))).port
