@@ -12,7 +12,7 @@ from ..net.sockets import closed
 from ..protocol import frames
 from ..protocol.resend import ResendQueue
 from .state import State
-from .streams import LOCAL_BROKE, Ending, Sending, Stream
+from .streams import LOCAL_BROKE, Ending, Request, Sending, Stream
 
 _READ = selectors.EVENT_READ
 _HEAD = wire.DATA_HEAD
@@ -154,7 +154,8 @@ class Reading:
             SLOTS.give_back(slot)
             self._reset(stream)
             return
-        if kept := _belonging(stream, view[_HEAD : _HEAD + n]):
+        kept = n if stream.request is None else _belonging(stream.request, view[_HEAD : _HEAD + n])
+        if kept:
             self._keep(stream, slot, view, kept)
         else:
             SLOTS.give_back(slot)
@@ -188,7 +189,6 @@ class Reading:
         self._leave(stream)
 
 
-def _belonging(stream: Stream, data: memoryview) -> int:
+def _belonging(request: Request, data: memoryview) -> int:
     """How many bytes of what the local side says are for the target."""
-    belongs = stream.request and stream.request.belongs
-    return belongs(bytes(data)) if belongs and data else len(data)
+    return request.belongs(bytes(data)) if request.belongs is not None and data else len(data)
