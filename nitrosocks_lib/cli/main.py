@@ -11,7 +11,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
 
 from docopt import DocoptExit, docopt
 
@@ -27,8 +30,6 @@ from .usage import USAGE, usage_of
 
 if TYPE_CHECKING:
     from .options import Options
-
-    Command = Callable[[Options], int]
 
 EXIT_USAGE = 64
 EXIT_FAULT = 70
@@ -47,94 +48,21 @@ _CODES: tuple[tuple[type[NitroSocksError], int], ...] = (
 log = logging.getLogger("nitrosocks")
 
 
-# Each command is imported when it is chosen: none needs all, and most of the time until the first byte goes into this.
-
-
-def _keygen() -> Command:
-    from .keygen import keygen
-
-    return keygen
-
-
-def _clients() -> Command:
-    from .clients import clients
-
-    return clients
-
-
-def _permit() -> Command:
-    from .permit import permit
-
-    return permit
-
-
-def _forbid() -> Command:
-    from .forbid import forbid
-
-    return forbid
-
-
-def _revoke() -> Command:
-    from .revoke import revoke
-
-    return revoke
-
-
-def _rename() -> Command:
-    from .rename import rename
-
-    return rename
-
-
-def _check() -> Command:
-    from .check import check
-
-    return check
-
-
-def _serve() -> Command:
-    from .serve import serve
-
-    return serve
-
-
-def _forward() -> Command:
-    from .forward import forward
-
-    return forward
-
-
-def _connect() -> Command:
-    from .connect import connect
-
-    return connect
-
-
-def _doctor() -> Command:
-    from .doctor import doctor
-
-    return lambda options: doctor(options, exit_code)
-
-
-def _demo() -> Command:
-    from .demo import demo
-
-    return demo
-
-
-_COMMANDS: dict[str, Callable[[], Command]] = {
-    "keygen": _keygen,
-    "clients": _clients,
-    "permit": _permit,
-    "forbid": _forbid,
-    "revoke": _revoke,
-    "rename": _rename,
-    "check": _check,
-    "serve": _serve,
-    "forward": _forward,
-    "connect": _connect,
-    "doctor": _doctor,
-    "demo": _demo,
+# The module of each command, which has a function of the same name. It is imported when it is chosen: no command needs
+# all of them, and most of the time until the first byte goes into imports.
+_COMMANDS: Final[dict[str, Callable[[], ModuleType]]] = {
+    "keygen": lambda: import_module("nitrosocks_lib.cli.keygen"),
+    "clients": lambda: import_module("nitrosocks_lib.cli.clients"),
+    "permit": lambda: import_module("nitrosocks_lib.cli.permit"),
+    "forbid": lambda: import_module("nitrosocks_lib.cli.forbid"),
+    "revoke": lambda: import_module("nitrosocks_lib.cli.revoke"),
+    "rename": lambda: import_module("nitrosocks_lib.cli.rename"),
+    "check": lambda: import_module("nitrosocks_lib.cli.check"),
+    "serve": lambda: import_module("nitrosocks_lib.cli.serve"),
+    "forward": lambda: import_module("nitrosocks_lib.cli.forward"),
+    "connect": lambda: import_module("nitrosocks_lib.cli.connect"),
+    "doctor": lambda: import_module("nitrosocks_lib.cli.doctor"),
+    "demo": lambda: import_module("nitrosocks_lib.cli.demo"),
 }
 
 
@@ -173,16 +101,21 @@ def _main(argv: list[str]) -> int:
     command = next(name for name in _COMMANDS if options.get(name))
     if code := _run(lambda: logs.set_up(options["-v"], _least(command, options), options.get("--log-format"))):
         return code
-    code = _command(_COMMANDS[command], options)
+    code = _command(command, options)
     return EXIT_CONNECT if command == "connect" and code not in (0, EXIT_USAGE) else code
 
 
-def _command(load: Callable[[], Command], options: Options) -> int:
+def _load(command: str) -> Callable[[Options], int]:
+    chosen: Callable[..., int] = getattr(_COMMANDS[command](), command)
+    return partial(chosen, exit_code=exit_code) if command == "doctor" else chosen
+
+
+def _command(name: str, options: Options) -> int:
     if not sys.warnoptions:  # those of libraries are for developers: a strange certificate makes some, at every user's
         import warnings
 
         warnings.simplefilter("ignore")
-    command = load()
+    command = _load(name)
     from ..crypto.identity import missing_algorithm
     from .options import given
 

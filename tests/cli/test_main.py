@@ -64,7 +64,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
                 raise outcome
             return outcome
 
-        monkeypatch.setattr(cli, "_COMMANDS", dict.fromkeys(cli._COMMANDS, lambda: command))
+        monkeypatch.setattr(cli, "_load", lambda name: command)
         code = cli.main(argv)
         return code, capfd.readouterr().err.splitlines()
 
