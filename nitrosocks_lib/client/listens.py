@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from ..facts import limits
 from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised
 from ..facts.wire import Kind, Reply
-from ..net.race import Place, find
+from ..net.race import Place
 from ..net.timers import jittered, now
 from ..protocol.frames import Address, Reason, Target
 from ..session.dialling import Found, Ruling
 from ..session.dials import Dials, Reach
-from ..session.reaching import unfound
+from ..session.reaching import numeric
 from ..session.streams import Ending, Stream
 from .keeper import Keeper
 from .session import OWN_END, ClientSession
@@ -188,7 +188,7 @@ class Remotes(Keeper):
                 continue
             while not self._stopped and (holder := self._holder) is not None:
                 self._wait(_AGAIN, holder)
-                self._ask_refused()
+                self._ask_refused(holder)
 
     def _wait(self, seconds: float, holder: ClientSession | None) -> None:
         """Less, where it is stopped or hurried, or where another session than this is the holder, or none."""
@@ -215,10 +215,9 @@ class Remotes(Keeper):
         if session not in self._pool.sessions or session.spent:  # it was so before it was known as the holder
             self.gone(session)
 
-    def _ask_refused(self) -> None:
-        holder = self._holder
-        for remote in self.remotes if holder is not None else ():
-            if remote.refused is not None and not remote.given_up and holder is not None:
+    def _ask_refused(self, holder: ClientSession) -> None:
+        for remote in self.remotes if self._holder is holder else ():
+            if remote.refused is not None and not remote.given_up:
                 self._ask_for(remote, holder)
 
     def _ask_for(self, remote: Remote, session: ClientSession) -> None:
@@ -250,12 +249,7 @@ class _Anywhere(Ruling):
         """As Ruling."""
         if self.target.kind == Kind.UNIX:
             return [(socket.AF_UNIX, self.target.host.encode())]
-        try:
-            return find(self.target.host, self.target.port, flags=socket.AI_NUMERICHOST)
-        except socket.gaierror:
-            return None
-        except (OSError, ValueError) as error:
-            return unfound(self.target.host, error)
+        return numeric(self.target)
 
     def permitted(self, found: Iterable[Place]) -> Found:
         """As Ruling."""

@@ -194,19 +194,21 @@ class Listener:
         """As Turning: accepts what may be accepted."""
         if (at := now()) >= self._judged:
             self._judged = at + _JUDGED
-            if self.session.used_up or not self._permitted():
-                self.end(
-                    "the session can open no more streams" if self.session.used_up else "it is no longer permitted"
-                )
+            if why := self._ends_for():
+                self.end(why)
                 return
         ready = all(map(self._accept, self._socks))
         for sock in self._socks:
             self._owner.turns.watch(sock.fileno(), selectors.EVENT_READ if ready else 0, self)
         self._owner.turns.at(self._judged if ready else now() + _LOOK, self)
 
-    def _permitted(self) -> bool:
+    def _ends_for(self) -> str:
+        """Why it may not go on, or nothing."""
+        if self.session.used_up:
+            return "the session can open no more streams"
         rules = self.session.listen_rules()
-        return rules is not None and not isinstance(permitted(self.where, rules), Unreached)
+        allowed = rules is not None and not isinstance(permitted(self.where, rules), Unreached)
+        return "" if allowed else "it is no longer permitted"
 
     def _accept(self, sock: socket.socket) -> bool:
         """False where it is to be tried again later, and not watched meanwhile."""

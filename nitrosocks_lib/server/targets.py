@@ -15,12 +15,12 @@ from ..facts import limits
 from ..facts.wire import Kind, Reply
 from ..facts.words import quoted
 from ..net.own import is_own
-from ..net.race import Place, find
+from ..net.race import Place
 from ..protocol.frames import Address, Target
 from ..protocol.permit import Client, Placed, Rules
 from ..protocol.rules import Own
 from ..session.dialling import Found, Ruling, Unreached
-from ..session.reaching import name_of, shown, unfound, unreached
+from ..session.reaching import name_of, numeric, shown, unreached
 from .audit import tell
 
 own: Own = is_own  # asked each time: a machine gets addresses while it runs
@@ -69,12 +69,8 @@ def place(target: Target, permit: Rules) -> Found | None:
     first = permit.certain(target.host, target.port, Kind.TCP)
     if first is None or not first.permits:
         return _forbidden(target, "", first)
-    try:
-        return permitted(target, permit, find(target.host, target.port, flags=socket.AI_NUMERICHOST))
-    except socket.gaierror:
-        return None
-    except (OSError, ValueError) as error:
-        return unfound(target.host, error)
+    found = numeric(target)
+    return permitted(target, permit, found) if isinstance(found, list) else found
 
 
 def _path(target: Target, permit: Rules) -> Found:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Iterable
 
 from ..facts.address import join_host_port
 from ..facts.wire import Kind, Reply
 from ..facts.words import foreign
-from ..net.race import Place
+from ..net.race import Place, find
 from ..protocol.frames import Address, Target
-from .dialling import Unreached
+from .dialling import Found, Unreached
 
 
 def name_of(target: Target) -> str:
@@ -26,6 +27,16 @@ def shown(reached: Address) -> str:
 def address(target: Target, reached: Place) -> Address:
     """What OPENED reports."""
     return Address(target.host, 0) if target.kind == Kind.UNIX else Address(str(reached[1][0]), target.port)
+
+
+def numeric(target: Target) -> Found | None:
+    """The place of an address; None where the host is a name, which is to be looked up."""
+    try:
+        return find(target.host, target.port, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return None
+    except (OSError, ValueError) as error:
+        return unfound(target.host, error)
 
 
 def unfound(host: str, error: Exception) -> Unreached:
