@@ -31,19 +31,19 @@ def forward(options: Options) -> int:
     forwards, asked = _forwards(options), _asked(options)
     ready = into_background() if options["-f"] else lambda: None
     if not options["--pidfile"]:
-        return _forward(options, (forwards, asked), ready)
+        return _forward(options, forwards, asked, ready)
     path = Path(options["--pidfile"]).absolute()
     write_pid(path)
     try:
-        return _forward(options, (forwards, asked), ready)
+        return _forward(options, forwards, asked, ready)
     finally:
         path.unlink(missing_ok=True)
 
 
 def _forward(
-    options: Options, wanted: tuple[list[Forward], list[tuple[Target, Target]]], ready: Callable[[], None]
+    options: Options, forwards: list[Forward], asked: list[tuple[Target, Target]], ready: Callable[[], None]
 ) -> int:
-    (forwards, asked), stop, began = wanted, Stop(), now()
+    stop, began = Stop(), now()
     login, mode = login_in("--socks-auth", options), words.mode(options["--socket-mode"])
     pool = open_pool(
         options, stop, words.sessions(options["--sessions"]), forwards=True, sockets=_removed(options, forwards)

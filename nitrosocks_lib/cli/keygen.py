@@ -18,8 +18,8 @@ from ..files.groups import needed
 from ..files.owner import as_owner
 from ..files.writing import secrets_written
 from ..net.signals import ended_by_exception
-from ..protocol.permit import futile
 from .output import hand_over, note, tell
+from .permit import tell_futile
 
 if TYPE_CHECKING:
     from .options import Options
@@ -64,8 +64,7 @@ def _client(home: Path, options: Options) -> int:
     authorisation = _write(home, name, target, texts, options["--force"])
     yet = "" if rules or listen else f", but nothing is permitted yet: run nitrosocks permit {name} RULE"
     note(f"{name} is authorised in {foreign(authorisation)}{yet}")
-    for rule, better in futile(rules):
-        note(f"the rule {foreign(rule)} permits nothing, since names never reach loopback; write {foreign(better)}")
+    tell_futile(rules)
     if target != "-":
         shown = foreign(target)
         secret = f"{shown} is a secret: take it to {name} over a secure channel"

@@ -29,8 +29,7 @@ def permit(options: Options) -> int:
         now, there = clients.permit(home, name, rules)
     for rule in there:
         note(f"{quoted(rule)} was permitted already")
-    for rule, better in futile(rules):
-        note(f"the rule {foreign(rule)} permits nothing, since names never reach loopback; write {foreign(better)}")
+    tell_futile(rules)
     for rule in rules:
         if first := now.precluding(rule):
             note(
@@ -56,6 +55,12 @@ def may_listen(name: str, rules: ListenRules) -> list[str]:
     """Where the server may listen for a client, for people."""
     listed = [f"  {foreign(rule)}" for rule in rules.texts]
     return [f"the server may listen for {name} on:", *listed] if listed else [f"the server may not listen for {name}"]
+
+
+def tell_futile(rules: list[str]) -> None:
+    """Rules with a name that can never lead anywhere."""
+    for rule, better in futile(rules):
+        note(f"the rule {foreign(rule)} permits nothing, since names never reach loopback; write {foreign(better)}")
 
 
 def in_force(name: str, rules: Rules) -> list[str]:

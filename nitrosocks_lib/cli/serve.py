@@ -113,7 +113,7 @@ def _prepared(home: Path, options: Options) -> tuple[ServerKey, Clients, Setting
     profiles.check_clients(home)
     key, cert, private, made = profiles.ensure_server(home, datetime.now(UTC))
     at = f" --home {foreign(quote(options['--home']))}" if options["--home"] else ""
-    renew = f"for a new one, remove {foreign(cert)} and {foreign(private)}; then run: nitrosocks keygen{at}"
+    renew = profiles.RENEW_TLS.format(foreign(cert), foreign(private)) + at
     certificates = certificates or Certificates(cert, private, check_secret, renew)
     return key, open_clients(home), Settings(certificates, *words), made
 

@@ -16,6 +16,7 @@ from ..net.own import is_own
 from ..net.race import find
 from ..protocol.addresses import is_special, meant
 from ..protocol.frames import Target
+from ..session.reaching import unfound
 from .home import opened
 from .output import announce
 
@@ -60,9 +61,8 @@ def _judged(target: Target, rules: Rules) -> Iterator[tuple[str, bool]]:
     try:
         found = [str(place[1][0]) for place in find(host, port)]
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a host name"
         hint = f"the first rule that could permit it is {quoted(first.text)}"
-        raise NetworkError(f"cannot find {foreign(host)}: {reason}", hint) from None
+        raise NetworkError(unfound(host, error).text, hint) from None
     for address in dict.fromkeys(found):
         decided = rules.deciding(host, address, port, kind, is_own)
         at = f" at {join_host_port(address, port)}" if address != host else ""

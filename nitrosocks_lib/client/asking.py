@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..facts import limits
-from ..facts.address import join_host_port
 from ..facts.errors import NetworkError, NitroSocksError
 from ..facts.words import said
 from ..protocol.frames import Target
@@ -48,7 +47,7 @@ class Asking:
     # -- targets ------------------------------------------------------------------------------------------------------
 
     def _open(self, target: Target) -> Finding:
-        name = join_host_port(target.host, target.port)
+        name = str(target)
 
         def look(held: Held) -> Finding:
             opened = held.open(target)
@@ -63,7 +62,7 @@ class Asking:
         return found or findings.Destination(server=self._where, state=State.BAD, error=error, target=name)
 
     def _echo(self, target: Target) -> Finding:
-        name = join_host_port(target.host, target.port)
+        name = str(target)
 
         def look(held: Held) -> Finding:
             opened = held.open(target)
@@ -152,7 +151,7 @@ def _refused(opened: Opened, target: Target) -> NitroSocksError | None:
         return None
     if opened.reply:
         return refusal(target, opened.reply, opened.error)
-    return NetworkError(f"{join_host_port(target.host, target.port)}: {opened.error}")
+    return NetworkError(f"{target}: {opened.error}")
 
 
 def _cut(lived: Lived) -> NetworkError | None:

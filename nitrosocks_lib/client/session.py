@@ -97,7 +97,7 @@ class ClientSession:
 
     def open(self, stream: Stream) -> None:
         """Carries a stream; in an outage it waits, and the next attempt begins at once."""
-        log.info("a stream to %s", join_host_port(stream.target.host, stream.target.port))
+        log.info("a stream to %s", stream.target)
         if len(self._last) > limits.STREAMS:
             self._last = {target: s for target, s in self._last.items() if not s.answered and s.ending is None}
         self._last[stream.target] = stream

@@ -97,7 +97,7 @@ class Checked:
         ends = expiry(leaf_der(cert.read_bytes())) if checked else None
         left = (ends - self._now).total_seconds() if ends is not None else limits.EXPIRES_SOON
         what = f"the certificate {'expired' if left <= 0 else 'expires'} at {ends:%Y-%m-%d %H:%M} UTC" if ends else ""
-        anew = f"for a new one, remove {foreign(cert)} and {foreign(private)}; then run: nitrosocks keygen"
+        anew = profiles.RENEW_TLS.format(foreign(cert), foreign(private))
         if left <= 0:
             self._fault(what, anew, cert.name)
         elif left < limits.EXPIRES_SOON:

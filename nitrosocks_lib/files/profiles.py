@@ -38,6 +38,7 @@ _OURS_HINT: Final = "what begins with _ there is no client, such as _groups.toml
 _MAKE_SERVER: Final = "make it with: nitrosocks keygen"
 RESTORE_SERVER: Final = "restore it from a backup; a new one would need new profiles for all clients"
 _RESTORE_TLS: Final = "restore it, or remove both tls.crt and tls.key: then new ones are made"
+RENEW_TLS: Final = "for a new one, remove {} and {}; then run: nitrosocks keygen"
 _ASK_AGAIN: Final = "ask the operator of the server for it again"
 _MEND: Final = "mend it; the keys can stay as they are"
 _NEW_KEYS: Final = "restore the file from a backup, or make new keys and a new profile: nitrosocks keygen {} --force …"
@@ -181,8 +182,7 @@ def read_client(path: Path, place: bool = True) -> tuple[Client, Table]:
 
 
 def socket_places(home: Path) -> Iterator[Path]:
-    """The directories in which clients may have unix sockets made, as their rules are now; files with faults have
-    none."""
+    """The directories in which clients may have unix sockets made, as the files without a fault say now."""
     for path in (home / CLIENTS).glob("*.toml"):
         with suppress(NitroSocksError, OSError):
             if b"listen" in path.read_bytes():
