@@ -9,21 +9,13 @@ import stat
 import subprocess
 from pathlib import Path
 
+import program
 import pytest
 from program import NITROSOCKS, Site, expect_one_line
 from service import NOBODY, home_of_a_service
 
-
-@pytest.fixture
-def service():
-    with home_of_a_service() as made:
-        yield made
-
-
-@pytest.fixture
-def site(tmp_path: Path):
-    with Site(tmp_path) as made:
-        yield made
+site = program.own_site
+service = home_of_a_service
 
 
 def keygen(site: Site, name: str, *words: object) -> subprocess.CompletedProcess[bytes]:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import program
 import pytest
 from keys import SERVER, put
 from loopback import pem
@@ -15,11 +16,7 @@ from nitrosocks_lib.cli.serve import open_clients
 from nitrosocks_lib.crypto.identity import ClientPublic
 from nitrosocks_lib.files import enrol, profiles
 
-
-@pytest.fixture
-def site(tmp_path: Path):
-    with Site(tmp_path) as made:
-        yield made
+site = program.own_site
 
 
 @pytest.mark.parametrize(

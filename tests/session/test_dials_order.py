@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dialling import BOUND, Session, full
+from dialling import BOUND, Session, busy
 
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.wire import Kind, Reply
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.protocol.frames import Target
-from nitrosocks_lib.protocol.permit import Rules
 
 SHARE = limits.RESOLVERS // 2  # of the threads that look names up, of one client alone
 
@@ -61,10 +60,7 @@ def test_an_answer_that_nobody_took_yet_is_joined(session: Session) -> None:
 
 def test_a_unix_socket_that_is_busy_is_waited_for(session: Session, tmp_path: Path) -> None:
     """In order, also by who comes when there is room again."""
-    path = str(tmp_path / "socket")
-    session.permit = Rules.parse([path])
-    listener, first = full(path)
-    with listener, first:
+    with busy(session, tmp_path) as (path, listener):
         for number in (1, 3, 5):
             session.unix(number, path)
         session.turn()
@@ -79,10 +75,7 @@ def test_a_unix_socket_that_is_busy_is_waited_for(session: Session, tmp_path: Pa
 
 def test_a_unix_socket_that_stays_busy(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DIAL_TARGET", 0.2)
-    path = str(tmp_path / "socket")
-    session.permit = Rules.parse([path])
-    listener, first = full(path)
-    with listener, first:
+    with busy(session, tmp_path) as (path, listener):
         for number in (1, 3):
             session.unix(number, path)
         for number in (1, 3):
@@ -138,10 +131,7 @@ def test_one_of_those_that_joined(session: Session) -> None:
 
 
 def test_the_first_of_those_that_wait_for_a_unix_socket(session: Session, tmp_path: Path) -> None:
-    path = str(tmp_path / "socket")
-    session.permit = Rules.parse([path])
-    listener, first = full(path)
-    with listener, first:
+    with busy(session, tmp_path) as (path, listener):
         for number in (1, 3):
             session.unix(number, path)
         session.dials.stop(1)
@@ -152,10 +142,7 @@ def test_the_first_of_those_that_wait_for_a_unix_socket(session: Session, tmp_pa
 
 def test_close_gives_up_all(session: Session, tmp_path: Path) -> None:
     """And what a resolver thread still finds is for nobody."""
-    path = str(tmp_path / "socket")
-    session.permit = Rules.parse([path, "127.0.0.1:*"])
-    unix, first = full(path)
-    with unix, first:
+    with busy(session, tmp_path, "127.0.0.1:*") as (path, _):
         session.tcp(3, session.dead)
         session.unix(5, path)
         session.tcp(7, session.port, "name.example")

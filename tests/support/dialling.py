@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import socket
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -127,15 +129,17 @@ class Session(ExitStack):
             assert watched == 1 and left == self._before and not self.dials.take()
 
 
-def full(path: str) -> tuple[socket.socket, socket.socket]:
-    """A unix socket whose backlog is full, and what fills it."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    listener.listen(0)
-    listener.settimeout(BOUND)
-    first = socket.socket(socket.AF_UNIX)
-    first.connect(path)
-    return listener, first
+@contextmanager
+def busy(session: Session, place: Path, *more: str) -> Iterator[tuple[str, socket.socket]]:
+    """A unix socket whose backlog is full: its path, and what listens. The rules permit it, and `more`."""
+    path = str(place / "socket")
+    session.permit = Rules.parse([path, *more])
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(path)
+        listener.listen(0)
+        listener.settimeout(BOUND)
+        first.connect(path)
+        yield path, listener
 
 
 assert limits.DIAL_TARGET < BOUND

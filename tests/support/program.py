@@ -238,3 +238,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One site for all tests of a module."""
     with Site(tmp_path_factory.mktemp("site")) as made:
         yield made
+
+
+@pytest.fixture
+def own_site(tmp_path: Path) -> Iterator[Site]:
+    """A site for each test: `site = program.own_site`."""
+    with Site(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def profile(site: Site) -> Path:
+    """A client of a server of this site, which serves."""
+    return site.profile("alice", site.serve().port)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +13,7 @@ from program import Site
 NOBODY = 65_534
 
 
-@contextmanager
+@pytest.fixture
 def home_of_a_service() -> Iterator[Site]:
     """Not in pytest's own folder, which every other run of pytest closes to others."""
     if os.geteuid() != 0:

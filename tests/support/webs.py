@@ -6,10 +6,10 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
 from targets import CHUNK
 
 LARGE = os.urandom(20_000_000)
@@ -54,13 +54,13 @@ class Web(ThreadingHTTPServer):
         self.connections += 1
         super().process_request(request, client_address)
 
-    @classmethod
-    @contextmanager
-    def serving(cls) -> Iterator[Web]:
-        """One that serves on a free port of loopback."""
-        with cls(("127.0.0.1", 0), cls.Handler) as server:
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
-            yield server
-            server.shutdown()
-            thread.join()
+
+@pytest.fixture(scope="module")
+def serving() -> Iterator[Web]:
+    """One that serves on a free port of loopback."""
+    with Web(("127.0.0.1", 0), Web.Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()

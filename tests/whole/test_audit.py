@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
+import program
 from audited import parsed
 from faultproxy import FaultProxy
 from loopback import read_exactly, reset, unused_port, was_reset
@@ -18,13 +18,9 @@ from targets import Target, dial, echo, exchange
 
 from nitrosocks_lib.server.audit import EVENTS
 
+site = program.own_site
+
 KEPT = 1  # seconds for which a session is kept
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with Site(tmp_path) as made:
-        yield made
 
 
 def serving(site: Site) -> Process:

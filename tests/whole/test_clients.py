@@ -7,21 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+import program
 from program import NITROSOCKS, Site, expect_one_line
 from service import NOBODY, home_of_a_service
 
-
-@pytest.fixture
-def service():
-    with home_of_a_service() as made:
-        yield made
-
-
-@pytest.fixture
-def site(tmp_path: Path):
-    with Site(tmp_path) as made:
-        yield made
+site = program.own_site
+service = home_of_a_service
 
 
 def run(site: Site, *words: object, code: int = 0) -> str:

@@ -25,14 +25,10 @@ from nitrosocks_lib.session.inbound import Inbound
 from nitrosocks_lib.session.streams import Sending
 
 site = program.site
+profile = program.profile
 PIPE = subprocess.PIPE
 SIGNALS = [signal.SIGHUP, signal.SIGTERM, signal.SIGINT]
 LARGE = os.urandom(12_000_000)
-
-
-@pytest.fixture(scope="module")
-def profile(site: Site) -> Path:
-    return site.profile("alice", site.serve().port)
 
 
 @pytest.fixture(scope="module")

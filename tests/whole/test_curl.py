@@ -15,21 +15,12 @@ import pytest
 from loopback import read_all, read_exactly, unused_port
 from program import NITROSOCKS, ROOT, Process, Site, tool
 from targets import CHUNK, Ends, Target, dial, echo, exchange
-from webs import HASH, LARGE, Web
+from webs import HASH, LARGE, Web, serving
 
 site = program.site
+profile = program.profile
+web = serving
 FULL = 48 << 20  # bytes: more than all buffers and windows on the way hold together
-
-
-@pytest.fixture(scope="module")
-def web() -> Iterator[Web]:
-    with Web.serving() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def profile(site: Site) -> Path:
-    return site.profile("alice", site.serve().port)
 
 
 @pytest.fixture(scope="module")

@@ -6,29 +6,19 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import program
 import pytest
 from loopback import unused_port
 from program import Process, Site, tool
-from webs import HASH, LARGE, Web
+from webs import HASH, LARGE, Web, serving
 
 site = program.site
+profile = program.profile
+web = serving
 WAYS = ("socks5h", "socks5", "socks4a", "socks4", "http")
 REFUSED = {"socks5h": "(5)", "socks5": "(5)", "socks4a": "(91)", "socks4": "(91)", "http": "502"}
-
-
-@pytest.fixture(scope="module")
-def web() -> Iterator[Web]:
-    with Web.serving() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def profile(site: Site) -> Path:
-    return site.profile("alice", site.serve().port)
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import confined
+import program
 import pytest
 from docopt import docopt
 from program import NITROSOCKS, ROOT, Process, Site, port_of, tool
@@ -18,6 +18,8 @@ from targets import Target, dial, echo, exchange
 from nitrosocks_lib.cli.usage import USAGE
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.net import landlock
+
+site = program.own_site
 
 UNIT = ROOT / "packaging" / "nitrosocks.service"
 TEXT = UNIT.read_text("utf-8")
@@ -101,12 +103,6 @@ def confining() -> list[str]:
     words = [sys.executable, str(ROOT / "tests" / "support" / "confined.py"), str(UNIT)]
     bounds = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--no-new-privs"]
     return [*(bounds if os.geteuid() == 0 else []), *words]
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with Site(tmp_path) as made:
-        yield made
 
 
 def serving(site: Site) -> Process:

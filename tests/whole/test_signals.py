@@ -6,14 +6,15 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
+import program
 import pytest
 from loopback import read_exactly, was_reset
 from piped import talk
 from program import NITROSOCKS, Process, Site
 from targets import Ends, Target, dial, echo, exchange
+
+site = program.own_site
 
 each_signal = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 
@@ -37,12 +38,6 @@ def stream(client: Process) -> socket.socket:
     sock.sendall(b"x")
     assert read_exactly(sock, 1) == b"x"
     return sock
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with Site(tmp_path) as made:
-        yield made
 
 
 @each_signal
