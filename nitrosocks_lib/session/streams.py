@@ -96,8 +96,7 @@ class Stream:
         self.number = 0  # of the opener: outbound; else inbound
         self.local = local and _guarded(local)  # who opens; else inbound, before `answer`: `reach`
         self.moves = 0  # owner: how often it went to another session
-        self._finished = finished
-        self.request, self.accepted = request, accepted
+        self._finished, self.request, self.accepted = finished, request, accepted
 
         self.sending = Sending.FLOWING  # outbound
         self.sent = 0  # outbound: bytes of DATA in all

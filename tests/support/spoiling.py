@@ -40,6 +40,16 @@ class Spoil:
     park: float = 20.0  # seconds until a down without bytes is answered
 
 
+def _head(stream: BinaryIO) -> bytes:
+    """Of the next request, lines with LF; b"" at the end."""
+    lines: list[bytes] = []
+    while not lines or lines[-1] != b"\r\n":
+        if not (line := stream.readline(8192)).endswith(b"\r\n"):
+            return b""
+        lines.append(line)
+    return b"".join(lines).replace(b"\r\n", b"\n")
+
+
 class Spoiling:
     """The server; `with` stops it. `requests` counts them, `connections` too."""
 
@@ -127,12 +137,8 @@ class Spoiling:
 
     def _request(self, sock: ssl.SSLSocket, stream: BinaryIO, number: int) -> bool:
         """Whether another one may follow."""
-        lines = []
-        while not lines or lines[-1] != b"\r\n":
-            if not (line := stream.readline(8192)).endswith(b"\r\n"):
-                return False  # the end
-            lines.append(line)
-        head = b"".join(lines).replace(b"\r\n", b"\n")
+        if not (head := _head(stream)):
+            return False
         self.requests += 1
         spoil = self.spoil
         spoilt = spoil.which(number)
