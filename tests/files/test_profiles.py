@@ -1,6 +1,5 @@
 """Authorised clients and profiles; test_profiles_server.py has the rest."""
 
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,18 +33,6 @@ def test_a_client_and_its_profile_fit_together(tmp_path: Path) -> None:
     assert client.listen.places(Target(Kind.TCP, "127.0.0.1", 8000)) is not None
 
 
-def test_the_files_have_the_keys_of_the_protocol() -> None:
-    assert list(tomllib.loads(PROFILE)) == ["name", "server", "server_public", "secret", "token"]
-    assert list(tomllib.loads(CLIENT)) == ["permit", "listen", "name", "token", "public"]
-    assert tomllib.loads(CLIENT)["permit"] == ["db.example:*"] and tomllib.loads(CLIENT)["listen"] == ["127.0.0.1:*"]
-
-
-def test_each_client_has_secrets_of_its_own() -> None:
-    one, other = (map(tomllib.loads, enrol.make_client("alice", ["h:1"], SERVER.public, [])) for _ in range(2))
-    for mine, yours in zip(one, other, strict=True):
-        assert all(mine[key] != yours[key] for key in ("secret", "public", "token") if key in mine)
-
-
 def test_several_servers_are_kept_in_order(tmp_path: Path) -> None:
     text, _ = enrol.make_client("a", ["one.example:443", "[2001:db8::1]:8443"], SERVER.public, [])
     profile = profiles.load_profile(put(tmp_path / "a.profile", text))
@@ -75,21 +62,6 @@ def test_bad_names(tmp_path: Path, name: str) -> None:
         assert caught.value.hint
     with pytest.raises(UsageError, match="is not a name for a client"):
         enrol.make_client(name, ["h:1"], SERVER.public, [])
-
-
-@pytest.mark.parametrize(
-    ("servers", "permit", "listen", "reason"),
-    [
-        ([], [], [], "needs the address of its server"),
-        (["h"], [], [], "'h' has no port"),
-        (["h:1", "h:0"], [], [], "'0' is not a port"),
-        (["h:1"], ["x"], [], "rule 'x' has no port"),
-        (["h:1"], [], ["127.1:80"], "rule '127.1:80'"),
-    ],
-)
-def test_clients_that_are_not_made(servers: list[str], permit: list[str], listen: list[str], reason: str) -> None:
-    with pytest.raises(UsageError, match=reason):
-        enrol.make_client("a", servers, SERVER.public, permit, listen)
 
 
 NO_KEY = b"\xff" * 1184 + ClientKey(bytes(32)).public[1184:]  # ML-KEM coefficients out of range

@@ -85,29 +85,6 @@ def test_when_a_client_was_seen(site: Site) -> None:
     assert run(site, "revoke", "alice") and os.listdir(site.home / "seen") == []
 
 
-def test_a_target_is_tested_and_nothing_changed(site: Site) -> None:
-    rules = "!*.example:*", "!127.0.0.1:23", "127.0.0.0/8:*", "localhost:80", "*:443", "/run/ns-*.sock"
-    site.profile("alice", 1, *rules)
-    before = (path := site.home / "clients.d" / "alice.toml").read_text()
-    for target, code, said in (
-        ("127.0.0.1:22", 0, "127.0.0.1:22: permitted by '127.0.0.0/8:*'"),
-        ("127.1:22", 0, "127.1:22 at 127.0.0.1:22: permitted by '127.0.0.0/8:*'"),
-        ("127.0.0.1:23", 77, "127.0.0.1:23: forbidden by '!127.0.0.1:23'"),
-        ("[::1]:443", 77, "[::1]:443: not permitted: no rule permits it; only a rule with this address permits it"),
-        ("a.example:443", 77, "a.example:443: forbidden by '!*.example:*'"),
-        ("udp:127.0.0.1:22", 77, "udp:127.0.0.1:22: not permitted: no rule permits it"),
-        ("/run/ns-a.sock", 0, "/run/ns-a.sock: permitted by '/run/ns-*.sock'"),
-        ("unix:/run/x/../y", 77, "/run/x/../y at /run/y: not permitted: no rule permits it"),
-        ("name.invalid:443", 69, "cannot find name.invalid"),
-        ("22", 64, "has no port"),
-    ):
-        done = site.run("permit", "alice", "--test", target, "--home", site.home)
-        assert done.returncode == code and said in (done.stdout or done.stderr).decode(), (target, done)
-    assert path.read_text() == before
-    assert "one word too many" in run(site, "permit", "alice", "a:1", "--test", "b:1", code=64)
-    assert "needs NAME" in run(site, "permit", "--test", "b:1", code=64)
-
-
 def test_what_goes_wrong_is_one_line(site: Site) -> None:
     site.profile("alice", 1, "a:1")
     for words, code, said in (
