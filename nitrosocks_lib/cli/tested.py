@@ -14,7 +14,7 @@ from ..facts.words import foreign, quoted
 from ..files import clients
 from ..net.own import is_own
 from ..net.race import find
-from ..protocol.addresses import is_special, meant
+from ..protocol.addresses import Where
 from ..protocol.frames import Target
 from ..session.reaching import unfound
 from .home import opened
@@ -48,7 +48,7 @@ def _target(text: str) -> Target:
 def _judged_path(target: Target, rules: Rules) -> Iterator[tuple[str, bool]]:
     resolved = os.path.realpath(target.host)
     at = f" at {foreign(resolved)}" if resolved != target.host else ""
-    yield _verdict(f"{foreign(target)}{at}", rules.deciding_path(target.host, resolved))
+    yield _verdict(f"{foreign(target)}{at}", rules.deciding_path(target.host, resolved, os.path.realpath))
 
 
 def _judged(target: Target, rules: Rules) -> Iterator[tuple[str, bool]]:
@@ -73,8 +73,7 @@ def _judged(target: Target, rules: Rules) -> Iterator[tuple[str, bool]]:
 
 def _here(address: str) -> bool:
     """Whether no name and no star leads there."""
-    where = meant(ip_address(address.partition("%")[0]))
-    return any(map(is_special, where)) or any(map(is_own, where))
+    return Where.of(ip_address(address.partition("%")[0])).is_here(is_own)
 
 
 def _verdict(what: str, decided: Placed | None) -> tuple[str, bool]:

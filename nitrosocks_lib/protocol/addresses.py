@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
-from typing import Final
+from typing import Final, NamedTuple
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -28,6 +29,11 @@ _WRAPPED: Final = (
 _PLAIN: Final = (IPv6Address("::"), IPv6Address("::1"))
 _NAT64_LOCAL: Final = IPv6Network("64:ff9b:1::/48")  # RFC 8215: prefixes of 48, 56, 64 or 96 bits
 _TEREDO: Final = IPv6Network("2001::/32")
+# No address at all: the system then connects to loopback.
+_LOOPBACK: Final[dict[Address, Address]] = {
+    IPv4Address("0.0.0.0"): IPv4Address("127.0.0.1"),
+    IPv6Address("::"): IPv6Address("::1"),
+}
 _THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
 _BITS_32: Final = 0xFFFF_FFFF
 
@@ -37,6 +43,11 @@ def is_special(address: Address) -> bool:
     return any(address in network for network in _SPECIAL)
 
 
+def has_special(network: Network) -> bool:
+    """Whether a block has such an address."""
+    return any(network.version == each.version and network.overlaps(each) for each in _SPECIAL)
+
+
 def forms() -> list[IPv6Network]:
     """The blocks of IPv6 addresses that stand for IPv4 ones."""
     return [*(network for network, _ in _WRAPPED), _NAT64_LOCAL, _TEREDO]
@@ -44,9 +55,14 @@ def forms() -> list[IPv6Network]:
 
 def meant(address: Address) -> tuple[Address, ...]:
     """Where packets to this address may end: there, or at the IPv4 address it stands for; each one where it is unclear.
+    Those to the unspecified address end at loopback.
 
     ipaddress is not asked: it misjudges mapped addresses in 3.11 and 3.12, and NAT64 and 6to4 in all.
     """
+    return tuple(dict.fromkeys(_LOOPBACK.get(each, each) for each in _meant(address)))
+
+
+def _meant(address: Address) -> tuple[Address, ...]:
     if isinstance(address, IPv4Address) or address in _PLAIN:
         return (address,)
     number = int(address)
@@ -68,3 +84,20 @@ def _meant_nat64(number: int) -> tuple[Address, ...]:
     joined = number >> 64 << 56 | number & ((1 << 56) - 1)
     readings = dict.fromkeys(IPv4Address(joined >> shift & _BITS_32) for shift in (40, 32, 24, 0))
     return tuple(address for address in readings if address not in _THIS_NETWORK) or (IPv4Address(0),)
+
+
+class Where(NamedTuple):
+    """Where a connection to an address leads."""
+
+    ends: tuple[Address, ...]  # as `meant` says
+    every: tuple[Address, ...]  # these, and all forms of them on the way: the machine may have any as its own
+
+    @classmethod
+    def of(cls, address: Address) -> Where:
+        """Of a numeric address."""
+        ends = meant(address)
+        return cls(ends, tuple(dict.fromkeys((*ends, *_meant(address), address))))
+
+    def is_here(self, own: Callable[[Address], bool]) -> bool:
+        """Whether this may be the machine itself, its link, or no single machine. Raises what `own` does."""
+        return any(map(is_special, self.every)) or any(map(own, self.every))

@@ -15,10 +15,10 @@ from typing import Final, NamedTuple
 from ..facts.errors import UsageError
 from ..facts.wire import KEM_PUBLIC, Kind
 from ..facts.words import foreign, quoted
-from .addresses import meant
+from .addresses import Where
 from .listening import ListenRules
 from .quota import Quota
-from .rules import GROUP, LOOPBACK_NAME, Own, Rule, canonical, is_group, meaning, nobodys, parse
+from .rules import GROUP, LOOPBACK_NAME, Own, Real, Rule, canonical, is_group, linkless, meaning, nobodys, parse
 from .welcome import Authorised
 
 MARKS: Final = ("public key", "client_id", "C", "Token")  # of a client
@@ -93,7 +93,7 @@ class Rules:
         `own` is asked only where it decides. IPv6 forms of an IPv4 address count as that IPv4 address.
         """
         try:
-            where = meant(ip_address(address.partition("%")[0]))
+            where = Where.of(ip_address(address.partition("%")[0]))
         except ValueError:
             return None
         asked = canonical(host_asked)
@@ -115,13 +115,14 @@ class Rules:
         fitting = (each for each in self._rules if each.rule.may_match(asked, port, kind))
         return next((each for each in fitting if each.permits or each.rule.network is None), None)
 
-    def deciding_path(self, asked: str, resolved: str) -> Placed | None:
-        """The rule that decides about the unix socket at this path, which is `resolved` without links."""
-        return next((each for each in self._rules if each.rule.matches_path(asked, resolved)), None)
+    def deciding_path(self, asked: str, resolved: str, real: Real = linkless) -> Placed | None:
+        """The rule that decides about the unix socket at this path, which is `resolved` without links; `real` takes
+        them out of the path of a rule that forbids."""
+        return next((each for each in self._rules if each.rule.matches_path(asked, resolved, real)), None)
 
-    def permits_path(self, asked: str, resolved: str) -> bool:
+    def permits_path(self, asked: str, resolved: str, real: Real = linkless) -> bool:
         """Whether the unix socket at this path is permitted."""
-        decided = self.deciding_path(asked, resolved)
+        decided = self.deciding_path(asked, resolved, real)
         return decided is not None and decided.permits
 
     # -- changes, and rules beside each other --------------------------------------------------------------------------

@@ -17,9 +17,10 @@ from ..facts.errors import UsageError
 from ..facts.limits import NAME_MAX
 from ..facts.wire import Kind
 from ..facts.words import foreign, quoted
-from .addresses import Address, Network, forms, is_special, meant
+from .addresses import Address, Network, Where, forms, has_special, meant
 
 Own = Callable[[Address], bool]
+Real = Callable[[str], str]  # a path without links
 
 _PORT_HINT: Final = "a port is a number from 1 to 65535, a range such as 8000-8010, or *; several take several rules"
 HINT: Final = "a rule is host:port, as in db.example:5432, *:443, 10.0.0.0/8:8000-8010 or [2001:db8::/32]:*"
@@ -37,6 +38,11 @@ _NUMERIC: Final = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)")  # what getaddrinfo
 def nobodys(_: Address) -> bool:
     """No address is this machine's."""
     return False
+
+
+def linkless(path: str) -> str:
+    """No path has links."""
+    return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +64,31 @@ class Rule:
             return False
         return self.network is not None or _names(self.name, asked)
 
-    def matches(self, asked: str, where: tuple[Address, ...], port: int, kind: Kind, own: Own) -> bool:
-        """Whether it permits this, or forbids it; `asked` is canonical, and `where` what the address stands for.
+    def matches(self, asked: str, where: Where, port: int, kind: Kind, own: Own) -> bool:
+        """Whether it permits this, or forbids it; `asked` is canonical, and `where` is about the address.
 
         What is in doubt is forbidden, and not permitted.
         """
         if not self.may_match(asked, port, kind):
             return False
         if self.network is not None:
-            return (any if self.forbids else all)(address in self.network for address in where)
-        return self.forbids or not (any(map(is_special, where)) or any(map(own, where)))
+            if self.forbids:
+                return any(address in self.network for address in where.every)
+            return all(address in self.network for address in where.ends)
+        return self.forbids or not where.is_here(own)
 
-    def matches_path(self, asked: str, resolved: str) -> bool:
-        """Whether it permits the socket at this path, or forbids it; `resolved` is without links.
+    def matches_path(self, asked: str, resolved: str, real: Real) -> bool:
+        """Whether it permits the socket at this path, or forbids it; `resolved` is what `real` makes of it.
 
-        A path without a wildcard may be that of a link: the operator has named it.
+        A path without a wildcard may be that of a link: the operator has named it. What forbids may go by links, too.
         """
         if self.kind != Kind.UNIX:
             return False
         if fits(self.name, resolved):
             return True
-        return fits(self.name, asked) if self.forbids or not _WILD.search(self.name) else False
+        if self.forbids:
+            return fits(self.name, asked) or fits(real(self.name), resolved)
+        return fits(self.name, asked) and not _WILD.search(self.name)
 
     def covers(self, other: Rule) -> bool:
         """Whether what the other is about is all in this one, too: of a name, where it leads into its block."""
@@ -87,7 +97,9 @@ class Rule:
         if self.kind == Kind.UNIX:
             return fits(self.name, other.name)
         if self.network is None:
-            return self.name == "*" or (other.network is None and _names(self.name, other.name))
+            if other.network is None:
+                return _names(self.name, other.name)
+            return self.name == "*" and (self.forbids or not has_special(other.network))
         if other.network is None:
             return other.name != "*"
         low, high = other.network[0], other.network[-1]
@@ -176,8 +188,8 @@ def _network(text: str, host: str, bracketed: bool) -> Network | None:
         return None
     if bracketed != (address.version == 6):
         raise _wrong(text, "only IPv6 addresses stand in brackets", "as in 10.0.0.1:22 or [2001:db8::1]:22")
-    if "%" in first and address.version == 4:
-        raise _wrong(text, "an IPv4 address has no zone")
+    if "%" in first:
+        raise _wrong(text, "an address has no zone here", "without it, the rule counts at all interfaces")
     if not slash or length == str(address.max_prefixlen):
         return ip_network(_only_meaning(text, address))
     if not (length.isascii() and length.isdigit() and len(length) <= 3 and int(length) <= address.max_prefixlen):
@@ -192,6 +204,8 @@ def _network(text: str, host: str, bracketed: bool) -> Network | None:
 
 def _only_meaning(text: str, address: Address) -> Address:
     where = meant(address)
+    if not int(address):
+        raise _wrong(text, f"{address} leads to the machine itself", f"write {where[0]} for it, or * for all others")
     if len(where) > 1:
         raise _wrong(text, f"{address} stands for an IPv4 address; write that one")
     return where[0]

@@ -81,9 +81,8 @@ def _path(target: Target, permit: Rules) -> Found:
         resolved = os.path.realpath(target.host.encode())
     except (OSError, ValueError):
         return _forbidden(target)
-    return (
-        [(socket.AF_UNIX, resolved)] if permit.permits_path(target.host, os.fsdecode(resolved)) else _forbidden(target)
-    )
+    allowed = permit.permits_path(target.host, os.fsdecode(resolved), os.path.realpath)
+    return [(socket.AF_UNIX, resolved)] if allowed else _forbidden(target)
 
 
 def permitted(target: Target, permit: Rules, found: Iterable[Place]) -> Found:

@@ -72,9 +72,9 @@ def test_an_address_rule_matches_every_form_of_its_address(address: str) -> None
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1"])
 def test_a_rule_may_be_written_in_any_form(address: str) -> None:
-    for form in disguises(address):
+    for form in (form.partition("%")[0] for form in disguises(address)):
         assert permits([f"[{form}]:443"], address), form
-        assert permits([f"[{form.partition('%')[0]}/128]:443"], address), form
+        assert permits([f"[{form}/128]:443"], address), form
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,7 @@ def test_a_rule_may_be_written_in_any_form(address: str) -> None:
         ("[2000::/3]:*", "2a00::1", "2002:7f00:1::1"),
         ("[::1]:*", "::1", "::2"),
         ("[::1/128]:*", "::1", "0.0.0.1"),
-        ("[::]:*", "::", "::1"),
-        ("[fe80::1%eth0]:*", "fe80::1%eth1", "fe80::2%eth0"),
+        ("[fe80::1]:*", "fe80::1%eth1", "fe80::2%eth0"),
         ("[fe80::/10]:*", "fe80::2%3", "fec0::1"),
         ("[ff02::fb]:*", "ff02::fb", "ff02::fc"),
         ("192.0.2.7:*", "192.0.2.7", "192.0.2.8"),
@@ -101,6 +100,21 @@ def test_a_rule_may_be_written_in_any_form(address: str) -> None:
 def test_blocks(rule: str, inside: str, outside: str) -> None:
     assert permits([rule], inside, asked="some.name.example")
     assert not permits([rule], outside, asked=inside)
+
+
+def test_the_unspecified_address_is_loopback_to_which_the_system_connects_for_it() -> None:
+    for rules in (["!127.0.0.0/8:*", "0.0.0.0/0:*"], ["!0.0.0.0/8:*", "0.0.0.0/0:*"], ["0.0.0.0/8:*"]):
+        for form in ["0.0.0.0", *disguises("0.0.0.0")]:
+            assert not permits(rules, form), (rules, form)
+    assert not permits(["![::1]:*", "[::/0]:*"], "::")
+    assert permits(["127.0.0.1:*"], "0.0.0.0") and permits(["[::1]:*"], "::")
+
+
+def test_a_form_of_an_ipv4_address_may_be_this_machines_by_itself() -> None:
+    """As where a router before it has the IPv4 address of a 6to4 block; and a block of IPv6 forbids it, too."""
+    ours = "2002:808:808::5"
+    assert permits(["*:*"], ours) and permits(["8.8.8.8:*"], ours) and not permits(["![2002::/15]:*", "*:*"], ours)
+    assert not Rules.parse(["*:*"]).permits(ours, ours, 9, Kind.TCP, lambda each: str(each) == ours)
 
 
 @pytest.mark.parametrize(

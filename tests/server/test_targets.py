@@ -132,6 +132,19 @@ def test_no_link_leads_out_of_a_directory(tmp_path: Path) -> None:
     assert place(Target(Kind.UNIX, str(inside / "link.sock"), 0), named) == [(socket.AF_UNIX, str(outside).encode())]
 
 
+def test_a_rule_that_forbids_may_go_by_links(tmp_path: Path) -> None:
+    """As /var/run/docker.sock does, where /var/run leads to /run."""
+    (run := tmp_path / "run").mkdir()
+    (way := tmp_path / "way").symlink_to(run)
+    (tmp_path / "link.sock").symlink_to(run / "docker.sock")
+    for forbidden in way / "docker.sock", way / "dock*", tmp_path / "link.sock", run / ".." / "run" / "docker.sock":
+        rules = Rules.parse([f"!{forbidden}", f"{run}/*.sock"])
+        for asked in run / "docker.sock", way / "docker.sock", tmp_path / "link.sock":
+            assert refused(Target(Kind.UNIX, str(asked), 0), rules)[0] == Reply.NOT_PERMITTED, (forbidden, asked)
+        other = place(Target(Kind.UNIX, str(way / "a.sock"), 0), rules)
+        assert other == [(socket.AF_UNIX, str(run / "a.sock").encode())]
+
+
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 
