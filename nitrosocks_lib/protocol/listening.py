@@ -20,9 +20,10 @@ HINT: Final = "rules to listen are like 127.0.0.1:8000-8100, [::1]:8080, *:8080 
 EVERYWHERE: Final = ""  # all interfaces
 LOOPBACKS: Final = ("127.0.0.1", "::1")
 _LOCALHOST: Final = "localhost"
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")  # IPv4 addresses in the form of IPv6
 _PRIVILEGED: Final = 1024  # ports below it
 _ANY: Final = range(_PRIVILEGED, 65_536)
-_WILD: Final = ("*", "0.0.0.0", "::")
+_WILD: Final = "*"
 Network = IPv4Network | IPv6Network
 
 
@@ -105,9 +106,15 @@ def _meaning(text: str) -> str | _Rule:
 
 
 def _hosts(asked: str) -> tuple[str, ...]:
-    if asked in (EVERYWHERE, *_WILD):
+    """However they are written: no form of an address stands for more than that address."""
+    if asked in (EVERYWHERE, _WILD):
         return (EVERYWHERE,)
-    return LOOPBACKS if asked == _LOCALHOST else (str(ip_address(asked)),)
+    if asked == _LOCALHOST:
+        return LOOPBACKS
+    address = ip_address(asked)
+    mapped = address.ipv4_mapped if address.version == 6 else None  # which the system binds as that IPv4 address
+    address = mapped or address
+    return (EVERYWHERE,) if address.is_unspecified else (str(address),)
 
 
 def _is_path(text: str) -> bool:
@@ -122,7 +129,7 @@ def _parse(text: str) -> _Rule:
 
 
 def _networks(text: str, host: str, bracketed: bool) -> tuple[Network, ...]:
-    if host in _WILD:
+    if host == _WILD:
         return ()
     if host == _LOCALHOST:
         return tuple(map(ip_network, LOOPBACKS))
@@ -132,7 +139,9 @@ def _networks(text: str, host: str, bracketed: bool) -> tuple[Network, ...]:
         raise _wrong(text, f"{quoted(host)} is neither an address nor a block: {foreign(error)}") from None
     if bracketed != (network.version == 6):
         raise _wrong(text, "an IPv6 address stands in brackets, and only such a one")
-    return (network,)
+    if network.version == 6 and network.subnet_of(_MAPPED):
+        raise _wrong(text, "these addresses stand for IPv4 addresses; write those")
+    return () if network.num_addresses == 1 and network.network_address.is_unspecified else (network,)
 
 
 def _ports(text: str, port: str) -> range:

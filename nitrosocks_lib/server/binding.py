@@ -19,8 +19,7 @@ def permitted(where: Target, rules: ListenRules) -> Places | str | Unreached:
     """Where a client may listen: places, or the path of a unix socket."""
     denied = Unreached(Reply.NOT_PERMITTED, "it is not permitted for this client")
     if where.kind == Kind.UNIX:
-        directory, _, name = where.host.rpartition("/")
-        path = f"{os.path.realpath(directory)}/{name}" if where.host.startswith("/") and name else ""
+        path = _path(where.host)
         return path if path and rules.permits_path(path) else denied
     if where.kind != Kind.TCP:
         return Unreached(Reply.COMMAND, "this server does not listen for datagrams")
@@ -28,6 +27,14 @@ def permitted(where: Target, rules: ListenRules) -> Places | str | Unreached:
         return rules.places(where) or denied
     except ValueError:
         return Unreached(Reply.ADDRESS_TYPE, f"{name_of(where)} is not an address; write one, localhost or *")
+
+
+def _path(asked: str) -> str:
+    """It with no links in its directory; empty where it can be no file of its own in one."""
+    directory, _, name = asked.rpartition("/")
+    if not asked.startswith("/") or name in ("", ".", "..") or "\0" in asked:
+        return ""
+    return f"{os.path.realpath(directory or '/').rstrip('/')}/{name}"
 
 
 def bound(places: Places | str) -> list[socket.socket | Named]:

@@ -9,6 +9,8 @@ from nitrosocks_lib.facts.wire import Kind
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.protocol.listening import EVERYWHERE, LOOPBACKS, ListenRules, Places
 
+EVERYWHERES = ["", "*", "0.0.0.0", "::", "0::0", "0:0:0:0:0:0:0:0", "::%1", "::0.0.0.0", "::ffff:0.0.0.0", "::ffff:0:0"]
+
 
 def places(host: str, port: int, *rules: str) -> Places | None:
     return ListenRules.parse(rules).places(Target(Kind.TCP, host, port))
@@ -28,6 +30,8 @@ def places(host: str, port: int, *rules: str) -> Places | None:
         ("", 8080, ["*:8080"], (EVERYWHERE,)),
         ("*", 8080, ["0.0.0.0:8080"], (EVERYWHERE,)),
         ("::", 8080, ["[::]:8080"], (EVERYWHERE,)),
+        *((form, 8080, ["[::0]:8080"], (EVERYWHERE,)) for form in EVERYWHERES),
+        ("::ffff:127.0.0.1", 8000, ["127.0.0.1:8000"], ("127.0.0.1",)),
         ("127.0.0.1", 8080, ["*:8080"], ("127.0.0.1",)),
         ("127.0.0.1", 80, ["127.0.0.1:80"], ("127.0.0.1",)),
         ("127.0.0.1", 80, ["127.0.0.1:1-1023"], ("127.0.0.1",)),
@@ -48,7 +52,8 @@ def test_what_is_permitted(host: str, port: int, rules: list[str], hosts: tuple[
         ("127.0.0.1", 80, ["127.0.0.1:*"]),
         ("127.0.0.1", 1023, ["*:*"]),
         ("127.0.0.1", 8000, ["/run/x"]),
-        ("::ffff:127.0.0.1", 8000, ["127.0.0.1:8000"]),
+        ("::ffff:127.0.0.1", 8000, ["[::/0]:8000", "[::1]:8000"]),
+        *((form, 8000, ["0.0.0.0/0:*", "[::/0]:*"]) for form in EVERYWHERES),
     ],
 )
 def test_what_is_not(host: str, port: int, rules: list[str]) -> None:
@@ -87,7 +92,8 @@ def test_paths(path: str, rule: str, permitted: bool) -> None:
 @pytest.mark.parametrize(
     "rule",
     ["", "8000", "127.0.0.1", "name.example:80", "127.0.0.1:0", "127.0.0.1:9-8", "127.0.0.1:x", "::1:80",
-     "[127.0.0.1]:80", "10.0.0.1/8:80", "10.0.0.0/33:80", "/run/../etc/x", "/run/\n", "127.0.0.1:65536"],
+     "[127.0.0.1]:80", "10.0.0.1/8:80", "10.0.0.0/33:80", "/run/../etc/x", "/run/\n", "[::ffff:0:0]:80",
+     "[::ffff:10.0.0.0/104]:80", "127.0.0.1:65536"],
 )  # fmt: skip
 def test_rules_that_are_invalid(rule: str) -> None:
     with pytest.raises(UsageError) as failure:

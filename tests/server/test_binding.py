@@ -57,6 +57,11 @@ def test_a_path(tmp_path: Path) -> None:
     named.remove()
 
 
+@pytest.mark.parametrize("asked", ["/a.sock", "//a.sock", "/tmp/../a.sock"])
+def test_a_path_in_the_highest_directory(asked: str) -> None:
+    assert permitted(Target(Kind.UNIX, asked, 0), ListenRules.parse(["/*.sock"])) == "/a.sock"
+
+
 @pytest.mark.parametrize(
     ("where", "reply"),
     [
@@ -67,6 +72,7 @@ def test_a_path(tmp_path: Path) -> None:
         (Target(Kind.UNIX, "", 0), Reply.NOT_PERMITTED),
         (Target(Kind.UNIX, "a.sock", 0), Reply.NOT_PERMITTED),
         (Target(Kind.UNIX, "/run/app/", 0), Reply.NOT_PERMITTED),
+        *((Target(Kind.UNIX, f"/run/app/{name}", 0), Reply.NOT_PERMITTED) for name in (".", "..", "a\0b", "\0/a")),
     ],
 )
 def test_what_is_refused(where: Target, reply: Reply) -> None:
