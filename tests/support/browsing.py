@@ -36,7 +36,7 @@ const headers = {"Content-Type": "application/octet-stream", "Cache-Control": "n
   new WebSocket("wss://" + location.host + "/upgrade");
 })();
 </script>""" % PAGE_QUERY.encode()
-_WORDS = "--headless=new --no-sandbox --ignore-certificate-errors --disable-gpu --no-first-run".split()
+WORDS = "--headless=new --no-sandbox --ignore-certificate-errors --disable-gpu --no-first-run".split()
 
 _SETTINGS = """
 daemon off; master_process off; pid {place}/pid; error_log {place}/error crit;
@@ -157,7 +157,7 @@ def chromium(program: str) -> dict[str, Head]:
             sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
     with Server(serve) as server, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        words = [program, *_WORDS, f"--user-data-dir={folder}", f"https://127.0.0.1:{server.address[1]}/"]
+        words = [program, *WORDS, f"--user-data-dir={folder}", f"https://127.0.0.1:{server.address[1]}/"]
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             assert all_there.wait(BOUND), f"of {REQUESTS} came {[*came]}"

@@ -45,7 +45,9 @@ http {{
 }}
 """
 _SITE = """root {place}/site; index index.html; location / {{ try_files $uri $uri/ =404; }} {more}"""
-_SECURE = "server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {certificate}; ssl_certificate_key {key}; {site} }}"
+_SECURE = """
+server {{ listen 127.0.0.1:{port} ssl {http2}; ssl_certificate {certificate}; ssl_certificate_key {key}; {site} }}
+"""
 
 
 @dataclass(slots=True)
@@ -64,7 +66,7 @@ class Nginx:
         return (self.place / "site" / "index.html").read_bytes()
 
 
-_ECHO = """
+ECHO = """
 location /echo {{
   proxy_pass http://127.0.0.1:{port}; proxy_http_version 1.1;
   proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";
@@ -78,13 +80,19 @@ def running(head: int = 1, keep: int = 2) -> Iterator[Nginx]:
     with tempfile.TemporaryDirectory(prefix="ns-nginx-") as name, Site(Path(name)) as site:
         behind = free_port()
         times = head, keep, LINGER_TIME
-        made = start(site, *pem("www.example.org"), more=_ECHO.format(port=behind), times=times)
+        made = start(site, *pem("www.example.org"), more=ECHO.format(port=behind), times=times)
         made.behind = behind
         yield made
 
 
 def start(
-    site: Site, certificate: Path | None = None, key: Path | None = None, *, more: str = "", times: tuple[int, ...] = ()
+    site: Site,
+    certificate: Path | None = None,
+    key: Path | None = None,
+    *,
+    more: str = "",
+    times: tuple[int, ...] = (),
+    http2: bool = False,
 ) -> Nginx:
     """nginx with a small site, ready; `more` is added to each server block, `times` are head, keep-alive, linger."""
     program = tool("nginx")
@@ -93,7 +101,8 @@ def start(
     _content(place / "site")
     plain, secure = free_port(), free_port() if certificate else 0
     inside = _SITE.format(place=place, more=more)
-    tls = _SECURE.format(port=secure, certificate=certificate, key=key, site=inside) if certificate else ""
+    files = {"certificate": certificate, "key": key, "http2": "http2" if http2 else ""}
+    tls = _SECURE.format(port=secure, site=inside, **files) if certificate else ""
     head, keep, linger = times or (HEAD_TIME, KEEP_TIME, LINGER_TIME)
     settings = place / "nginx.conf"
     settings.write_text(
