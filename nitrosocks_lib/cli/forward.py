@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..client.forward import LOOPBACK, Forward, Forwarder
+from ..client.forward import FIRST, Forward, Forwarder
 from ..facts import limits
 from ..facts.address import join_host_port
 from ..facts.errors import NitroSocksError
@@ -121,7 +121,7 @@ def _removed(options: Options, forwards: list[Forward]) -> set[Path]:
 
 def _places(at: Target, forwarder: Forwarder) -> str:
     """Where it listens: both loopback addresses, where it has both."""
-    both = at.host == LOOPBACK and at.port in forwarder.besides
+    both = at.host == FIRST and at.port in forwarder.besides
     return f"{at} and {join_host_port('::1', at.port)}" if both else str(at)
 
 

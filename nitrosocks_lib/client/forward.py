@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-LOOPBACK: Final = "127.0.0.1"  # of a Forward: [::1] as well, where there is one
+LOOPBACK: Final = "localhost"  # of a Forward: FIRST, and [::1] where there is one; it is not looked up
+FIRST: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +151,9 @@ def _bind_all(host: str, port: int) -> tuple[list[socket.socket], list[socket.so
     if host != LOOPBACK:
         return bind_all(host, port, listening=False), []
     try:
-        first, *besides = bind_at((LOOPBACK, "::1"), (port,), listening=False)
+        first, *besides = bind_at((FIRST, "::1"), (port,), listening=False)
     except CannotCreate as error:
-        bound = bind_all(LOOPBACK, port, listening=False)
+        bound = bind_all(FIRST, port, listening=False)
         _tell_taken(error, int(bound[0].getsockname()[1]))
         return bound, []
     return [first], besides

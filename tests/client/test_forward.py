@@ -12,7 +12,7 @@ from pools import WatchedPool
 from world import BOUND, World, echo, read_all
 
 from nitrosocks_lib.client import forward as module
-from nitrosocks_lib.client.forward import Forward, Forwarder
+from nitrosocks_lib.client.forward import LOOPBACK, Forward, Forwarder
 from nitrosocks_lib.client.session import OWN_END
 from nitrosocks_lib.facts.errors import CannotCreate
 from nitrosocks_lib.facts.wire import Reset
@@ -31,7 +31,7 @@ def forwarder(world: World, *ports: int) -> tuple[Forwarder, list[int]]:
     """Listens for each of these target ports; where."""
     made = Forwarder(world.pool())
     world.callback(made.stop)
-    bound = [made.bind(Forward(Target(1, "127.0.0.1", 0), Target(1, "127.0.0.1", port))).port for port in ports]
+    bound = [made.bind(Forward(Target(1, LOOPBACK, 0), Target(1, "127.0.0.1", port))).port for port in ports]
     made.start()
     return made, bound
 
@@ -82,7 +82,7 @@ def test_connections_are_refused_until_the_start(world: World) -> None:
     """Or they would wait for the first session, however long that takes."""
     made = Forwarder(world.pool())
     world.callback(made.stop)
-    port = made.bind(Forward(Target(1, "127.0.0.1", 0), Target(1, "127.0.0.1", world.target(echo)))).port
+    port = made.bind(Forward(Target(1, LOOPBACK, 0), Target(1, "127.0.0.1", world.target(echo)))).port
     for host in ("127.0.0.1", "::1"):
         with pytest.raises(OSError):
             socket.create_connection((host, port), BOUND)
@@ -108,7 +108,7 @@ def test_the_other_loopback_address_was_taken_before_the_start(world: World, cap
         pytest.skip("network namespaces: no IPv6 here")
     made = Forwarder(world.pool())
     world.callback(made.stop)
-    port = made.bind(Forward(Target(1, "127.0.0.1", 0), Target(1, "127.0.0.1", world.target(echo)))).port
+    port = made.bind(Forward(Target(1, LOOPBACK, 0), Target(1, "127.0.0.1", world.target(echo)))).port
     with socket.create_server(("::1", port), family=socket.AF_INET6):
         made.start()
         with dial_tcp(port) as sock:
@@ -217,7 +217,7 @@ def test_a_port_that_is_free_at_one_loopback_address_only_is_not_picked(
         monkeypatch.setattr(listener, "bind", picks)  # as if the kernel picked that one first
         made = Forwarder(world.pool())
         world.callback(made.stop)
-        port = made.bind(Forward(Target(1, "127.0.0.1", 0), Target(1, "h", 1))).port
+        port = made.bind(Forward(Target(1, LOOPBACK, 0), Target(1, "h", 1))).port
         assert not ports and port != other.getsockname()[1]
     made.start()
     assert made.besides == {port} and not caplog.records
@@ -230,7 +230,23 @@ def test_the_other_loopback_address_is_taken(world: World, caplog: pytest.LogCap
         port = other.getsockname()[1]
         made = Forwarder(world.pool())
         world.callback(made.stop)
-        assert made.bind(Forward(Target(1, "127.0.0.1", port), Target(1, "h", 1))) == Target(1, "127.0.0.1", port)
+        assert made.bind(Forward(Target(1, LOOPBACK, port), Target(1, "h", 1))) == Target(1, "127.0.0.1", port)
     assert [each.getMessage() for each in caplog.records].count(
         f"something else listens on [::1]:{port}; connections to that address do not come here"
     ) == 1
+
+
+def test_one_loopback_address_that_is_named_is_bound_alone(world: World) -> None:
+    """So that the same port of both may lead to different places."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("network namespaces: no IPv6 here")
+    made, port = Forwarder(world.pool()), 0
+    world.callback(made.stop)
+    for host, what in (("127.0.0.1", b"4"), ("::1", b"6")):
+        target = world.target(lambda sock, what=what: sock.sendall(what))
+        port = made.bind(Forward(Target(1, host, port), Target(1, "127.0.0.1", target))).port
+    made.start()
+    for host, what in (("127.0.0.1", b"4"), ("::1", b"6")):
+        with socket.create_connection((host, port), BOUND) as sock:
+            assert read_all(sock) == what
+    assert not made.besides
