@@ -12,6 +12,8 @@ from ..facts.errors import CannotCreate
 from ..facts.words import foreign
 from .listener import listen
 
+_NOT_LISTENING = [b"00000000", b"0001", b"01"]  # flags, type and state of a stream socket that is neither connected
+
 
 @dataclass(frozen=True, slots=True)
 class Named:
@@ -67,6 +69,18 @@ def _remove_stale(path: str) -> None:
             try:
                 probe.connect(path)
             except ConnectionRefusedError:
-                os.unlink(path)
+                if not _is_bound(path):
+                    os.unlink(path)
             except OSError:  # a full backlog, or another kind of socket: somebody listens
                 pass
+
+
+def _is_bound(path: str) -> bool:
+    """Whether a socket at this path, in the same words, does not listen yet, as `bind_path` makes them. False where the
+    system does not say."""
+    with suppress(OSError), open("/proc/net/unix", "rb") as table:
+        for line in table:  # number, references, protocol, flags, type, state, inode, path
+            fields = line.rstrip(b"\n").split(None, 7)
+            if fields[3:6] == _NOT_LISTENING and fields[7:] == [os.fsencode(path)]:
+                return True
+    return False

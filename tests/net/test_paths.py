@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -47,11 +49,55 @@ def test_a_socket_that_nobody_listens_at_is_replaced(tmp_path: Path) -> None:
         assert (tmp_path / "s").is_socket()
 
 
-def test_what_is_in_use_or_no_socket_stays(tmp_path: Path) -> None:
-    with bind_path(str(tmp_path / "s"), 0o600).sock:
+def test_a_socket_that_does_not_listen_yet_stays(tmp_path: Path) -> None:
+    """`forward --retry` has one until there is a session."""
+    named = bind_path(str(tmp_path / "s"), 0o600, listening=False)
+    with named.sock:
         with pytest.raises(CannotCreate, match="Address already in use"):
             bind_path(str(tmp_path / "s"), 0o600)
-        assert (tmp_path / "s").is_socket()
+        listen(named.sock)
+        with socket.socket(socket.AF_UNIX) as near:
+            near.connect(str(tmp_path / "s"))
+
+
+def directory(path: Path, stack: ExitStack) -> None:
+    path.mkdir()
+
+
+def link(path: Path, stack: ExitStack) -> None:
+    """It leads to what would be replaced itself."""
+    bind_path(str(path.with_name("stale")), 0o600).sock.close()
+    path.symlink_to("stale")
+
+
+def listener(path: Path, stack: ExitStack) -> None:
+    stack.enter_context(bind_path(str(path), 0o600).sock)
+
+
+def full(path: Path, stack: ExitStack) -> None:
+    """A listener whose queue is full."""
+    sock, waiting = (stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2))
+    sock.bind(str(path))
+    sock.listen(0)
+    waiting.connect(str(path))
+
+
+def datagrams(path: Path, stack: ExitStack) -> None:
+    stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)).bind(str(path))
+
+
+@pytest.mark.parametrize("make", [directory, link, listener, full, datagrams])
+def test_what_is_in_use_or_no_socket_stays(tmp_path: Path, make: Callable[[Path, ExitStack], None]) -> None:
+    with ExitStack() as stack:
+        make(tmp_path / "s", stack)
+        there = (tmp_path / "s").lstat()
+        with pytest.raises(CannotCreate, match="Address already in use"):
+            bind_path(str(tmp_path / "s"), 0o600)
+        assert (tmp_path / "s").lstat() == there
+        assert make is not link or (tmp_path / "stale").is_socket()
+
+
+def test_a_file_stays(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("mine")
     with pytest.raises(CannotCreate, match="Address already in use"):
         bind_path(str(tmp_path / "f"), 0o600)
