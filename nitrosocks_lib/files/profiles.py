@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -182,12 +183,12 @@ def read_client(path: Path, place: bool = True) -> tuple[Client, Table]:
 
 
 def socket_places(home: Path) -> Iterator[Path]:
-    """The directories in which clients may have unix sockets made, as the files without a fault say now."""
+    """The directories that files without a fault name for unix sockets, with or without wildcards, and that exist."""
     for path in (home / CLIENTS).glob("*.toml"):
         with suppress(NitroSocksError, OSError):
             if b"listen" in path.read_bytes():
-                texts = load_client(path).listen.texts
-                yield from (Path(text).parent for text in texts if text.startswith("/"))
+                texts = [text for text in load_client(path).listen.texts if text.startswith("/")]
+                yield from (Path(found) for text in texts for found in glob(os.path.dirname(text), include_hidden=True))
 
 
 def check_clients(home: Path) -> None:

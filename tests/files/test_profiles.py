@@ -44,6 +44,17 @@ def test_a_client_without_rules_may_nothing(tmp_path: Path) -> None:
     assert client.permit.texts == client.listen.texts == ()
 
 
+def test_directories_of_sockets(tmp_path: Path) -> None:
+    """What their rules name, with wildcards, too, as far as it is there."""
+    for name in ("run/a", "run/.b", "run/c/d", "other"):
+        (tmp_path / name).mkdir(parents=True)
+    rules = [f"{tmp_path}/run/*/*.sock", f"{tmp_path}/gone/*.sock", f"{tmp_path}/other/x", "127.0.0.1:8080", "/x"]
+    put(profiles.client_path(tmp_path, "alice"), CLIENT, listen=rules)
+    put(profiles.client_path(tmp_path, "bob"), CLIENT, listen=["*"])
+    found = {tmp_path / name for name in ("run/a", "run/.b", "run/c", "other")} | {Path("/")}
+    assert set(profiles.socket_places(tmp_path)) == found
+
+
 @pytest.mark.parametrize("name", ["a", "A.b_c-9", "x_", "x-", "9", "n" * 64, "a..b"])
 def test_names(tmp_path: Path, name: str) -> None:
     enrol.make_client(name, ["h:1"], SERVER.public, [])
