@@ -135,9 +135,9 @@ def _tcp(given: str, host: str, port: int) -> Target:
 
 
 def _path(given: str, path: str) -> Target:
-    """A unix socket at the server's side: nobody knows a directory there that it could be relative to."""
+    """A unix socket at the other side, or a target: nobody knows a directory there that it could be relative to."""
     if not path.startswith("/"):
-        raise UsageError(f"{given}: {quoted(path)} is not a whole path", "a path at the server begins with /")
+        raise UsageError(f"{given}: {quoted(path)} is not a whole path", "it begins with /, as in /run/db.sock")
     return Target(Kind.UNIX, _socket(given, path), 0)
 
 

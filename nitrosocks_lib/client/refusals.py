@@ -6,7 +6,7 @@ from shlex import quote
 from typing import Final
 
 from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised
-from ..facts.wire import Reply
+from ..facts.wire import Kind, Reply
 from ..facts.words import foreign
 from ..protocol.frames import Target
 
@@ -16,6 +16,10 @@ _HINTS: Final[dict[int, str]] = {
     Reply.HOST_UNREACHABLE: "the server looks names up itself: check this one there",
     Reply.CONNECTION_REFUSED: "the server did reach it: does a service listen there, on this port?",
     Reply.EXPIRED: "the server got no answer from there: check the address, and firewalls between the two",
+}
+_PATH_HINTS: Final[dict[int, str]] = {
+    Reply.HOST_UNREACHABLE: "check the path at the server, and that the service runs which makes this socket",
+    Reply.CONNECTION_REFUSED: "the server found it: does the service still run that made it?",
 }
 
 
@@ -30,4 +34,4 @@ def refusal(target: Target, code: int, reason: str) -> NitroSocksError:
     else:
         said = reason.removeprefix(f"{name}: ")
         text = f"the server {said}" if said.startswith("cannot find ") else f"the server cannot open it: {said}"
-    return NetworkError(f"{name}: {text}", _HINTS.get(code, ""))
+    return NetworkError(f"{name}: {text}", (_PATH_HINTS if target.kind == Kind.UNIX else _HINTS).get(code, ""))

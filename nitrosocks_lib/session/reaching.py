@@ -55,7 +55,7 @@ def unreached(target: Target, failed: Iterable[OSError]) -> Unreached:
 _OTHERWISE = (Reply.GENERAL, "cannot be reached")
 _REPLIES = {  # the most telling first
     errno.ECONNREFUSED: (Reply.CONNECTION_REFUSED, "connection refused"),
-    errno.EACCES: (Reply.GENERAL, "the server may not open it"),
+    errno.EACCES: (Reply.GENERAL, "permission denied"),
     errno.ENOENT: (Reply.HOST_UNREACHABLE, "no such socket"),
     errno.EMFILE: (Reply.GENERAL, "the server is short of descriptors"),
     errno.ENFILE: (Reply.GENERAL, "the server is short of descriptors"),

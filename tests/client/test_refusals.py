@@ -6,10 +6,11 @@ import pytest
 
 from nitrosocks_lib.client.refusals import refusal
 from nitrosocks_lib.facts.errors import NetworkError, NotAuthorised
-from nitrosocks_lib.facts.wire import Reply
+from nitrosocks_lib.facts.wire import Kind, Reply
 from nitrosocks_lib.protocol.frames import Target
 
-TARGET = Target(1, "db.example", 5432)
+TARGET = Target(Kind.TCP, "db.example", 5432)
+PATH = Target(Kind.UNIX, "/run/db.sock", 0)
 CANNOT = "db.example:5432: the server cannot open it: "
 SAMPLES = [
     (Reply.GENERAL, "db.example:5432: cannot be reached", CANNOT + "cannot be reached", ""),
@@ -37,3 +38,17 @@ def test_each_code(code: int, reason: str, told: str, hint: str) -> None:
     error = refusal(TARGET, code, reason)
     assert str(error) == (told or reason) and hint in error.hint and bool(hint) == bool(error.hint)
     assert type(error) is (NotAuthorised if code == Reply.NOT_PERMITTED else NetworkError)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "told", "hint"),
+    [
+        (Reply.HOST_UNREACHABLE, "no such socket", "the server cannot open it: no such socket", "check the path"),
+        (Reply.CONNECTION_REFUSED, "connection refused", "the target refused the connection", "the service still run"),
+        (Reply.GENERAL, "permission denied", "the server cannot open it: permission denied", ""),
+    ],
+)
+def test_a_unix_socket_has_neither_a_name_nor_a_port(code: int, reason: str, told: str, hint: str) -> None:
+    error = refusal(PATH, code, f"/run/db.sock: {reason}")
+    assert str(error) == f"/run/db.sock: {told}" and hint in error.hint and bool(hint) == bool(error.hint)
+    assert "name" not in error.hint and "port" not in error.hint

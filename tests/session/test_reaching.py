@@ -31,7 +31,8 @@ def test_what_was_reached_as_people_write_it() -> None:
 REPLIES = [
     (errno.ECONNREFUSED, Reply.CONNECTION_REFUSED), (errno.ENETUNREACH, Reply.NETWORK_UNREACHABLE),
     (errno.EHOSTUNREACH, Reply.HOST_UNREACHABLE), (errno.ETIMEDOUT, Reply.EXPIRED), (errno.EPERM, Reply.GENERAL),
-    (errno.ECONNRESET, Reply.GENERAL), (errno.EMFILE, Reply.GENERAL), (None, Reply.GENERAL),
+    (errno.ECONNRESET, Reply.GENERAL), (errno.EACCES, Reply.GENERAL), (errno.ENOENT, Reply.HOST_UNREACHABLE),
+    (errno.EMFILE, Reply.GENERAL), (None, Reply.GENERAL),
 ]  # fmt: skip
 
 
