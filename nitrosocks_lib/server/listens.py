@@ -38,6 +38,7 @@ _AT_ONCE = 64  # connections accepted in one turn of a listener
 _EACH = 16  # of so many descriptors one is for a listener, which may take two
 _NOBODY = Unreached(Reply.NOT_PERMITTED, "this client is not authorised at present")
 _STOPS = "the server is about to stop"
+_NEW = "a rule for a new directory counts when 'nitrosocks serve' is started again"  # Landlock: files.profiles
 
 
 class Owner(Protocol):
@@ -155,7 +156,7 @@ class Listens:
             listener = Listener(self, owner, number, where, bound(places))
         except CannotCreate as error:
             self.shares.give_back(owner.client_id)
-            return Unreached(Reply.GENERAL, str(error).rpartition(": ")[2])  # who asked knows where
+            return Unreached(Reply.GENERAL, _reason(where, error))
         self.turns.join(listener)
         return listener
 
@@ -254,6 +255,12 @@ class Listener:
         self._owner.turns.part(self)
         self._owner.shares.give_back(self.session.client_id)
         self._forget()
+
+
+def _reason(where: Target, error: CannotCreate) -> str:
+    """Why there is no listener; who asked knows where."""
+    reason = str(error).rpartition(": ")[2]
+    return f"{reason}; {_NEW}" if where.kind == Kind.UNIX and isinstance(error.__cause__, PermissionError) else reason
 
 
 def _refusal(number: int, why: Unreached) -> bytes:
