@@ -16,8 +16,11 @@ from program import NITROSOCKS, Process, Site, tool
 class Ssh:
     """An sshd of our own, and how to reach it through the tunnel."""
 
-    def __init__(self, site: Site, words: Sequence[object] = (), more: Sequence[object] = ()) -> None:
-        """`words` are what `connect` is told of a server; without them, one is started. `more` are other options."""
+    def __init__(
+        self, site: Site, words: Sequence[object] = (), more: Sequence[object] = (), *, bare: bool = False
+    ) -> None:
+        """`words` are what `connect` is told of a server; without them, one is started. `more` are other options.
+        `bare`: ssh gets no ProxyCommand, and so no `connect`."""
         self.site = site
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd does not start without it
@@ -27,7 +30,13 @@ class Ssh:
         self.port = unused_port()
         self.sshd = self._start()
         self.trace = site.place / "pids"
-        self.options: list[str] = []
+        self.options = [
+            f"-oIdentityFile={site.place / 'user'}", "-oIdentitiesOnly=yes", "-oBatchMode=yes",
+            "-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null", "-oLogLevel=ERROR", "-F/dev/null",
+            f"-oUser={getpass.getuser()}",
+        ]  # fmt: skip
+        if bare:
+            return
         if words:
             self._lead([*words, *more])
         else:
@@ -37,12 +46,7 @@ class Ssh:
         """From now on it goes through `connect` with these words."""
         connect = shlex.join([*NITROSOCKS, "connect", *map(str, words)])
         script = shlex.quote(f'echo $$ >> {shlex.quote(str(self.trace))}; exec {connect} "$0"')
-        self.options = [
-            f"-oProxyCommand=/bin/sh -c {script} %h:%p",
-            f"-oIdentityFile={self.site.place / 'user'}", "-oIdentitiesOnly=yes", "-oBatchMode=yes",
-            "-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null", "-oLogLevel=ERROR", "-F/dev/null",
-            f"-oUser={getpass.getuser()}",
-        ]  # fmt: skip
+        self.options.append(f"-oProxyCommand=/bin/sh -c {script} %h:%p")
 
     def _start(self) -> Process:
         place, config = self.site.place, self.site.place / "sshd_config"
@@ -60,5 +64,5 @@ class Ssh:
         way = [*self.options, f"-p{port or self.port}", "127.0.0.1"]
         return self.site.call(tool("ssh"), *way, command, give=give)
 
-    def copy(self, source: str, sink: str) -> subprocess.CompletedProcess[bytes]:
-        return self.site.call(tool("scp"), *self.options, f"-P{self.port}", source, sink)
+    def copy(self, source: str, sink: str, port: int = 0) -> subprocess.CompletedProcess[bytes]:
+        return self.site.call(tool("scp"), *self.options, f"-P{port or self.port}", source, sink)

@@ -4,59 +4,18 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
-from pathlib import Path
 
 import nginx
 import pytest
-from faultproxy import FaultProxy
+import remote
 from loopback import dial_tcp, read_exactly, unused_port
-from program import BOUND, Process, Site, expect_one_line, port_of
-from targets import Target, echo
+from program import BOUND, Process, expect_one_line
+from remote import Remote, echoes
+from targets import Target
 
-
-class Remote(Site):
-    """A server behind a proxy that fails as it is told, alice who may have it listen on loopback, and an echo."""
-
-    def __init__(self, place: Path) -> None:
-        super().__init__(place)
-        self.faults = self.enter_context(FaultProxy(("127.0.0.1", 0)))
-        self.alice = self.profile("alice", self.faults.port)
-        self.permit("127.0.0.1:*", "[::1]:*", f"{place}/*.sock")
-        self.begin()
-        self.echo = self.enter_context(Target(echo))
-
-    def begin(self) -> None:
-        """A server, in the place of the one before."""
-        self.server = self.serve("--heartbeat", "5", "--drain", "2", "-v")
-        self.faults.upstream = ("127.0.0.1", self.server.port)
-
-    def permit(self, *rules: str) -> None:
-        words = [word for rule in rules for word in ("--listen", rule)]
-        assert self.run("permit", "alice", *words, "--home", self.home).returncode == 0
-
-    def remote(self, *specs: str) -> Process:
-        """A client with these -R, for which the server listens; `port` is where for the first."""
-        client = self.nitrosocks("forward", "-i", self.alice, *[word for spec in specs for word in ("-R", spec)])
-        assert client.out is not None
-        line = client.out.wait(" at the server to ")
-        client.err.wait("nitrosocks: ready")
-        client.port = 0 if "/" in specs[0] else port_of(line.partition(" at the server")[0])
-        return client
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Remote]:
-    with Remote(tmp_path) as made:
-        yield made
-
-
-def echoes(port: int, host: str = "127.0.0.1") -> None:
-    with socket.create_connection((host, port), BOUND) as sock:
-        sock.sendall(b"hello")
-        assert read_exactly(sock, 5) == b"hello"
+site = remote.site
 
 
 def refused(site: Remote, client: Process, port: int, text: str) -> None:
