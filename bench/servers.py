@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import getpass
 import os
-import pwd
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
+import postgres as postgresql
 from loopback import unused_port
 from program import Site, environment
 
@@ -42,17 +40,11 @@ class Missing(Exception):
 
 def program(name: str) -> str:
     """Where it is, in one of the folders of PATH, of root's or of PostgreSQL's."""
-    folders = [os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", *map(str, _postgres_folders())]
+    folders = [os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", *map(str, postgresql.folders())]
     path = shutil.which(name, path=os.pathsep.join(folders))
     if path is None:
         raise Missing(f"{name} is not installed")
     return path
-
-
-def _postgres_folders() -> list[Path]:
-    """Debian keeps its programs apart, a folder for each version; the newest first."""
-    found = [each for each in Path("/usr/lib/postgresql").glob("*/bin") if each.parent.name.isdecimal()]
-    return sorted(found, key=lambda each: int(each.parent.name), reverse=True)
 
 
 def wait_for(port: int) -> None:
@@ -106,34 +98,14 @@ def redis(site: Site) -> int:
 
 def postgres(site: Site) -> int:
     """With pgbench's tables at scale 1. It does not run as root, so the user `postgres` is taken then."""
-    initdb, server, pgbench = program("initdb"), program("postgres"), program("pgbench")
-    place, user = site.place / "postgres", _postgres_user()
-    place.mkdir(mode=0o700)
-    if user:
-        site.place.chmod(0o755)  # keys in it have modes of their own
-        os.chown(place, user["user"], user["group"])
-    env = environment(site.place)
-    words = [initdb, "-D", place, "-U", "postgres", "-A", "trust", "--no-sync", "--locale=C"]
-    subprocess.run(words, check=True, capture_output=True, cwd=place, env=env, **user)
-    port = unused_port()
-    options = [f"-c{each}" for each in ("unix_socket_directories=", "fsync=off", "max_connections=300")]
-    running = site.start(server, "-D", place, "-h", LOOPBACK, "-p", port, *options, **user)
-    site.callback(running.signal, signal.SIGINT)  # it ends without waiting for clients then
-    running.err.wait("ready to accept connections")
-    words = [pgbench, "-i", "-q", "-h", LOOPBACK, "-p", str(port), "-U", "postgres", "postgres"]
-    subprocess.run(words, check=True, capture_output=True, env=env)
-    return port
-
-
-def _postgres_user() -> dict[str, Any]:
-    """What Popen shall become."""
-    if os.geteuid() != 0:
-        return {}
+    initdb, server, pgbench, port = program("initdb"), program("postgres"), program("pgbench"), unused_port()
     try:
-        entry = pwd.getpwnam("postgres")
-    except KeyError:
+        postgresql.start(site, initdb, server, listen_addresses=LOOPBACK, port=port, unix_socket_directories="")
+    except LookupError:
         raise Missing("there is no user postgres") from None
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    words = [pgbench, "-i", "-q", "-h", LOOPBACK, "-p", str(port), "-U", "postgres", "postgres"]
+    subprocess.run(words, check=True, capture_output=True, env=environment(site.place))
+    return port
 
 
 def ssh(site: Site, targets: list[int], cipher: str) -> list[int]:

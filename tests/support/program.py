@@ -225,9 +225,11 @@ def expect_one_line(err: bytes | str) -> str:
     return text.removesuffix("\n")
 
 
-def tool(name: str) -> str:
-    """The path of a tool; a test that lacks it is skipped, which CI does not accept."""
-    path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+def tool(name: str, *folders: Path) -> str:
+    """The path of a tool, which may be in these folders, too; a test that lacks it is skipped, which CI does not
+    accept."""
+    places = [os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", *map(str, folders)]
+    path = shutil.which(name, path=os.pathsep.join(places))
     if path is None:
         pytest.skip(f"{name} is not installed")
     return path
