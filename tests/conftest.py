@@ -2,6 +2,10 @@
 
 import os
 import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,6 +21,31 @@ LONG = "whole", "interop", "attack"  # rooms of files that take long
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)  # which only this process has
+
+
+class Folders(ExitStack):
+    """What pytest's tmp_path_factory is to our tests, with short names and removed at the end.
+
+    Those of pytest grow with the user, the run, the process and the test. Our messages cut a long path, and that of a
+    Unix socket has 107 bytes at most: a test would fail for where it runs.
+    """
+
+    def mktemp(self, name: str) -> Path:
+        """A new folder that only we may enter."""
+        made = tempfile.TemporaryDirectory(prefix=f"ns-{name}-", ignore_cleanup_errors=True)
+        return Path(self.enter_context(made))
+
+
+@pytest.fixture(scope="session")
+def tmp_path_factory() -> Iterator[Folders]:
+    with Folders() as made:
+        yield made
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with Folders() as made:
+        yield made.mktemp("test")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -61,3 +61,12 @@ def test_lacking_network_namespaces_is_excused(tmp_path: Path) -> None:
 def test_a_failure_stays_a_failure(tmp_path: Path) -> None:
     assert run(tmp_path, "def test_bad(): assert 0", ci="true")[0] == pytest.ExitCode.TESTS_FAILED
     assert run(tmp_path, f"raise OSError\n{BARE}", ci="true")[0] == pytest.ExitCode.INTERRUPTED
+
+
+def test_a_folder_has_a_short_name_wherever_pytest_has_its_own(tmp_path: Path) -> None:
+    check = "assert len(str(made)) - len(tempfile.gettempdir()) < 20 and not any(made.iterdir())"
+    source = f"import tempfile\ndef test_own(tmp_path):\n    made = tmp_path\n    {check}\n"
+    source += f"def test_of_many(tmp_path_factory):\n    made = tmp_path_factory.mktemp('site')\n    {check}\n"
+    base = tmp_path / ("long" * 20)
+    assert run(tmp_path, source, "", f"--basetemp={base}")[0] == pytest.ExitCode.OK
+    assert not base.exists()
