@@ -9,6 +9,7 @@ from typing import Any
 
 import program
 import pytest
+from logged import here, messages
 from program import Site, expect_one_line
 
 from nitrosocks_lib.cli.main import exit_code
@@ -122,7 +123,8 @@ def test_the_pauses_of_retry_grow_to_their_bound(caplog: pytest.LogCaptureFixtur
     caplog.set_level("INFO")
     assert first_session(pool(*[NetworkError("told")] * 8), stop, retry=True)
     assert stop.pauses == [limits.BACKOFF_FIRST * 2**n for n in range(7)] + [limits.BACKOFF_MAX]
-    assert caplog.messages[0] == "told; trying again in 0.1 s" and len(caplog.messages) == 8
+    said = messages(here(caplog))
+    assert said[0] == "told; trying again in 0.1 s" and len(said) == 8
 
 
 def test_a_remedy_is_told_once_for_each_kind_of_failure(caplog: pytest.LogCaptureFixture) -> None:
@@ -133,7 +135,9 @@ def test_a_remedy_is_told_once_for_each_kind_of_failure(caplog: pytest.LogCaptur
     assert first_session(pool(*failures * 2), stop, retry=True)
     pauses = [limits.BACKOFF_FIRST * 2**n for n in range(4)]
     said = ["no answer; the clock", "refused", "no answer", "refused"]
-    assert caplog.messages == [f"{text}; trying again in {s:.1f} s" for text, s in zip(said, pauses, strict=True)]
+    assert messages(here(caplog)) == [
+        f"{text}; trying again in {s:.1f} s" for text, s in zip(said, pauses, strict=True)
+    ]
 
 
 def test_a_signal_ends_the_pause() -> None:

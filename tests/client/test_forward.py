@@ -7,6 +7,7 @@ import socket
 import threading
 
 import pytest
+from logged import here
 from loopback import dial_tcp, read_exactly, twofold, unused_port
 from pools import WatchedPool
 from world import BOUND, World, echo, read_all
@@ -173,7 +174,7 @@ def test_what_people_are_told(ending: Ending, reason: str, told: str, caplog: py
     stream.end(ending, reason)
     with caplog.at_level(logging.INFO):
         module._report(stream)
-    assert [f"{each.levelname} {each.getMessage()}" for each in caplog.records] == ([told] if told else [])
+    assert [f"{each.levelname} {each.getMessage()}" for each in here(caplog)] == ([told] if told else [])
 
 
 def test_the_pool_is_shared(world: World) -> None:
@@ -220,7 +221,7 @@ def test_a_port_that_is_free_at_one_loopback_address_only_is_not_picked(
         port = made.bind(Forward(Target(1, LOOPBACK, 0), Target(1, "h", 1))).port
         assert not ports and port != other.getsockname()[1]
     made.start()
-    assert made.besides == {port} and not caplog.records
+    assert made.besides == {port} and not here(caplog)
 
 
 def test_the_other_loopback_address_is_taken(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -231,7 +232,7 @@ def test_the_other_loopback_address_is_taken(world: World, caplog: pytest.LogCap
         made = Forwarder(world.pool())
         world.callback(made.stop)
         assert made.bind(Forward(Target(1, LOOPBACK, port), Target(1, "h", 1))) == Target(1, "127.0.0.1", port)
-    assert [each.getMessage() for each in caplog.records].count(
+    assert [each.getMessage() for each in here(caplog)].count(
         f"something else listens on [::1]:{port}; connections to that address do not come here"
     ) == 1
 

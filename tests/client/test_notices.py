@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from logged import by
 from world import World
 
 from nitrosocks_lib.crypto.identity import fingerprint
@@ -29,4 +30,4 @@ def test_without_v_the_certificate_is_not_even_read(caplog: pytest.LogCaptureFix
     caplog.set_level(logging.WARNING)
     with World() as world:
         world.dialler().greet().link.close()
-    assert caplog.messages == []
+    assert by(caplog, "client.notices") == []

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 import pytest
+from logged import here
 
 from nitrosocks_lib.client import outage as module
 from nitrosocks_lib.client.outage import Outage
@@ -57,7 +58,7 @@ def clock(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> 
 
 
 def told(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[str]:
-    return [each.getMessage() for each in caplog.records if each.levelno >= level]
+    return [each.getMessage() for each in here(caplog) if each.levelno >= level]
 
 
 @pytest.mark.parametrize(("calls", "expected"), CASES.values(), ids=CASES)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from logged import by
 
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.wire import Carrier
@@ -86,9 +87,10 @@ def test_a_faulty_file_is_ignored_said_once_and_replaced(
     kept = Remembered(tmp_path)
     with caplog.at_level(logging.INFO):
         assert kept.look(SERVER, HERE) is None and kept.look(SERVER, HERE) is None
-    (line,) = caplog.messages
+    (record,) = by(caplog, "files.remembered")
+    line = record.getMessage()
     assert line.startswith(f"which carriers work is not remembered: {file}: ") and "\n" not in line
-    assert caplog.records[0].levelno == logging.INFO
+    assert record.levelno == logging.INFO
     kept.keep(SERVER, HERE, Known(HTTP, NOW))
     assert kept.look(SERVER, HERE) == Known(HTTP, NOW)
 
@@ -113,7 +115,7 @@ def test_a_directory_that_cannot_be_made_costs_a_line(tmp_path: Path, caplog: py
         kept = Remembered(tmp_path / "file" / "nitrosocks")
         kept.keep(SERVER, HERE, Known(HTTP, NOW))
         assert kept.look(SERVER, HERE) is None
-    assert len(caplog.messages) == 1
+    assert len(by(caplog, "files.remembered")) == 1
 
 
 def test_whoever_reads_while_others_write_sees_a_whole_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -128,4 +130,4 @@ def test_whoever_reads_while_others_write_sees_a_whole_file(tmp_path: Path, capl
         reader = Remembered(tmp_path)
         while any(thread.is_alive() for thread in threads):
             reader.look(SERVER, HERE)
-    assert caplog.messages == []
+    assert by(caplog, "files.remembered") == []

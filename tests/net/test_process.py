@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from logged import here
 from program import BOUND, ROOT
 
 from nitrosocks_lib.net import landlock, process
@@ -129,9 +130,9 @@ def test_a_system_that_has_none_of_it_is_told_of_and_no_end(
         process.harden()
         process.settle()
     steps = ["not dumpable", "no core", "no new privileges", "Landlock", "keys out of swap"]
-    lines = [record.message for record in caplog.records if "threads run" not in record.message]
+    lines = [record.message for record in here(caplog) if "threads run" not in record.message]
     assert [line.partition(":")[0] for line in lines] == steps
-    assert {record.levelname for record in caplog.records} == {"DEBUG"}
+    assert {record.levelname for record in here(caplog)} == {"DEBUG"}
 
 
 def test_a_libc_without_a_call_is_told_of(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -140,4 +141,4 @@ def test_a_libc_without_a_call_is_told_of(monkeypatch: pytest.MonkeyPatch, caplo
     monkeypatch.setattr(sys, "platform", "linux")
     with caplog.at_level(logging.DEBUG):
         process.harden()
-    assert len(caplog.records) == 2
+    assert len(here(caplog)) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from audited import told
+from logged import here, messages
 
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.levels import NOTE
@@ -39,7 +40,7 @@ def test_an_event_says_all_that_its_sentence_names(name: str, caplog: pytest.Log
     caplog.set_level(logging.DEBUG)
     event = EVENTS[name]
     tell(name, **values(event))
-    (record,) = caplog.records
+    (record,) = here(caplog)
     assert record.levelno == event.level and told([record], name) == [values(event)]
     assert all(str(values(event)[field]) in record.getMessage() for field in event.fields if field not in event.more)
     assert not set("[]{}") & set(record.getMessage())
@@ -55,16 +56,16 @@ def test_a_field_that_is_missing_or_too_many_is_found(caplog: pytest.LogCaptureF
 def test_what_is_below_the_level_costs_nothing_and_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     tell("session-started", no="fields")
-    assert not caplog.records
+    assert not here(caplog)
 
 
 def test_words_of_others_are_escaped_and_cut_in_the_sentence_and_in_the_field(caplog: pytest.LogCaptureFixture) -> None:
     bad = "/x/ev\x1b[2J\nnitrosocks: forged\r.toml"
     tell("login-failed", **values(EVENTS["login-failed"], file=bad, client="a" * 5_000, reason="\u202e"))
-    (fields,) = told(caplog.records, "login-failed")
+    (fields,) = told(here(caplog), "login-failed")
     assert fields["file"] == r"/x/ev\x1b[2J\nnitrosocks: forged\r.toml" and fields["reason"] == r"\u202e"
     assert len(fields["client"]) == limits.WORDS and fields["client"].endswith("…")
-    message = caplog.messages[0]
+    message = messages(here(caplog))[0]
     assert message.isprintable() and all(fields[field] in message for field in ("file", "client", "reason"))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from clientfiles import KEYS, Reader, names, standing
+from logged import here, messages
 
 from nitrosocks_lib.crypto.identity import ClientPublic
 from nitrosocks_lib.facts.errors import KeyFileError, UsageError
@@ -28,10 +29,10 @@ def clients(tmp_path: Path, reader: Reader) -> Clients:
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What was logged since the last time."""
-    assert all(record.levelno == logging.ERROR and not record.exc_info for record in caplog.records)
-    lines = [record.getMessage() for record in caplog.records]
+    records = here(caplog)
+    assert all(record.levelno == logging.ERROR and not record.exc_info for record in records)
     caplog.clear()
-    return lines
+    return messages(records)
 
 
 def test_adding_changing_and_removing_acts_at_the_next_look(tmp_path: Path, clients: Clients) -> None:

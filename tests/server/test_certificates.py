@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from certified import BOUND, issue, replace, sha, write
+from logged import here, messages
 
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import ConfigurationError, KeyFileError
@@ -26,7 +27,7 @@ def all_lines(caplog: pytest.LogCaptureFixture) -> None:
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What was logged since the last time."""
-    said = [record.getMessage() for record in caplog.records if record.name.endswith("audit")]
+    said = messages(here(caplog))
     caplog.clear()
     return said
 

@@ -8,6 +8,7 @@ import ssl
 import threading
 
 import pytest
+from logged import here, messages
 from loopback import Server as TlsServer
 from loopback import pem, unused_port
 from proxied import Plain
@@ -43,7 +44,7 @@ def test_a_failure_is_said_once_in_a_while_and_it_is_looked_for_again(caplog: py
     for _ in range(3):
         decoy.failed(NetworkError("Connection refused"))
     assert looked.wait(20)
-    assert caplog.messages == [
+    assert messages(here(caplog)) == [
         "the decoy localhost:80 cannot be reached: Connection refused; what is not ours is not answered"
     ]
 
@@ -58,7 +59,7 @@ def looked(port: int, tls: bool = False, host: str = "127.0.0.1") -> Decoy:
 def test_one_that_is_down_is_told_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
     port = unused_port()
     looked(port)
-    assert caplog.messages == [f"the decoy 127.0.0.1:{port} does not serve now: Connection refused"]
+    assert messages(here(caplog)) == [f"the decoy 127.0.0.1:{port} does not serve now: Connection refused"]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_one_that_is_down_is_told_at_the_start(caplog: pytest.LogCaptureFixture)
 def test_what_it_answers_is_judged_at_the_start(answer: bytes, told: str, caplog: pytest.LogCaptureFixture) -> None:
     with Plain(lambda sock: (sock.recv(1 << 16), sock.sendall(answer), sock.recv(1))) as web:
         looked(web.port)
-    assert told in caplog.text and bool(caplog.messages) == bool(told)
+    assert [told in line for line in messages(here(caplog))] == [True] * bool(told)
 
 
 def test_one_without_tls_that_is_named_with_https(caplog: pytest.LogCaptureFixture) -> None:

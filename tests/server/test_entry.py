@@ -6,6 +6,7 @@ import logging
 
 import pytest
 from audited import told
+from logged import here
 from pools import WatchedPool, begun
 from registries import entry
 from targets import Target, echo
@@ -29,18 +30,18 @@ def test_a_session_from_its_start_to_its_end(registry: Registry, caplog: pytest.
     made.tunnel.number = 3
     which = {"client": "alice", "session": 3}
     made.started(("192.0.2.1", 7), "raw")
-    here = which | {"source": "192.0.2.1:7", "carrier": "raw"}
-    assert told(caplog.records, "session-started") == [here | {"fingerprint": KEY}]
+    there = which | {"source": "192.0.2.1:7", "carrier": "raw"}
+    assert told(here(caplog), "session-started") == [there | {"fingerprint": KEY}]
     made.tunnel.state.reason = "nothing was heard for 61 s"
     made.lost()
-    assert told(caplog.records, "session-lost") == [here | {"reason": "nothing was heard for 61 s", "kept": 60}]
+    assert told(here(caplog), "session-lost") == [there | {"reason": "nothing was heard for 61 s", "kept": 60}]
     made.resumed(("192.0.2.1", 8), "websocket")
-    assert told(caplog.records, "session-resumed") == [which | {"source": "192.0.2.1:8", "carrier": "websocket"}]
+    assert told(here(caplog), "session-resumed") == [which | {"source": "192.0.2.1:8", "carrier": "websocket"}]
     made.resumed(("2001:db8::1", 9), "http")
     there = which | {"source": "[2001:db8::1]:9", "carrier": "http"}
-    assert told(caplog.records, "session-moved") == [there | {"before": "192.0.2.1:8"}]
+    assert told(here(caplog), "session-moved") == [there | {"before": "192.0.2.1:8"}]
     made.ended("")
-    (end,) = told(caplog.records, "session-ended")
+    (end,) = told(here(caplog), "session-ended")
     assert end.pop("duration") >= 0 and end == there | {
         "fingerprint": KEY, "streams": 0, "received": 0, "sent": 0, "reason": "released",
     }  # fmt: skip
@@ -55,7 +56,7 @@ def test_a_new_address_is_worth_a_note_and_the_same_one_is_not(
     made.resumed(("192.0.2.1", 8), "raw")
     made.lost()
     made.resumed(("192.0.2.2", 8), "raw")
-    assert [vars(record)["event"] for record in caplog.records] == ["session-started", "session-moved"]
+    assert [vars(record)["event"] for record in here(caplog)] == ["session-started", "session-moved"]
 
 
 def test_sessions_have_numbers_and_their_streams_say_which(caplog: pytest.LogCaptureFixture) -> None:

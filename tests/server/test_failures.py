@@ -6,6 +6,7 @@ import logging
 
 import pytest
 from audited import told
+from logged import here, messages
 
 from nitrosocks_lib.crypto.identity import client_fingerprint
 from nitrosocks_lib.server import failures as module
@@ -74,7 +75,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_a_failure_names_its_source_key_and_file(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
     failures = Failures(lambda client_id: ("/x/a.toml", "its file has a fault: no"))
     failures.failed(("2001:db8::1", 4711), "raw", "", "alice", b"A" * 16)
-    assert told(caplog.records, "login-failed") == [
+    assert told(here(caplog), "login-failed") == [
         {
             "source": "[2001:db8::1]:4711", "carrier": "raw", "client": "alice", "file": "/x/a.toml",
             "fingerprint": client_fingerprint(b"A" * 16), "reason": "its file has a fault: no",
@@ -86,11 +87,11 @@ def test_who_goes_on_is_told_once_a_minute(clock: list[float], caplog: pytest.Lo
     failures = Failures()
     for port in range(100):
         failures.failed(("192.0.2.1", port), "raw", "why")
-    assert len(caplog.records) == 1 and clock[1:] == [1_060.0], "one timer, too"
+    assert len(here(caplog)) == 1 and clock[1:] == [1_060.0], "one timer, too"
     assert failures._look(1_060.0) is None
-    assert caplog.messages[1:] == ["more failed logins from 192.0.2.1 in 60 s: 99"]
+    assert messages(here(caplog))[1:] == ["more failed logins from 192.0.2.1 in 60 s: 99"]
     failures.failed(("192.0.2.1", 1), "raw", "why")
-    assert len(told(caplog.records, "login-failed")) == 2 and len(clock) == 3
+    assert len(told(here(caplog), "login-failed")) == 2 and len(clock) == 3
 
 
 def test_the_end_tells_what_was_counted(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
@@ -98,8 +99,8 @@ def test_the_end_tells_what_was_counted(clock: list[float], caplog: pytest.LogCa
     for _ in range(3):
         failures.failed(("192.0.2.1", 1), "http", "why")
     failures.end()
-    assert [(each["count"], each["source"]) for each in told(caplog.records, "logins-failed")] == [(2, "192.0.2.1")]
-    assert all(record.levelno == logging.WARNING for record in caplog.records)
+    assert [(each["count"], each["source"]) for each in told(here(caplog), "logins-failed")] == [(2, "192.0.2.1")]
+    assert all(record.levelno == logging.WARNING for record in here(caplog))
 
 
 def test_without_a_thread_for_timers_the_next_failure_asks_again(

@@ -110,10 +110,11 @@ def test_what_is_large_passes_both_ways(world: World, decoy: Nginx) -> None:
 
 
 def test_without_its_decoy_it_waits_as_without_one(caplog: pytest.LogCaptureFixture) -> None:
-    with World(decoy=Site("127.0.0.1", unused_port())) as world:
+    port = unused_port()
+    with World(decoy=Site("127.0.0.1", port)) as world:
         visitor = Seeing(world.port).say(REQUEST)
         Seeing(world.port).say(REQUEST).close()
         while len(world.server._tarpit) < 1:
             pass
-        assert caplog.text.count("cannot be reached") == 1
+        assert caplog.text.count(f"127.0.0.1:{port} cannot be reached") == 1
         visitor.close()

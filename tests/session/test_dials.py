@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from audited import told
 from dialling import Session
+from logged import here
 from loopback import unused_port
 
 from nitrosocks_lib.facts import limits
@@ -50,7 +51,7 @@ def test_a_name_is_looked_up_elsewhere(session: Session, caplog: pytest.LogCaptu
     session.wait(1)
     assert session.decided[1] == Reached(session.sock(1), Address("127.0.0.1", session.port)) and session.idle()
     place = f"127.0.0.1:{session.port}"
-    assert told(caplog.records, "target-reached") == [
+    assert told(here(caplog), "target-reached") == [
         {"client": "a", "target": f"name.example:{session.port}", "reached": place}
     ]
 

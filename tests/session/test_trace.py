@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from logged import here, messages
 
 from nitrosocks_lib.crypto.schedule import CLIENT_TO_SERVER, FrameKeys, frame_keys
 from nitrosocks_lib.crypto.seal import Opener, Sealer
@@ -32,11 +33,11 @@ def carried(plain: bytes) -> bytes:
 def test_a_frame_has_its_line(kind: int, name: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(FRAMES)
     assert carried(bytes([kind]) + b"secret") == bytes([kind]) + b"secret"
-    assert caplog.messages == [f"sent {name}, 6 bytes", f"received {name}, 6 bytes"]
-    assert {each.levelno for each in caplog.records} == {FRAMES}
+    assert messages(here(caplog)) == [f"sent {name}, 6 bytes", f"received {name}, 6 bytes"]
+    assert {each.levelno for each in here(caplog)} == {FRAMES}
 
 
 def test_who_does_not_ask_has_the_plain_ones(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     assert type(trace.sealer(keys())) is Sealer and type(trace.opener(keys())) is Opener
-    assert carried(b"\x01secret") == b"\x01secret" and caplog.messages == []
+    assert carried(b"\x01secret") == b"\x01secret" and messages(here(caplog)) == []

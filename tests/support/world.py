@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -34,6 +36,7 @@ from nitrosocks_lib.server.server import Server
 from nitrosocks_lib.session.streams import Ending, Stream
 
 BOUND = 60.0  # seconds until a wait is given up
+_SERVERS = {"accept", "connection", "outbound", "revoked", "decoy", "expiry"}  # threads that it starts
 SERVER_KEY = ServerKey(bytes(range(32)))
 
 
@@ -75,6 +78,15 @@ def _certificate() -> tuple[Path, Path]:
     return place / "crt", place / "key"
 
 
+def _wait_for_threads(others: list[threading.Thread]) -> None:
+    """Behind the server's end, so that none of its threads logs while another test runs. `others` were there before."""
+    until = time.monotonic() + BOUND
+    for thread in threading.enumerate():
+        if thread not in others and thread.name in _SERVERS:
+            thread.join(max(0.0, until - time.monotonic()))
+            assert not thread.is_alive(), f"a thread of the server does not end: {thread.name}"
+
+
 class World(contextlib.ExitStack):
     """`server`, behind `proxy` where one was asked for; `pool()` makes clients, `target()` something to reach."""
 
@@ -84,10 +96,12 @@ class World(contextlib.ExitStack):
         """The server states `certificate_hash` where one is given, whatever it presents."""
         super().__init__()
         self.files = crt, key = _certificate()
+        self.callback(shutil.rmtree, crt.parent, ignore_errors=True)
         self.certificates = Certificates(crt, key)
         if certificate_hash is not None:
             self.certificates.presented = replace(self.certificates.presented, hash=certificate_hash)
         self.settings: dict[str, Any] = {"certificates": self.certificates} | settings
+        self.callback(_wait_for_threads, threading.enumerate())
         self.callback(_close_near)
         self.directory = Directory()
         self.token = os.urandom(32)
