@@ -20,10 +20,22 @@ class Promises:
 class Credit:
     """One stream's receiving side, owned by inbound; bytes of DATA, counted from the stream's beginning."""
 
-    __slots__ = ("_first", "_promises", "_stated_at", "_trial", "_trial_since", "given", "received", "taken", "window")
+    __slots__ = (
+        "_each",
+        "_first",
+        "_promises",
+        "_stated_at",
+        "_trial",
+        "_trial_since",
+        "given",
+        "received",
+        "taken",
+        "window",
+    )
 
-    def __init__(self, window: int, promises: Promises, now: float) -> None:
-        """`window` is the limit that a stream begins with."""
+    def __init__(self, window: int, promises: Promises, now: float, each: bool = False) -> None:
+        """`window` is the limit that a stream begins with; `each` datagram that is taken raises it (UD2)."""
+        self._each = each
         self._first = self.window = window
         self._promises = promises
         self.given = self._trial = window  # _trial: a limit of which it is looked at how soon it is used up
@@ -57,8 +69,11 @@ class Credit:
     def _step(self) -> int:
         """How much is taken from one statement to the next: half of a window at most (protocol 5), of large ones less.
 
-        The sender has only the rest of the window to go on with until it hears of the next limit.
+        The sender has only the rest of the window to go on with until it hears of the next limit; datagrams may not
+        even fit into it, so each states the whole window.
         """
+        if self._each:
+            return 1
         return min(self.window // 2, max(limits.ACK_BYTES, self.window // 8))
 
     def _grow(self) -> None:

@@ -62,11 +62,9 @@ def place(target: Target, permit: Rules) -> Found | None:
     """
     if target.kind == Kind.UNIX:
         return _path(target, permit)
-    if target.kind != Kind.TCP:
-        return Unreached(Reply.COMMAND, "this server does not carry that kind of stream")
     if not 0 < len(target.host) <= limits.NAME_MAX or not target.port:
         return Unreached(Reply.GENERAL, "not a host and port")
-    first = permit.certain(target.host, target.port, Kind.TCP)
+    first = permit.certain(target.host, target.port, Kind(target.kind))
     if first is None or not first.permits:
         return _forbidden(target, "", first)
     found = numeric(target)
@@ -89,7 +87,7 @@ def permitted(target: Target, permit: Rules, found: Iterable[Place]) -> Found:
     """Those places of a name that this client may connect to."""
     try:
         found = list(found)
-        by = [permit.deciding(target.host, str(each[1][0]), target.port, Kind.TCP, own) for each in found]
+        by = [permit.deciding(target.host, str(each[1][0]), target.port, Kind(target.kind), own) for each in found]
         allowed = [each for each, rule in zip(found, by, strict=True) if rule is not None and rule.permits]
         ours = [] if allowed else [str(each[1][0]) for each in found if own(ip_address(str(each[1][0])))]
     except OSError as error:

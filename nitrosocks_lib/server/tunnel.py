@@ -23,7 +23,7 @@ from ..protocol.listening import ListenRules
 from ..protocol.permit import Client
 from ..protocol.refresh import Started
 from ..protocol.welcome import Welcomed
-from ..session.dialling import Dialling
+from ..session.dialling import Dialling, Unreached
 from ..session.inbound import Handler
 from ..session.reaching import name_of
 from ..session.shares import Shares
@@ -120,8 +120,10 @@ class ServerTunnel(Tunnel):
             return
         began = now()
         stream = self.admit(number, target, lambda stream: self._over(stream, began))
+        if len(state.streams) >= limits.STREAMS or self._shared.holds(self.client_id) == own:
+            inbound.delivery.silences.make_room(stream)
         if not target.host or not (target.port or target.kind == wire.Kind.UNIX):
-            inbound.delivery.refuse(stream, Reply.GENERAL, "not a host and port")
+            inbound.answers.refuse(stream, Unreached(Reply.GENERAL, "not a host and port"))
             return
         self.dial(stream)
 

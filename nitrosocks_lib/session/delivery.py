@@ -13,14 +13,13 @@ from contextlib import suppress
 from typing import Final
 
 from ..facts import limits
-from ..facts.wire import Frame, Reply
+from ..facts.wire import Frame
 from ..net.buffers import SLOTS
 from ..net.sockets import unread
 from ..net.timers import now
-from ..protocol import frames
-from ..protocol.frames import Address, Reason
+from ..protocol.frames import Reason
 from ..protocol.receiving import Peer
-from .dialling import Reached, Unreached
+from .silences import Silences
 from .state import Role, State
 from .streams import LOCAL_BROKE, RESET_TEXTS, Ending, Sending, Stream
 
@@ -40,6 +39,7 @@ class Delivery:
         self._behind: dict[Stream, None] = {}  # streams with a backlog
         self._unread: dict[Stream, tuple[int, float]] = {}  # reset behind what the kernel holds: bytes, since when
         self.held = 0  # bytes in all backlogs
+        self.silences = Silences(state.outbox)
         self.dropped = False  # any thread: behind the session's end nothing more is delivered
 
     @property
@@ -50,7 +50,7 @@ class Delivery:
     @property
     def waits(self) -> bool:
         """Whether `due` is to be asked."""
-        return bool(self._behind or self._unread)
+        return bool(self._behind or self._unread or self.silences)
 
     # -- DATA ----------------------------------------------------------------------------------------------------------
 
@@ -58,6 +58,8 @@ class Delivery:
         """Gives DATA to the local socket; True when `slot`, which holds the payload, is kept for the backlog."""
         if stream.broken:
             return False
+        if stream.datagrams:
+            stream.heard_at = at
         if not stream.backlog and stream.local is not None:
             sent = self._send(stream, payload)
             if sent:
@@ -65,6 +67,9 @@ class Delivery:
             if sent == len(payload) or stream.broken:
                 return False
             payload = payload[sent:]
+        if not stream.has_room:
+            self._taken(stream, len(payload), at)
+            return False
         return self._hold(stream, payload, slot, at)
 
     def _hold(self, stream: Stream, rest: memoryview, slot: bytearray, at: float) -> bool:
@@ -86,12 +91,16 @@ class Delivery:
 
     def _send(self, stream: Stream, payload: memoryview) -> int:
         assert stream.local is not None, "the caller looked"
+        if stream.datagrams:  # what the socket refuses counts as taken (UD3)
+            with suppress(OSError):
+                stream.local.send(payload)
+            return len(payload)
         try:
             return stream.local.send(payload)
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError:
-            self._broke(stream)
+            self.broke(stream)
             return 0
 
     def _taken(self, stream: Stream, size: int, at: float) -> None:
@@ -102,6 +111,14 @@ class Delivery:
             self._outbox.limits[stream.number] = credit.given
             if left < _PATIENT:
                 self._outbox.waiter.set()
+
+    def begin(self, stream: Stream, at: float) -> None:
+        """Its target was reached: what waits for it is delivered."""
+        if stream.datagrams:
+            self.silences.begin(stream, at)
+        if stream.local is not None and stream in self._behind:
+            self._watch(stream)
+        self.flush(stream)
 
     def flush(self, stream: Stream) -> None:
         """Writes the backlog as far as the local socket takes it, and what stands behind it."""
@@ -151,14 +168,10 @@ class Delivery:
     def reset(self, stream: Stream, reason: Reason) -> None:
         """RESET came: the local socket is reset behind the backlog; a dial of it was given up."""
         stream.end(Ending.RESET_THERE, reason.text or RESET_TEXTS.get(reason.code, ""), reason.code)  # type: ignore[call-overload]
-        self._stop(stream)
+        self.stop(stream)
 
-    def refused(self, stream: Stream, reason: Reason) -> None:
-        """REFUSED came."""
-        stream.end(Ending.REFUSED, reason.text or f"reason {reason.code}", reason.code)
-        self._stop(stream)
-
-    def _stop(self, stream: Stream) -> None:
+    def stop(self, stream: Stream) -> None:
+        """It is over: nothing more is sent of it, and what came before is delivered."""
         stream.stopped = True
         if stream.local is None:
             self._drop(stream)
@@ -170,13 +183,15 @@ class Delivery:
         ends = stream.end_waits and not stream.got_all and stream.ending is None
         if stream.end_waits or stream.stopped:
             stream.got_all = True  # before it is shut: by this outbound tells an end from a reset
-        if ends:
+        if ends and stream.datagrams:
+            self.silences.part(stream, Frame.END)
+        elif ends:
             assert stream.local is not None
             with suppress(OSError):  # the local side may have closed meanwhile
                 stream.local.shutdown(socket.SHUT_WR)
         self._settle(stream)
 
-    def _broke(self, stream: Stream) -> None:
+    def broke(self, stream: Stream) -> None:
         """The local socket takes no more. What it says is read to its end, then outbound sends RESET (if it may)."""
         stream.broken = True
         self._drop(stream)
@@ -230,7 +245,8 @@ class Delivery:
                 self._unread[stream] = held, at
         if self._unread:
             return at + _LOOK_UNREAD
-        return at + _LOOK if self._behind else None
+        silent = self.silences.due(at)
+        return min(at + _LOOK, silent or at + _LOOK) if self._behind else silent
 
     def _give_up(self, stream: Stream) -> None:
         log.info("a local side read nothing for %.0f s: %d bytes for it are dropped", limits.LINGER, stream.held)
@@ -238,36 +254,6 @@ class Delivery:
         self._drop(stream)
         if stream.sent_all:
             self._close(stream)  # what the kernel holds had its 60 s, too
-
-    def opened(self, stream: Stream, address: Address) -> None:
-        """OPENED came."""
-        if not stream.tell_opened(address):
-            self._broke(stream)
-
-    # -- answers to OPEN -----------------------------------------------------------------------------------------------
-
-    def answer(self, number: int, result: Reached | Unreached) -> None:
-        """A dial's result: OPENED and what waits for the target, or REFUSED."""
-        stream = self._state.streams.by_number.get(number)
-        if stream is None or stream.over:
-            if isinstance(result, Reached):
-                result.sock.close()
-        elif isinstance(result, Unreached):
-            self.refuse(stream, result.reply, result.text, result.more)
-        else:
-            stream.answer = frames.address(Frame.OPENED, number, result.address)
-            stream.reach(result.sock, result.address)
-            self._outbox.post_stream(stream)
-            if stream in self._behind:
-                self._watch(stream)
-            self.flush(stream)
-
-    def refuse(self, stream: Stream, reply: Reply, text: str, more: str = "") -> None:
-        """Answers REFUSED: the stream is over. `more` is for our own log."""
-        stream.end(Ending.REFUSED, text + more, reply)
-        stream.answer = frames.refusal(Frame.REFUSED, stream.number, reply, text)
-        stream.peer = Peer.OVER
-        self._stop(stream)
 
     # -- the session's end ---------------------------------------------------------------------------------------------
 

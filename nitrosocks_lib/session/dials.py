@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from ..facts import limits
 from ..facts.wire import Kind, Reply
 from ..facts.words import foreign
+from ..net.datagrams import associate
 from ..net.race import Connected, Place, Race, Remembered
 from ..net.sockets import descriptors
 from ..net.timers import now
@@ -192,6 +193,10 @@ class Dials:
             self._end(dial)
             self._decide(dial.number, found)
             return
+        if dial.target.kind == Kind.UDP:
+            self._end(dial)
+            self._decide(dial.number, self._associate(dial, found))
+            return
         dial.places = self._reach.remembered.order(dial.target.host, dial.target.port, found, at)
         what = ("dial", dial.number)
 
@@ -206,6 +211,15 @@ class Dials:
         if dial.target.kind == Kind.UNIX:
             self._paths.setdefault(dial.target.host, deque()).append(dial)
         self._advance(dial, at)
+
+    def _associate(self, dial: _Dial, places: list[Place]) -> Reached | Unreached:
+        """Datagrams need no answer: whether somebody takes them is not known."""
+        made = associate(places, self._reach.descriptors)
+        if not isinstance(made, Connected):
+            return unreached(dial.target, made)
+        reached = address(dial.target, made.place)
+        dial.ruling.reached(reached)
+        return Reached(made.sock, reached)
 
     def _time_of(self, dial: _Dial) -> float:
         """When it is to be looked at though its sockets are silent."""

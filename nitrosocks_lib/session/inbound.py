@@ -19,6 +19,7 @@ from ..protocol import frames
 from ..protocol.acks import AckDue
 from ..protocol.receiving import FROM_CLIENT, FROM_SERVER, Peer, following
 from ..protocol.resend import ResendQueue
+from .answers import Answers
 from .delivery import Delivery
 from .dialling import Dialling, NoDialling
 from .state import Role, State
@@ -39,18 +40,15 @@ class Inbound:
         self._resend = resend
         self._inbox, self._outbox, self._waiter = state.inbox, state.outbox, state.inbox.waiter
         self.delivery = Delivery(state, role)
+        self.answers = Answers(state, self.delivery)
         self.dialling: Dialling = NoDialling()
         self.opener: Opener  # of the connection; set by `Tunnel.run`
         self.received = 0  # numbered frames, over the life of the session
         self.peer_acked = 0  # the highest `received` that the peer has acknowledged
         self.bytes_in = 0  # plaintext bytes of all connections
         self._due = AckDue()
-        self._handlers = {
-            Frame.END: self._on_end,
-            Frame.RESET: self._on_reset,
-            Frame.ACK: self._on_ack,
-            **handlers,
-        }
+        own = {Frame.END: self._on_end, Frame.RESET: self._on_reset, Frame.ACK: self._on_ack}
+        self._handlers = own | dict(handlers)
         self.allowed = FROM_CLIENT if state.serving else FROM_SERVER  # what the peer may send now
         self.first_due = False  # the session moved: the first frame on the new connection must be ACK, or ABORT
         self._streams = state.streams.by_number
@@ -202,7 +200,7 @@ class Inbound:
 
     def _take_dials(self) -> None:
         for number, result in self.dialling.take():
-            self.delivery.answer(number, result)
+            self.answers.answer(number, result)
 
     def _acknowledge(self) -> None:
         """An ACK is due: outbound is to send it at once, unless one went out with something else."""

@@ -65,6 +65,7 @@ class Outbound:
         self._link, self.sealer, self._unsent = link, sealer, memoryview(b"")
         self._pace, self._written_before, self._wrote = Pace(now()), self.written, self.resend.cursor
         self.control.begin()
+        self._reading.forget_datagrams()
         self._waiter.pending = True  # what was posted while there was no thread is taken at once
 
     def run(self) -> None:

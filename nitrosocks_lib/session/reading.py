@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import selectors
+import socket
 from collections import deque
+from contextlib import suppress
 
 from ..facts import limits, wire
 from ..facts.wire import Frame, Reset
 from ..net.buffers import SLOTS
 from ..net.sockets import closed
+from ..net.timers import now
 from ..protocol import frames
 from ..protocol.resend import ResendQueue
 from .state import State
-from .streams import LOCAL_BROKE, Ending, Request, Sending, Stream
+from .streams import LOCAL_BROKE, SILENT_LONGEST, Ending, Request, Sending, Stream
 
 _READ = selectors.EVENT_READ
 _HEAD = wire.DATA_HEAD
+_DRAINED = 4096  # datagrams at most: a kernel holds no more
 
 
 class Reading:
@@ -53,7 +57,7 @@ class Reading:
         """A stream of this side's: it gets its number, and DATA may follow OPEN at once."""
         state = self._state
         stream.limit = state.send_window
-        stream.credit = state.credit()
+        stream.credit = state.credit(stream.datagrams)
         state.streams.add(stream, state.streams.ours.take())
         self._resend.append(stream.announcement())
         if stream.request is not None and (early := stream.request.early):
@@ -70,6 +74,8 @@ class Reading:
             stream.sending = Sending.OVER
         elif stream.broken and stream.sending is Sending.ENDED and not stream.over:
             self._reset(stream)
+        elif stream.parting and stream.sending is Sending.FLOWING:
+            self._part(stream)
         elif stream.stuck and stream.limit > stream.sent:
             self._watch(stream)
 
@@ -101,9 +107,9 @@ class Reading:
         if stream.got_all or stream.stopped or stream.ending is not None:
             self._state.inbox.post_stream(stream)
 
-    def _reset(self, stream: Stream) -> None:
-        stream.end(Ending.RESET_HERE, LOCAL_BROKE)
-        self._resend.append(frames.refusal(Frame.RESET, stream.number, Reset.LOCAL))
+    def _reset(self, stream: Stream, code: Reset = Reset.LOCAL, reason: str = LOCAL_BROKE) -> None:
+        stream.end(Ending.RESET_HERE, reason)
+        self._resend.append(frames.refusal(Frame.RESET, stream.number, code))
         stream.sending = Sending.OVER
         self._leave(stream)
 
@@ -129,7 +135,9 @@ class Reading:
         else:
             return False
         stream.queued = False
-        if stream.sending is Sending.FLOWING and not stream.stuck:
+        if stream.sending is Sending.FLOWING and stream.datagrams:
+            self._read_datagram(stream)
+        elif stream.sending is Sending.FLOWING and not stream.stuck:
             self._read(stream, most)
         return True
 
@@ -167,6 +175,52 @@ class Reading:
         else:
             self._end(stream)
 
+    # -- datagrams -----------------------------------------------------------------------------------------------------
+
+    def _read_datagram(self, stream: Stream) -> None:
+        """Queues DATA with one datagram, unless the limit does not let it through (UD3). While there are more, other
+        streams go first."""
+        assert stream.local is not None, "as in _read"
+        slot = SLOTS.take()
+        view = memoryview(slot)
+        try:
+            n = stream.local.recv_into(view[_HEAD:])
+        except BlockingIOError:
+            SLOTS.give_back(slot)
+            return
+        except OSError:  # the target's machine says that nobody listens there: somebody may at the next datagram
+            n = 0
+        else:
+            if not n and stream.local.family == socket.AF_UNIX:
+                SLOTS.give_back(slot)
+                self._part(stream)
+                return
+        if 0 < n <= stream.limit - stream.sent:
+            stream.spoke_at = now()
+            self._keep(stream, slot, view, n)
+        else:
+            SLOTS.give_back(slot)
+        stream.queued = True
+        self._heavy.append(stream)
+
+    def _part(self, stream: Stream) -> None:
+        """This direction of a stream of datagrams ends; or both, to make room for another stream."""
+        assert stream.local is not None, "as in _read"
+        if stream.parting == Frame.RESET:
+            self._reset(stream, Reset.LIMIT, SILENT_LONGEST)
+            return
+        with suppress(OSError):  # who gives it datagrams finds that a new stream is due
+            stream.local.shutdown(socket.SHUT_RD)
+        self._resend.append(frames.end(stream.number))
+        stream.sending = Sending.ENDED
+        self._leave(stream)
+
+    def forget_datagrams(self) -> None:
+        """A connection begins: what came while there was none is dropped (UD3). The owner, before outbound runs."""
+        for stream in self._state.streams.all():
+            if stream.datagrams and stream.sending is Sending.FLOWING and stream.local is not None:
+                _drain(stream.local)
+
     def _keep(self, stream: Stream, slot: bytearray, view: memoryview, n: int) -> None:
         wire.DATA_HEADER.pack_into(slot, 0, Frame.DATA, stream.number)
         stream.took += n
@@ -192,3 +246,11 @@ class Reading:
 def _belonging(request: Request, data: memoryview) -> int:
     """How many bytes of what the local side says are for the target."""
     return request.belongs(bytes(data)) if request.belongs is not None and data else len(data)
+
+
+def _drain(local: socket.socket) -> None:
+    """Drops what a socket of datagrams holds; what comes at this moment may stay."""
+    with suppress(OSError):
+        for _ in range(_DRAINED):
+            if not local.recv(1):  # an end, which is seen again
+                return

@@ -105,9 +105,9 @@ class State:
         self.keys, self.ephemeral, self.refreshing = Keys(b"", Secret()), None, None
         self.outbox.forget_refresh()
 
-    def credit(self) -> Credit:
+    def credit(self, datagrams: bool) -> Credit:
         """The receiving side of a new stream."""
-        return Credit(self.receive_window, self._promises, now())
+        return Credit(self.receive_window, self._promises, now(), each=datagrams)
 
     def partial(self, size: int, at: float) -> None:
         """inbound: so many bytes are here of a frame that is not whole yet."""

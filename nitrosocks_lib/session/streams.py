@@ -11,10 +11,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ..facts import limits
-from ..facts.wire import Reset
+from ..facts.wire import Frame, Kind, Reset
 from ..protocol import frames
 from ..protocol.credit import Credit
 from ..protocol.frames import Address, Target
@@ -78,9 +78,10 @@ class Stream:
     """
 
     __slots__ = (
-        "_finished", "accepted", "answer", "answered", "backlog", "broken", "credit", "detail", "end_waits", "ending",
-        "got_all", "heavy", "held", "limit", "local", "moves", "number", "peer", "progress_at", "queued", "reached",
-        "reason", "request", "sending", "sent", "sent_all", "stopped", "stuck", "target", "took",
+        "_finished", "accepted", "answer", "answered", "backlog", "broken", "credit", "datagrams", "detail",
+        "end_waits", "ending", "got_all", "heard_at", "heavy", "held", "limit", "local", "moves", "number", "parting",
+        "peer", "progress_at", "queued", "reached", "reason", "request", "sending", "sent", "sent_all", "spoke_at",
+        "stopped", "stuck", "target", "took",
     )  # fmt: skip
 
     def __init__(
@@ -92,12 +93,11 @@ class Stream:
         accepted: Accepted | None = None,
     ) -> None:
         """`finished(stream)` is called once, when the stream is over and its local socket closed; it must not block."""
-        self.target = target
+        self.target, self.datagrams = target, target.kind == Kind.UDP  # of which `local` keeps the borders (protocol 5)
         self.number = 0  # of the opener: outbound; else inbound
         self.local = local and _guarded(local)  # who opens; else inbound, before `answer`: `reach`
         self.moves = 0  # owner: how often it went to another session
         self._finished, self.request, self.accepted = finished, request, accepted
-
         self.sending = Sending.FLOWING  # outbound
         self.sent = 0  # outbound: bytes of DATA in all
         self.took = 0  # outbound: bytes read from the local socket
@@ -118,6 +118,8 @@ class Stream:
         self.answer = b""  # inbound: OPENED or REFUSED, for outbound to send
         self.answered = False  # inbound, of the opener: OPENED came
         self.stopped = False  # inbound: nothing more is to be sent, RESET or REFUSED came, or REFUSED goes out
+        self.heard_at = self.spoke_at = 0.0  # of datagrams, when the last came: the peer's, inbound; ours, outbound
+        self.parting: Literal[0, Frame.END, Frame.RESET] = 0  # inbound, of datagrams: how outbound is to end them
         self.broken = False  # inbound: the local socket takes no more; what it says is read, then RESET goes out
 
         self.ending: Ending | None = None  # `end`
@@ -136,17 +138,24 @@ class Stream:
         """inbound: puts `rest` behind the backlog; True when that keeps `slot`, which holds it.
 
         What is smaller than half a slot is copied, and what is small joined to what is small before it: a frame of
-        one byte would cost 450 in here, and one of 16 KiB four times as much, which `held` does not count.
+        one byte would cost 450 in here, and one of 16 KiB four times as much, which `held` does not count. Datagrams
+        are not joined; there are few (`has_room`).
         """
         if 2 * len(rest) >= limits.SLOT:
             self.backlog.append((rest, slot))
             return True
-        if self.backlog and self.backlog[-1][1] is None and len(self.backlog[-1][0]) + len(rest) < limits.COPY_BELOW:
+        joins = bool(self.backlog) and self.backlog[-1][1] is None and not self.datagrams
+        if joins and len(self.backlog[-1][0]) + len(rest) < limits.COPY_BELOW:
             joined = bytes(self.backlog.pop()[0]) + rest
         else:
             joined = bytes(rest)
         self.backlog.append((memoryview(joined), None))
         return False
+
+    @property
+    def has_room(self) -> bool:
+        """inbound: whether the backlog takes one more: datagrams wait for a dial only, and the others are dropped."""
+        return not self.datagrams or (self.local is None and len(self.backlog) < limits.DATAGRAMS_HELD)
 
     @property
     def over(self) -> bool:
@@ -248,6 +257,7 @@ class Table:
 
 
 LOCAL_BROKE = "the local side broke the connection"
+SILENT_LONGEST = "it was silent longest, and others came"
 RESET_TEXTS = {
     Reset.OTHER: "the other side reset it",
     Reset.LOCAL: "the other end broke the connection",

@@ -186,20 +186,20 @@ class Tunnel:
         number, address = frames.parse_address(payload, Frame.OPENED)
         stream = self.inbound.stream(number, Frame.OPENED)
         if stream is not None:
-            self.inbound.delivery.opened(stream, address)
+            self.inbound.answers.opened(stream, address)
 
     def _on_refused(self, payload: bytes) -> None:
         number, reason = frames.parse_refusal(payload, Frame.REFUSED)
         stream = self.inbound.stream(number, Frame.REFUSED)
         if stream is not None:
-            self.inbound.delivery.refused(stream, reason)
+            self.inbound.answers.refused(stream, reason)
 
     def admit(self, number: int, target: Target, finished: Callable[[Stream], None]) -> Stream:
         """inbound: a stream that the peer opens, of which nothing is dialled yet."""
         state = self.state
         stream = Stream(target, None, finished)
         stream.sending, stream.peer = Sending.WAITING, Peer.FLOWING
-        stream.limit, stream.credit = state.send_window, state.credit()
+        stream.limit, stream.credit = state.send_window, state.credit(stream.datagrams)
         state.streams.add(stream, number)
         return stream
 
@@ -207,7 +207,7 @@ class Tunnel:
         """inbound: has its target dialled, and answers all that was decided at once."""
         self.inbound.dialling.begin(stream.number, stream.target)
         for answered, result in self.inbound.dialling.take():
-            self.inbound.delivery.answer(answered, result)
+            self.inbound.answers.answer(answered, result)
 
     def refuse(self, number: int, text: str) -> None:
         """inbound: refuses a stream before there is one."""

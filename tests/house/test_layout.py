@@ -34,6 +34,7 @@ TESTED_BY: dict[str, str] = {
     "client/findings": "client/test_doctor.py",
     "client/held": "client/test_asking.py",
     "client/way": "client/test_doctor.py",
+    "session/answers": "session/test_delivery.py",
 }
 
 # Where a registry's host could be written; folders are searched to the bottom.

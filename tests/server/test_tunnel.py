@@ -72,7 +72,7 @@ def test_opens_reach_the_target_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("host", "port", "kind", "reply"),
     [
-        ("127.0.0.1", 1, Kind.UDP, Reply.COMMAND),
+        ("127.0.0.1", 1, Kind.UDP, Reply.NOT_PERMITTED),
         ("127.0.0.2", 1, Kind.TCP, Reply.NOT_PERMITTED),
         ("127.0.0.1", 0, Kind.TCP, Reply.GENERAL),
         ("", 1, Kind.TCP, Reply.GENERAL),

@@ -41,7 +41,7 @@ class Still:
         self.far, near = pair(buffer=SMALL)
         near.setblocking(False)
         receive(self.tunnel, Frame.OPEN, OPEN(1)[1:])
-        self.delivery.answer(1, Reached(near, Address("10.0.0.1", 7)))
+        self.tunnel.inbound.answers.answer(1, Reached(near, Address("10.0.0.1", 7)))
         self.outbound()
         self.stream: Stream = self.tunnel.state.streams.by_number[1]
 
@@ -250,7 +250,7 @@ def test_it_is_none_either_where_both_halves_find_the_end_at_once(still: Still) 
     """outbound reads the end of what the target says; at that moment inbound cannot write what it still has."""
     still.data(FULL)
     receive(still.tunnel, Frame.END, END(1)[1:])
-    still.delivery._broke(still.stream)
+    still.delivery.broke(still.stream)
     still.stream.broken = False  # as outbound saw it, a moment ago
     still.tunnel.outbound._reading._end(still.stream)
     still.stream.broken = True

@@ -108,7 +108,7 @@ def test_what_is_reached_too_late_is_closed(over: str) -> None:
             far, near = half.pair()
             half.leave()
             half.dispose("over")
-            half.tunnel.inbound.delivery.answer(1, Reached(near, AT))
+            half.tunnel.inbound.answers.answer(1, Reached(near, AT))
         assert not is_silent(far)
         assert half.gone().ending is Ending.LOST if over == "session" else half.seen() == []
 

@@ -16,12 +16,12 @@ from logged import here
 from loopback import unused_port
 
 from nitrosocks_lib.facts import limits
-from nitrosocks_lib.facts.wire import Reply
+from nitrosocks_lib.facts.wire import Kind, Reply
 from nitrosocks_lib.net.race import Place
 from nitrosocks_lib.net.timers import now
-from nitrosocks_lib.protocol.frames import Address
+from nitrosocks_lib.protocol.frames import Address, Target
 from nitrosocks_lib.protocol.permit import Rules
-from nitrosocks_lib.session.dialling import Reached
+from nitrosocks_lib.session.dialling import Reached, Unreached
 
 
 @pytest.fixture
@@ -54,6 +54,27 @@ def test_a_name_is_looked_up_elsewhere(session: Session, caplog: pytest.LogCaptu
     assert told(here(caplog), "target-reached") == [
         {"client": "a", "target": f"name.example:{session.port}", "reached": place}
     ]
+
+
+def test_datagrams_have_a_socket_of_their_own_at_once_or_behind_a_look_up(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with Session("udp:127.0.0.0/8:*") as session, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target:
+        target.bind(("127.0.0.1", 0))
+        port = target.getsockname()[1]
+        session.begin(1, Target(Kind.UDP, "127.0.0.1", port))
+        session.begin(2, Target(Kind.UDP, "name.example", port))
+        session.tcp(3, port)
+        session.names.let_go("name.example")
+        session.wait(2)
+        for number in (1, 2):
+            assert session.decided[number] == Reached(session.sock(number), Address("127.0.0.1", port))
+            session.sock(number).send(b"%d" % number)
+            assert target.recvfrom(10) == (b"%d" % number, session.sock(number).getsockname())
+        refused = session.decided[3]
+        assert isinstance(refused, Unreached) and refused.reply == Reply.NOT_PERMITTED
+        assert [each["target"] for each in told(here(caplog), "target-reached")] == [
+            f"udp:127.0.0.1:{port}", f"udp:name.example:{port}",
+        ]  # fmt: skip
 
 
 def test_a_dead_first_address(session: Session) -> None:

@@ -69,7 +69,7 @@ def answered(server: StillReading, answer: bytes, *more: tuple[Frame, bytes]) ->
     far.setblocking(False)
     if answer[0] == Frame.OPENED:
         server.tunnel.inbound.dialling.stop(1)
-        server.tunnel.inbound.delivery.answer(1, Reached(far, frames.Address("10.0.0.1", 7)))
+        server.tunnel.inbound.answers.answer(1, Reached(far, frames.Address("10.0.0.1", 7)))
     else:
         far.close()
     for frame, payload in more:

@@ -225,11 +225,11 @@ def test_a_reset_while_the_target_is_dialled_keeps_the_answer_back(dialled: bool
     with Alone(False) as alone:
         alone.begin()
         if dialled:  # the answer waits to be sent
-            alone.tunnel.inbound.delivery.answer(alone.number, Reached(alone.local, AT))
+            alone.tunnel.inbound.answers.answer(alone.number, Reached(alone.local, AT))
         alone.come(RESET)
         alone.turn()
         if not dialled:  # the dial was about to succeed
-            alone.tunnel.inbound.delivery.answer(alone.number, Reached(alone.local, AT))
+            alone.tunnel.inbound.answers.answer(alone.number, Reached(alone.local, AT))
             alone.turn()
         alone.settle()
         assert alone.sent == [] and alone.local.fileno() == -1

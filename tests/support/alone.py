@@ -124,8 +124,8 @@ class Alone(contextlib.ExitStack):
     def do(self, frame: Frame) -> None:
         """Makes this side send that, by what its application or its target does."""
         acts: dict[Frame, Callable[[], object]] = {
-            Frame.OPENED: lambda: self.tunnel.inbound.delivery.answer(self.number, Reached(self.local, AT)),
-            Frame.REFUSED: lambda: self.tunnel.inbound.delivery.answer(
+            Frame.OPENED: lambda: self.tunnel.inbound.answers.answer(self.number, Reached(self.local, AT)),
+            Frame.REFUSED: lambda: self.tunnel.inbound.answers.answer(
                 self.number, Unreached(Reply.CONNECTION_REFUSED, "no")
             ),
             Frame.DATA: lambda: self.near.send(b"data"),

@@ -54,13 +54,15 @@ class Session(ExitStack):
     def client(self) -> Client | None:
         return None if self.permit is None else cast(Client, SimpleNamespace(name="a", permit=self.permit))
 
-    def tcp(self, number: int, port: int, host: str = "127.0.0.1") -> None:
-        self.dials.begin(number, Target(Kind.TCP, host, port))
+    def begin(self, number: int, target: Target) -> None:
+        self.dials.begin(number, target)
         self._take()
 
+    def tcp(self, number: int, port: int, host: str = "127.0.0.1") -> None:
+        self.begin(number, Target(Kind.TCP, host, port))
+
     def unix(self, number: int, path: str) -> None:
-        self.dials.begin(number, Target(Kind.UNIX, path, 0))
-        self._take()
+        self.begin(number, Target(Kind.UNIX, path, 0))
 
     def turn(self, timeout: float | None = 0.0) -> None:
         """Once around the loop; None waits for something to do."""

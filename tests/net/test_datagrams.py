@@ -1,0 +1,70 @@
+"""Sockets of datagrams: connected to the first place with a way, and to nobody else."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from nitrosocks_lib.net.datagrams import associate
+from nitrosocks_lib.net.race import Connected, Place
+
+BOUND = 20.0
+
+
+@pytest.fixture
+def target() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(BOUND)
+        yield sock
+
+
+def place(target: socket.socket) -> Place:
+    return socket.AF_INET, target.getsockname()
+
+
+def test_it_sends_to_one_address_and_takes_from_that_alone(target: socket.socket) -> None:
+    made = associate([place(target)], sys.maxsize)
+    assert isinstance(made, Connected) and made.place == place(target)
+    with made.sock as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        assert not sock.getblocking()
+        sock.send(b"asked")
+        asked, asker = target.recvfrom(100)
+        stranger.sendto(b"forged", asker)
+        target.sendto(b"answer", asker)
+        sock.settimeout(BOUND)
+        assert (asked, sock.recv(100)) == (b"asked", b"answer")
+
+
+def test_a_place_without_a_way_gives_way_to_the_next(target: socket.socket) -> None:
+    nowhere: Place = (socket.AF_INET, ("255.255.255.255", 7))  # needs a broadcasting socket
+    made = associate([nowhere, place(target)], sys.maxsize)
+    assert isinstance(made, Connected) and made.place == place(target)
+    made.sock.close()
+    failed = associate([nowhere], sys.maxsize)
+    assert isinstance(failed, list) and [error.errno for error in failed] == [errno.EACCES]
+
+
+def test_beyond_its_descriptors_there_is_none(target: socket.socket) -> None:
+    failed = associate([place(target)], 3)
+    assert isinstance(failed, list) and [error.errno for error in failed] == [errno.EMFILE]
+
+
+def test_it_does_not_talk_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel may pick the target's port for the socket, where nobody has that."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    class Picked(socket.socket):
+        def connect(self, address: object) -> None:
+            self.bind(("127.0.0.1", port))
+            super().connect(address)
+
+    monkeypatch.setattr(socket, "socket", Picked)
+    failed = associate([(socket.AF_INET, ("127.0.0.1", port))], sys.maxsize)
+    assert isinstance(failed, list) and [error.errno for error in failed] == [errno.ECONNREFUSED]
