@@ -81,7 +81,7 @@ _nitrosocks() {
     rename) options='--home -v -q' ;;
     check) options='--home -v -q' ;;
     serve) options='--listen --cert --key --cipher --window --resume --heartbeat --refresh --drain --carrier --path --decoy --log-format --home -v -q' ;;
-    forward) options='-L -R -D -i -N -f --pidfile --retry --sessions --redial --window --socket-mode --socks-auth --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --log-format --home -v -q' ;;
+    forward) options='-L -R -D -i -N -n -T -f --pidfile --retry --sessions --redial --window --socket-mode --socks-auth --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --log-format --home -v -q' ;;
     connect) options='-i --redial --window --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --home -v -q' ;;
     doctor) options='-i --json --open --idle --age --speed --echo --carrier --path --host-header --require-direct --tls-verify --proxy --proxy-auth -4 -6 --home -v -q' ;;
     demo) options='--keep -v' ;;

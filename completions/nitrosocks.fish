@@ -65,6 +65,8 @@ complete -c nitrosocks -n '__nitrosocks_command forward' -s D -x -d '[bind:]port
 complete -c nitrosocks -n '__nitrosocks_command forward' -l socket-mode -x -a '600 660 666' -d 'octal mode of unix sockets'
 complete -c nitrosocks -n '__nitrosocks_command forward' -l socks-auth -r -F -d 'file with user:password for -D'
 complete -c nitrosocks -n '__nitrosocks_command forward' -s N -d 'ignored, as for ssh'
+complete -c nitrosocks -n '__nitrosocks_command forward' -s n -d 'ignored, as for ssh'
+complete -c nitrosocks -n '__nitrosocks_command forward' -s T -d 'ignored, as for ssh'
 complete -c nitrosocks -n '__nitrosocks_command forward' -s f -d 'go on in the background'
 complete -c nitrosocks -n '__nitrosocks_command forward' -l pidfile -r -F -d 'file for the number of the process'
 complete -c nitrosocks -n '__nitrosocks_command forward' -l retry -d 'keep trying to make the first session'

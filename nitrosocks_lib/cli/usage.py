@@ -22,10 +22,10 @@ Usage:
   nitrosocks serve [--listen ADDR]... [(--cert FILE --key FILE)] [--cipher NAME] [--window SIZE] [--resume TIME]
              [--heartbeat TIME] [--refresh WHEN] [--drain TIME] [--carrier NAME] [--path PREFIX] [--decoy WHERE]
              [--log-format FORM] [--home DIR] [-v]... [-q]
-  nitrosocks forward (-L SPEC | -R SPEC | -D SPEC)... [-i PROFILE] [-N] [-f] [--pidfile FILE] [--retry]
-             [--sessions N] [--redial TIME] [--window SIZE] [--socket-mode MODE] [--socks-auth FILE] [--carrier NAME]
-             [--path PREFIX] [--host-header NAME] [--require-direct] [--tls-verify] [--proxy URL] [--proxy-auth FILE]
-             [-4 | -6] [--log-format FORM] [--home DIR] [-v]... [-q]
+  nitrosocks forward (-L SPEC | -R SPEC | -D SPEC)... [-i PROFILE] [-N] [-n] [-T] [-f] [--pidfile FILE]
+             [--retry] [--sessions N] [--redial TIME] [--window SIZE] [--socket-mode MODE] [--socks-auth FILE]
+             [--carrier NAME] [--path PREFIX] [--host-header NAME] [--require-direct] [--tls-verify] [--proxy URL]
+             [--proxy-auth FILE] [-4 | -6] [--log-format FORM] [--home DIR] [-v]... [-q]
   nitrosocks connect [-i PROFILE] HOST [PORT] [--redial TIME] [--window SIZE] [--carrier NAME] [--path PREFIX]
              [--host-header NAME] [--require-direct] [--tls-verify] [--proxy URL] [--proxy-auth FILE] [-4 | -6]
              [--home DIR] [-v]... [-q]
@@ -95,6 +95,8 @@ Options:
   --echo HOST:PORT     measure through this target, which sends back what it gets; implies --speed
   --keep DIR           keep what the box recorded, in DIR (default: it is deleted)
   -N                   ignored, for compatibility with ssh
+  -n                   the same
+  -T                   the same
   -f                   go on in the background once it is ready
   --pidfile FILE       where to write the number of the process; the file is removed at the end
   -4                   reach the server over IPv4 only

@@ -17,18 +17,34 @@ _CLIENTS: Final = ("forward", "connect", "doctor")  # whose options people may t
 _ARGUMENTS: Final = {"keygen": 1, "connect": 2, "permit": 999, "forbid": 999, "revoke": 1, "rename": 2}  # words behind
 _SEE_HELP: Final = "see: nitrosocks --help"
 _PROXY: Final = "-o ProxyCommand='nitrosocks connect %h %p'"
+_BIND_ALL: Final = "to let other machines connect, bind all interfaces: -L '*:8080:host:80'"
+_ALIVE: Final = "leave it out: a connection that is dead is noticed, and replaced"
 _OF_SSH: Final = {  # what ssh has and this program has not, and how to get it
     "-A": f"to forward an agent, run: ssh -A {_PROXY} host",
     "-C": f"to compress, run: ssh -C {_PROXY} host",
-    "-g": "to let other machines connect, bind all interfaces: -L '*:8080:host:80'",
+    "-F": "what a client needs stands in its profile: -i PROFILE",
+    "-g": _BIND_ALL,
     "-J": f"to go on through the server, run: ssh {_PROXY} host",
     "-l": f"users are for ssh: ssh -l user {_PROXY} host",
     "-o": f"options of ssh are for ssh: ssh -o Option=value {_PROXY} host",
     "-p": "write the port behind the host, as in host:22",
     "-t": f"for a terminal, run: ssh -t {_PROXY} host",
+    "-w": "it carries connections only, no packets",
     "-W": "write: nitrosocks connect HOST:PORT",
     "-X": f"for X11, run: ssh -X {_PROXY} host",
     "-Y": f"for X11, run: ssh -Y {_PROXY} host",
+}
+_SSH_OPTIONS: Final = {  # what `ssh -o` has, in lower case, and how `forward` does the same
+    "dynamicforward": "write -D [bind:]port",
+    "exitonforwardfailure": "leave it out: it ends wherever it cannot listen",
+    "gatewayports": _BIND_ALL,
+    "localforward": "write -L [bind:]port:host:hostport",
+    "remoteforward": "write -R [bind:]port:host:hostport",
+    "serveralivecountmax": _ALIVE,
+    "serveraliveinterval": _ALIVE,
+    "streamlocalbindmask": "write --socket-mode, as in --socket-mode 660",
+    "streamlocalbindunlink": "leave it out: the file of a socket at which nobody listens is replaced",
+    "tcpkeepalive": _ALIVE,
 }
 _OTHER_WORDS: Final = {  # commands that people may expect
     "add": "'keygen', for a client, or 'permit', for a rule",
@@ -118,7 +134,7 @@ def explain(words: list[str]) -> Fault:
     usage = _usage(command)
     if not usage:
         return line.fault or _no_command(command)
-    fault = line.fault or next(_faults(command, arguments, line.options, usage), None)
+    fault = line.fault or next(_faults(command, arguments, line, usage), None)
     what, hint = fault or Fault(f"these are not words that '{command}' takes")
     return Fault(what if f"'{command}'" in what else f"'{command}': {what}", hint)
 
@@ -145,8 +161,10 @@ def _no_option(name: str, command: str) -> Fault:
     return Fault(what, f"did you mean {near}?") if near else Fault(what)
 
 
-def _elsewhere(name: str, command: str) -> str:
+def _elsewhere(name: str, command: str, value: str = "") -> str:
     """Where to write what people expect from an option that this command does not have; nothing if that is unknown."""
+    if command == "forward" and (found := _SSH_OPTIONS.get(re.split(r"[\s=]", value, maxsplit=1)[0].lower())):
+        return found
     found = _OTHER_OPTIONS.get((command, name)) or _OTHER_OPTIONS.get(("", name))
     return found or (_OF_SSH.get(name, "") if command in ("", *_CLIENTS) else "")
 
@@ -162,6 +180,7 @@ class _Line:
 
     def __init__(self, words: list[str]) -> None:
         self.options: list[str] = []
+        self.values: dict[str, str] = {}  # the last of each
         self.arguments: list[str] = []
         self.fault: Fault | None = None
         rest = iter(words)
@@ -176,7 +195,7 @@ class _Line:
                 self.arguments.append(word)
 
     def _long(self, word: str, rest: Iterator[str]) -> None:
-        given, equals, _ = word.partition("=")
+        given, equals, value = word.partition("=")
         found = [given] if given in _VALUES else [name for name in _VALUES if name.startswith(given)]
         if given == WARM:
             self._say(Fault(f"{WARM} needs a number: {WARM} N", f"or {_WARM}"))
@@ -187,7 +206,7 @@ class _Line:
         elif equals and not _VALUES[found[0]]:
             self._say(Fault(f"{found[0]} takes no value"))
         else:
-            self._add(found[0], bool(equals), rest)
+            self._add(found[0], value if equals else None, rest)
 
     def _short(self, letters: str, rest: Iterator[str]) -> None:
         for at, letter in enumerate(letters, 1):
@@ -196,24 +215,30 @@ class _Line:
                 fault = _no_option(f"-{letter}", "".join(self.arguments[:1]))
                 self._say(Fault(f"'-{letters}' is not an option", f"did you mean {long}?") if long else fault)
                 return
-            self._add(f"-{letter}", at < len(letters), rest)
+            self._add(f"-{letter}", letters[at:] or None, rest)
             if _VALUES[f"-{letter}"]:
                 return
 
-    def _add(self, name: str, has_value: bool, rest: Iterator[str]) -> None:
+    def _add(self, name: str, value: str | None, rest: Iterator[str]) -> None:
         self.options.append(name)
-        if _VALUES[name] and not has_value and next(rest, None) is None:
+        if not _VALUES[name]:
+            return
+        value = next(rest, None) if value is None else value
+        self.values[name] = value or ""
+        if value is None:
             self._say(Fault(f"{name} needs a value: {name} {_VALUES[name]}", _EXAMPLES.get(name, _SEE_HELP)))
 
     def _say(self, fault: Fault) -> None:
         self.fault = self.fault or fault
 
 
-def _faults(command: str, arguments: list[str], options: list[str], usage: str) -> Iterator[Fault]:
+def _faults(command: str, arguments: list[str], line: _Line, usage: str) -> Iterator[Fault]:
     """What the usage lines of a command do not allow, the plainest first."""
+    options = line.options
     for name, times in Counter(options).items():
         if not re.search(rf"{name}\b", usage):
-            yield Fault(f"'{command}' does not take {name}", _elsewhere(name, command) or _SEE_HELP)
+            where = _elsewhere(name, command, line.values.get(name, ""))
+            yield Fault(f"'{command}' does not take {name}", where or _SEE_HELP)
         elif times > 1 and not re.search(rf"{name}( [A-Z:]+)?[\])]\.\.\.", usage):
             yield Fault(f"{name} is given {times} times")
     if {"-4", "-6"} <= {*options}:

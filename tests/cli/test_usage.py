@@ -141,7 +141,7 @@ def test_a_wrong_line_is_refused(line: str) -> None:
     [
         "serve --cert chain.pem --key key.pem", "serve --listen :1 --listen :2 --home=/tmp/x -vvv -q",
         "keygen alice --server a:1 --server b:2 --permit c:3 --permit d:4 -o - --force",
-        "forward -N -L 1:a:2 -L3:b:4 -i x.profile --sessions 1 --retry", "connect host.example 22",
+        "forward -N -nT -L 1:a:2 -L3:b:4 -i x.profile --sessions 1 --retry", "connect host.example 22",
         "demo --keep /tmp/x",
     ],
 )  # fmt: skip

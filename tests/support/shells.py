@@ -19,7 +19,7 @@ read -ra COMP_WORDS <<<"${line//=/ = }"
 COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMP_LINE=$line COMP_POINT=${#line}
 set -u
 _nitrosocks
-for word in ${COMPREPLY[@]+"${COMPREPLY[@]}"}; do echo "$word"; done
+for word in ${COMPREPLY[@]+"${COMPREPLY[@]}"}; do printf '%s\n' "$word"; done
 """
 
 FISH = 'source "$argv[1]/nitrosocks.fish"; or exit 1; complete -C "$argv[2]"'
@@ -28,6 +28,7 @@ FISH = 'source "$argv[1]/nitrosocks.fish"; or exit 1; complete -C "$argv[2]"'
 ZSHRC = r"""
 fpath=($COMPLETIONS $fpath)
 autoload -Uz compinit && compinit -u -D
+LISTMAX=10000  # it does not ask whether to show so many
 compadd() {
   local -a hits
   builtin compadd -O hits "$@"
