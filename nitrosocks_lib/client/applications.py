@@ -68,9 +68,8 @@ class Applications:
             if not self._thread.give(lambda: self.turns.call(lambda: self.part(local, answer))):
                 local.close()
 
-        self._pool.open(
-            asked.target, local, self._finished, Request(asked.early, asked.answers.opened, failed, asked.belongs)
-        )
+        request = Request(asked.early, asked.answers.opened, failed, asked.belongs, asked.told)
+        self._pool.open(asked.target, local, self._finished, request)
 
     def part(self, local: socket.socket, answer: bytes) -> None:
         """Ends a connection with an answer."""

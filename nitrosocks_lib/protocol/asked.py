@@ -25,6 +25,7 @@ class Asked(NamedTuple):
     early: bytes
     answers: Answers
     belongs: Callable[[bytes], int] | None = None  # as session.streams.Request has it
+    told: Callable[[bytes], tuple[bytes, bool]] | None = None  # the same
 
 
 class Rejected(Exception):

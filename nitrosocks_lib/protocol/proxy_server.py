@@ -1,12 +1,14 @@
 """The side of an HTTP proxy (RFC 9110, 7.6 and 9.3.6): CONNECT, and requests that name their target in full.
 
-One such request a connection: the answer is passed on as it comes, and both ends are told that it is the last one. A
-target may not heed that, and lead an application to send its next request, for another host, on the same connection:
-so nothing behind the first one is passed on.
+One such request a connection, and both ends are told so. A target may close the connection behind its answer without
+having said so, and an application that had sent its next request by then would lose it: so the answer is passed on as
+it comes, with our own word in its head. What an application sends behind its request, since it does not wait, or does
+not heed that, may be for another host: it is not passed on. Nor is an end, which some targets take for a cancellation.
 """
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Final
 
@@ -30,6 +32,8 @@ _STATUS: Final = {
 _HOP: Final = (b"proxy-connection", b"proxy-authorization", b"connection", b"keep-alive", b"host")
 _FRAMING: Final = (b"content-length", b"transfer-encoding")  # without it a body would become a request
 _SCHEME: Final = b"http://"
+_INTERIM: Final = re.compile(rb"HTTP/1\.\d 1(?!01)")
+_CLOSE: Final = b"Connection: close"
 _CONNECTED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
@@ -84,7 +88,7 @@ def http(reader: Reader, login: Login | None) -> Talk:
     if websocket:  # an application that is refused it asks for nothing else here
         return Asked(target, first + requests.rest, AnswersRequest())
     rest, body = requests.rest, _OneRequest(requests)
-    return Asked(target, first + rest[: body.belongs(b"")], AnswersRequest(), body.belongs)
+    return Asked(target, first + rest[: body.belongs(b"")], AnswersRequest(), body.belongs, _LastAnswer().told)
 
 
 class _OneRequest:
@@ -98,6 +102,8 @@ class _OneRequest:
     def belongs(self, more: bytes) -> int:
         """How many bytes of it, and at first of what was fed before, are of this request: all where its framing is
         ambiguous."""
+        if self._whole:
+            return 0
         self._requests.feed(more)
         size = 0
         while not self._whole and (event := self._requests.next()) is not None:
@@ -106,6 +112,30 @@ class _OneRequest:
             else:
                 self._whole = True
         return size
+
+
+class _LastAnswer:
+    """The answer to it, with our word that no other one follows on this connection."""
+
+    def __init__(self) -> None:
+        self._line = b""  # of a head, as far as it came
+        self._interim = False  # amid a head that is not the answer's
+
+    def told(self, data: bytes) -> tuple[bytes, bool]:
+        """What the application is told of it, and whether all that follows is told as it comes. Nothing waits."""
+        at = 0
+        while end := data.find(b"\n", at) + 1:
+            line, self._line, at = self._line + data[at:end], b"", end
+            if self._interim:
+                self._interim = bool(line.strip())
+            elif _INTERIM.match(line):
+                self._interim = True
+            elif line.startswith(b"HTTP/1.") and not line[8:].startswith(b" 101"):
+                return data[:at] + _CLOSE + b"\r\n" + data[at:], True
+            else:
+                return data, True
+        self._line += data[at:]
+        return data, len(self._line) > limits.HEAD
 
 
 def _bad(why: str) -> Rejected:
@@ -137,7 +167,7 @@ def _rewritten(head: Head, authority: bytes, path: bytes, websocket: bool) -> by
     first, *lines = head.raw.removesuffix(b"\r\n\r\n").split(b"\r\n")
     version = first.rpartition(b" ")[2]
     kept = [line for line in lines if line.partition(b":")[0].strip().lower() not in dropped]
-    connection = b"Connection: Upgrade" if websocket else b"Connection: close"
+    connection = b"Connection: Upgrade" if websocket else _CLOSE
     return b"\r\n".join(
         [head.method + b" " + path + b" " + version, b"Host: " + authority, *kept, connection, b"", b""]
     )

@@ -60,6 +60,8 @@ class Delivery:
             return False
         if stream.datagrams:
             stream.heard_at = at
+        if stream.told is not None:
+            payload = self._told(stream, payload, at)
         if not stream.backlog and stream.local is not None:
             sent = self._send(stream, payload)
             if sent:
@@ -71,6 +73,15 @@ class Delivery:
             self._taken(stream, len(payload), at)
             return False
         return self._hold(stream, payload, slot, at)
+
+    def _told(self, stream: Stream, payload: memoryview, at: float) -> memoryview:
+        """What its local side is told in place of the payload; the stream's limit counts what came."""
+        assert stream.told is not None, "the caller looked"
+        words, whole = stream.told(bytes(payload))
+        if whole:
+            stream.told = None
+        self._taken(stream, len(payload) - len(words), at)
+        return memoryview(words)
 
     def _hold(self, stream: Stream, rest: memoryview, slot: bytearray, at: float) -> bool:
         kept = stream.hold(rest, slot)

@@ -167,13 +167,13 @@ class Reading:
             self._keep(stream, slot, view, kept)
         else:
             SLOTS.give_back(slot)
-        if kept == n > 0:
-            stream.heavy = n == most
-            if n == room:
-                stream.queued = True
-                self._heavy.append(stream)
-        else:
+        if n == 0:
             self._end(stream)
+            return
+        stream.heavy = n == most
+        if n == room:
+            stream.queued = True
+            self._heavy.append(stream)
 
     # -- datagrams -----------------------------------------------------------------------------------------------------
 

@@ -61,7 +61,9 @@ class Request:
     failed: Callable[[socket.socket, int, str], None]  # takes the local socket over: code of REFUSED or 0, and why;
     # must not block; any thread
     belongs: Callable[[bytes], int] | None = None  # how many bytes, of what the local side says next, are for the
-    # target; what is behind them is dropped, and this direction ends; outbound
+    # target; what is behind them is dropped; outbound
+    told: Callable[[bytes], tuple[bytes, bool]] | None = None  # what the local side is told in place of what the target
+    # says next, and whether that was all that is changed; inbound
 
 
 class Accepted(NamedTuple):
@@ -81,7 +83,7 @@ class Stream:
         "_finished", "accepted", "answer", "answered", "backlog", "broken", "credit", "datagrams", "detail",
         "end_waits", "ending", "got_all", "heard_at", "heavy", "held", "limit", "local", "moves", "number", "parting",
         "peer", "progress_at", "queued", "reached", "reason", "request", "sending", "sent", "sent_all", "spoke_at",
-        "stopped", "stuck", "target", "took",
+        "stopped", "stuck", "target", "told", "took",
     )  # fmt: skip
 
     def __init__(
@@ -117,14 +119,14 @@ class Stream:
         self.reached: Address | None = None  # inbound: where the peer's OPEN has led to
         self.answer = b""  # inbound: OPENED or REFUSED, for outbound to send
         self.answered = False  # inbound, of the opener: OPENED came
+        self.told = None if request is None else request.told  # inbound; None as soon as all is told as it comes
         self.stopped = False  # inbound: nothing more is to be sent, RESET or REFUSED came, or REFUSED goes out
         self.heard_at = self.spoke_at = 0.0  # of datagrams, when the last came: the peer's, inbound; ours, outbound
         self.parting: Literal[0, Frame.END, Frame.RESET] = 0  # inbound, of datagrams: how outbound is to end them
         self.broken = False  # inbound: the local socket takes no more; what it says is read, then RESET goes out
 
         self.ending: Ending | None = None  # `end`
-        self.reason = ""  # `end`: for people
-        self.detail = 0  # `end`: the code of REFUSED or RESET
+        self.reason, self.detail = "", 0  # `end`: for people, and the code of REFUSED or RESET
 
     def end(self, ending: Ending, reason: str = "", detail: int = 0) -> bool:
         """How the stream ended; any thread, the first call decides and returns True."""

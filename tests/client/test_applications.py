@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import queue
 import socket
+import threading
 
 import pytest
-from loopback import dial_tcp, read_exactly, unused_port
+from loopback import SILENCE, dial_tcp, read_exactly, unused_port
 from world import BOUND, World, echo, read_all
 
 from nitrosocks_lib.client import applications as module
@@ -88,7 +89,7 @@ def test_a_refusal_by_http_has_its_reason(world: World) -> None:
 
 
 def test_a_target_that_goes_on_does_not_get_the_request_for_the_next(world: World) -> None:
-    """An application believes the answer, and sends it on the same connection."""
+    """An application that does not heed our word in the answer, and sends it on the same connection."""
     heard: queue.Queue[bytes] = queue.Queue()
     answer = b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi"
 
@@ -103,10 +104,35 @@ def test_a_target_that_goes_on_does_not_get_the_request_for_the_next(world: Worl
     with dial_tcp(proxy(world)) as sock:
         sock.sendall(f"POST http://127.0.0.1:{target}/ HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel".encode())
         sock.sendall(b"lo")
-        assert read_exactly(sock, len(answer)) == answer
-        sock.sendall(b"GET http://b.example/ HTTP/1.1\r\nHost: b.example\r\nCookie: of-b\r\n\r\n")
-        assert read_all(sock) == b""
+        ours = answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+        assert read_exactly(sock, len(ours)) == ours
+        for _ in range(2):
+            sock.sendall(b"GET http://b.example/ HTTP/1.1\r\nHost: b.example\r\nCookie: of-b\r\n\r\n")
+        assert heard.empty()
     assert heard.get(timeout=10).endswith(b"\r\nConnection: close\r\n\r\nhello")
+
+
+def test_a_request_that_comes_too_soon_does_not_end_the_one_before(world: World) -> None:
+    """As of an application that does not wait for answers. Many targets take an end for a cancellation."""
+    sent = threading.Event()
+
+    def serve(sock: socket.socket) -> None:
+        got = b""
+        while not got.endswith(b"\r\n\r\n"):
+            got += sock.recv(4096)
+        assert sent.wait(BOUND)
+        sock.settimeout(SILENCE)
+        with pytest.raises(TimeoutError):
+            sock.recv(1)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+
+    with dial_tcp(proxy(world)) as sock:
+        request = b"GET http://127.0.0.1:%d/ HTTP/1.1\r\nHost: a\r\n\r\n" % world.target(serve)
+        sock.sendall(request)
+        for _ in range(3):
+            sock.sendall(request)
+        sent.set()
+        assert read_all(sock) == b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"
 
 
 def test_without_a_session_the_application_is_told(world: World) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
-from asking_proxy import ask, asked, rejected
+from asking_proxy import ask, asked, in_pieces, rejected
 
 from nitrosocks_lib.facts.wire import Reply
 from nitrosocks_lib.protocol.frames import Address, Target
@@ -94,6 +96,51 @@ def test_the_next_request_is_not_for_this_target(framing: bytes, body: bytes) ->
         assert found.early.partition(b"\r\n\r\n")[2] == body[:at_once]
         assert found.belongs is not None
         assert found.belongs((body + NEXT)[at_once:]) == max(0, len(body) - at_once)
+        assert found.belongs(NEXT) == 0
+
+
+def told(pieces: Iterable[bytes]) -> bytes:
+    """The same for an answer that comes so."""
+    _, found = asked(b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n")
+    said, whole = b"", False
+    for piece in pieces:
+        assert found.told is not None
+        more, whole = (piece, True) if whole else found.told(piece)
+        said += more
+    return said
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"])
+@pytest.mark.parametrize("first", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 404 \r\n", b"HTTP/1.1 204\n"])
+def test_an_answer_says_that_it_is_the_last_one(before: bytes, first: bytes) -> None:
+    rest = b"Connection: keep-alive\r\n\r\nHTTP/1.1 100 body\r\n"
+    answer = before + first + rest
+    for size in (1, 2, 7, len(answer)):
+        assert told(in_pieces(answer, size)) == before + first + b"Connection: close\r\n" + rest
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"\r\n\r\n",
+        b"ICY 200 OK\r\n\r\n",
+        b"SSH-2.0-x\r\n",
+        b"HTTP/1.1 101 Switching\r\n\r\n",
+        b"HTTP/1.1 2",
+        b"x" * 40_000,
+    ],
+)
+def test_what_is_no_answer_is_told_as_it_comes(answer: bytes) -> None:
+    for size in (1, len(answer)):
+        assert told(in_pieces(answer, size)) == answer
+
+
+def test_what_comes_of_an_answer_does_not_wait() -> None:
+    _, found = asked(b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert found.told is not None
+    assert found.told(b"HTTP/1.1 20") == (b"HTTP/1.1 20", False)
+    assert found.told(b"0 OK\r") == (b"0 OK\r", False)
+    assert found.told(b"\n") == (b"\nConnection: close\r\n", True)
 
 
 def test_a_body_whose_end_is_not_sure_goes_through() -> None:

@@ -9,7 +9,7 @@ import pytest
 from half import Half
 from links import Threads
 from loopback import is_silent, read_all, read_exactly, was_reset
-from plains import DATA, END, OPEN, REFUSED, RESET
+from plains import DATA, END, OPEN, OPENED, REFUSED, RESET
 from scarce import no_threads
 
 from nitrosocks_lib.facts import limits, wire
@@ -17,7 +17,7 @@ from nitrosocks_lib.facts.wire import Abort, Frame, Reply, Reset
 from nitrosocks_lib.protocol import frames
 from nitrosocks_lib.session.dialling import Unreached
 from nitrosocks_lib.session.state import Outcome
-from nitrosocks_lib.session.streams import Ending
+from nitrosocks_lib.session.streams import Ending, Request
 
 SMALL = 4_608  # bytes of the kernel's buffers, so that a local socket is soon slow
 WINDOW = limits.WINDOW
@@ -148,6 +148,25 @@ def test_a_local_side_that_takes_nothing_delays_no_other() -> None:
         half.pour(3, FULL * 4)
         threads.join()
         assert got == [FULL * 4] and read_exactly(slow, WINDOW) == FULL
+
+
+def test_a_limit_counts_what_came_where_the_local_side_is_told_something_else() -> None:
+    """As of an answer whose head gets a line; and what is told as it comes, from then on, passes as it is."""
+    changed = [(b"longer than that", False), (b"", False), (FULL, True)]
+    with Half(False) as half:
+        near, far = half.pair(buffer=SMALL)
+        request = Request(b"", lambda address: b"", lambda local, code, reason: None, None, lambda came: changed.pop(0))
+        half.stream(far, request=request)
+        number = number_of(half.until(Frame.OPEN))
+        half.send(OPENED(number), *(DATA(number, came) for came in (b"short", b"none", b"few", b"more")))
+        half.until_acked()
+        (stream,) = half.tunnel.state.streams.all()
+        assert read_exactly(near, 16 + WINDOW + 4) == b"longer than that" + FULL + b"more"
+        half.send(DATA(number, b"x"), END(number))
+        assert read_all(near) == b"x" and half.backlog == 0
+        near.close()
+        assert half.gone() is stream
+        assert stream.credit.taken == stream.credit.received == len(b"shortnonefewmorex")
 
 
 SIZES = pytest.mark.parametrize("size", [1, limits.COPY_BELOW - 1, limits.COPY_BELOW, 3 << 20])

@@ -26,7 +26,7 @@ from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.protocol.handshake import Keys
 from nitrosocks_lib.session.dialling import Reached
 from nitrosocks_lib.session.state import Attached, Outcome
-from nitrosocks_lib.session.streams import Stream
+from nitrosocks_lib.session.streams import Request, Stream
 from nitrosocks_lib.session.tunnel import Tunnel
 
 
@@ -206,10 +206,10 @@ class Half(Talk):
         assert wire.STREAM.unpack_from(self.until(Frame.OPENED)) == (number,)
         return far
 
-    def stream(self, local: socket.socket, port: int = 7) -> Stream:
+    def stream(self, local: socket.socket, port: int = 7, request: Request | None = None) -> Stream:
         """For a client's half: a new stream for this local socket."""
         local.setblocking(False)
-        stream = Stream(Target(Kind.TCP, "host", port), local)
+        stream = Stream(Target(Kind.TCP, "host", port), local, request=request)
         self.tunnel.outbox.open(stream)
         return stream
 
