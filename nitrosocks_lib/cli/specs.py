@@ -24,11 +24,13 @@ _LOCAL = (
     "as in -L 8080:intranet.example:80, -L 5432:/run/db.sock or -L /tmp/a.sock:db:5432",
 )
 _DYNAMIC = "[bind:]port", "as in -D 1080"
+_UDP = "udp:"
 _PORTS = 1024  # of a range
 
 
 def local(text: str) -> list[Forward]:
-    """-L: `[bind:]port:host:hostport`, a path in place of either end, and ranges of ports, as ssh has it.
+    """-L: `[bind:]port:host:hostport`, a path in place of either end, and ranges of ports, as ssh has it; with `udp:`
+    in front for datagrams.
 
     IPv6 stands in brackets; bind empty or * is everywhere, none is loopback.
     """
@@ -55,7 +57,8 @@ def _pairs(option: str, text: str, loopback: str) -> list[tuple[Target, Target]]
         raise UsageError(f"{given}: no URL here", _LOCAL[1].replace("-L", option))
     if text.endswith("/"):
         raise UsageError(f"{given}: the '/' at the end is too much", _LOCAL[1].replace("-L", option))
-    parts = _split(given, text)
+    datagrams = text.startswith(_UDP)
+    parts = _split(given, text.removeprefix(_UDP))
     near, far = (1 if "/" in parts[0] else None), (1 if "/" in parts[-1] and len(parts) > 1 else 2)
     here, there = parts[:-far], parts[-far:]
     if not here or len(here) > (near or 2) or len(there) != far:
@@ -63,7 +66,11 @@ def _pairs(option: str, text: str, loopback: str) -> list[tuple[Target, Target]]
     places, targets = _near(given, here, loopback), _far(given, there)
     if len(places) != len(targets):
         raise UsageError(f"{given}: {len(places)} and {len(targets)} ports", "both ranges have the same size")
-    return list(zip(places, targets, strict=True))
+    if not datagrams:
+        return list(zip(places, targets, strict=True))
+    if any(each.kind == Kind.UNIX for each in (*places, *targets)):
+        raise UsageError(f"{given}: no paths behind udp:", "as in -L udp:5353:10.0.0.2:53")
+    return [(_udp(place), _udp(target)) for place, target in zip(places, targets, strict=True)]
 
 
 def dynamic(text: str) -> list[Forward]:
@@ -77,7 +84,9 @@ def dynamic(text: str) -> list[Forward]:
 
 
 def destination(host: str, port: str | None) -> Target:
-    """HOST:PORT, or HOST PORT, or unix:/path."""
+    """HOST:PORT, or HOST PORT, or unix:/path; the first two with udp: in front for datagrams."""
+    if host.startswith(_UDP):
+        return _udp(destination(host.removeprefix(_UDP), port))
     if host.startswith("unix:") and port is None:
         return _path(f"{foreign(host)}", host.removeprefix("unix:"))
     if port is None and host.startswith("/"):
@@ -125,6 +134,12 @@ def _far(given: str, parts: Sequence[str]) -> list[Target]:
     if not host:
         raise UsageError(f"{given}: the target's host is missing", _LOCAL[1])
     return [_tcp(given, host, port) for port in _ports(given, ports, zero=False)]
+
+
+def _udp(target: Target) -> Target:
+    if target.kind == Kind.UNIX:
+        raise UsageError(f"udp:unix:{foreign(target.host)}: a unix socket carries no datagrams here")
+    return target._replace(kind=Kind.UDP)
 
 
 def _tcp(given: str, host: str, port: int) -> Target:

@@ -1,4 +1,4 @@
-"""`-L` and `-D`: listens near the client, and gives each accepted connection to the pool."""
+"""`-L` and `-D`: listens near the client, and gives each accepted connection to the pool; datagrams to theirs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ..facts import limits
 from ..facts.errors import CannotCreate
 from ..facts.wire import Kind
-from ..net.listener import PAUSE, bind_all, bind_at, is_taken, listen
+from ..net.listener import DATAGRAM, PAUSE, bind_all, bind_at, is_taken, listen
 from ..net.paths import Named, bind_path
 from ..net.race import tune
 from ..net.wake import Wake
@@ -25,6 +25,7 @@ from .session import OWN_END
 if TYPE_CHECKING:
     from ..protocol.proxy_auth import Login
     from .applications import Applications
+    from .datagrams import Datagrams
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ class Forwarder:
         self._pool, self._mode = pool, mode
         self._login = login
         self._applications: Applications | None = None  # where a -D is
+        self._datagrams: Datagrams | None = None  # where a -L udp: is
+        self._unserved: list[tuple[socket.socket, Target]] = []  # of it, until `start`
         self._targets: dict[int, tuple[socket.socket, Target | None]] = {}
         self._besides: list[tuple[socket.socket, Target | None]] = []  # at [::1], which others may have
         self.besides: set[int] = set()  # ports of 127.0.0.1 at which [::1] listens, too; once it has started
@@ -78,11 +81,29 @@ class Forwarder:
             self._paths.append(named)
             self._targets[named.sock.fileno()] = (named.sock, target)
             return where
+        if where.kind == Kind.UDP and target is not None:
+            return self._bind_datagrams(where, target)
         bound, besides = _bind_all(where.host, where.port)
         self._targets |= {each.fileno(): (each, target) for each in bound}
         self._besides += [(each, target) for each in besides]
         host, port = bound[0].getsockname()[:2]
         return Target(Kind.TCP, str(host), int(port))
+
+    def _bind_datagrams(self, where: Target, target: Target) -> Target:
+        """At [::1], too, behind LOOPBACK, if this machine has it."""
+        if self._datagrams is None:
+            from .datagrams import Datagrams
+
+            self._datagrams = Datagrams(self._pool)
+        if where.host == LOOPBACK:
+            bound = bind_at((LOOPBACK, "::1"), (where.port,), kind=DATAGRAM)
+        else:
+            bound = bind_all(where.host, where.port, kind=DATAGRAM)
+        self._unserved += [(each, target) for each in bound]
+        host, port = bound[0].getsockname()[:2]
+        if len(bound) > 1:
+            self.besides.add(int(port))
+        return Target(Kind.UDP, str(host), int(port))
 
     def start(self) -> None:
         """Listens at all that was bound, and begins to accept. A failure leaves nothing bound. Raises CannotCreate."""
@@ -95,6 +116,9 @@ class Forwarder:
         self._listen_ipv6()
         for listener, _ in self._targets.values():
             listener.setblocking(False)
+        if self._datagrams is not None:
+            self._datagrams.start(self._unserved)
+            self._unserved = []
         self._thread = threading.Thread(target=self._accept, name="accept", daemon=True)
         self._thread.start()
 
@@ -118,12 +142,13 @@ class Forwarder:
         self._wake.set()
         if self._thread is not None:
             self._thread.join()  # its poll would keep a closed listener alive
-        for listener, _ in [*self._targets.values(), *self._besides]:
+        for listener, _ in [*self._targets.values(), *self._besides, *self._unserved]:
             listener.close()
         for named in self._paths:
             named.remove()
-        if self._applications is not None:
-            self._applications.stop()
+        for served in self._applications, self._datagrams:
+            if served is not None:
+                served.stop()
 
     def _accept(self) -> None:
         interest = dict.fromkeys(self._targets, select.POLLIN)

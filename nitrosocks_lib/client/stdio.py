@@ -6,6 +6,9 @@ non-blocking, since the shell shares it. They block, and end with the process.
 The target's end is the end of the command, but not of an upload: `tar c . | nitrosocks connect …` to a sink that says
 nothing and ends its direction at once. So stdout is closed then, and what comes from stdin is still carried, until it
 ends or is silent. Whatever of it does not get through is an error, even where the target had ended well.
+
+With datagrams each read of stdin is one, and each that comes back is written at once, as `nc -u` does it. Behind the
+end of stdin answers may still come; none has come for `limits.DATAGRAMS_LINGER` when it ends.
 """
 
 from __future__ import annotations
@@ -17,7 +20,10 @@ import threading
 from contextlib import suppress
 from typing import Final
 
+from ..facts import limits
 from ..facts.errors import CannotCreate, NetworkError, NitroSocksError
+from ..facts.wire import Kind
+from ..net.datagrams import MOST
 from ..net.signals import Stop
 from ..net.timers import now
 from ..net.wake import Wake, wait
@@ -41,6 +47,8 @@ class Pipe:
         self._stream: Stream | None = None  # once it is over
         self._carriers: list[ClientSession] = []  # what carried it then
         self._given = 0  # bytes of the source
+        self._datagrams = False  # the target takes such
+        self._heard_at = 0.0  # when the last one came
         self._written = False  # the target has ended, and all that it said is written
         self._unread = False  # the sink's reader is gone
         self._failure: NitroSocksError | None = None
@@ -52,7 +60,11 @@ class Pipe:
         Raises NetworkError when the stream was refused, reset or lost, or not all of the source got through;
         CannotCreate when the source cannot be read or the sink not be written.
         """
-        self._near, far = socket.socketpair()
+        if target.kind == Kind.UDP:
+            self._datagrams = True
+            self._near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        else:
+            self._near, far = socket.socketpair()
         self._pool.open(target, far, self._finished)
         for pump in (self._pump_in, self._pump_out):
             threading.Thread(target=pump, name=pump.__name__.strip("_"), daemon=True).start()
@@ -61,7 +73,7 @@ class Pipe:
                 return True
             if self._failure is not None:
                 raise self._failure
-        _check(self._stream, self._given)
+        _check(self._stream, 0 if self._datagrams else self._given)  # datagrams may be lost
         self._close_sink()
         while not self._arrived():  # our END is queued, and what stands before it may be long on its way
             if self._stop.wait(_LOOK):
@@ -98,6 +110,8 @@ class Pipe:
                     self._near.sendall(block)
                 except OSError:
                     return  # the stream is over: `finished` says why
+            if self._datagrams:
+                self._linger()
         except OSError as error:  # not to be taken for an end
             self._fail("cannot read stdin", error)
             return
@@ -105,6 +119,13 @@ class Pipe:
             self._wake.close()
         with suppress(OSError):
             self._near.shutdown(socket.SHUT_WR)
+
+    def _linger(self) -> None:
+        """Waits until no more answers come, or the target has ended."""
+        self._heard_at = max(self._heard_at, now())
+        while not self._written and (left := self._heard_at + limits.DATAGRAMS_LINGER - now()) > 0:
+            self._wake.clear()
+            self._wake.wait({}, left)
 
     def _comes(self) -> bool:
         """Waits until the source has something or ends; False when the target has ended and it is silent since."""
@@ -122,7 +143,7 @@ class Pipe:
     def _read_source(self) -> bytes:
         while True:
             try:
-                return os.read(self._source, _CHUNK)
+                return os.read(self._source, MOST if self._datagrams else _CHUNK)
             except BlockingIOError:  # it was inherited as non-blocking, and stays so: the flag is shared
                 wait({self._source: select.POLLIN}, None)
 
@@ -133,6 +154,7 @@ class Pipe:
         try:
             while n := self._receive(buffer):
                 block = buffer[:n]
+                self._heard_at = now()
                 while block:
                     block = block[self._write_sink(block) :]
         except BrokenPipeError:  # whoever reads our stdout is gone, and that is an end, too

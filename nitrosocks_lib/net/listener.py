@@ -19,14 +19,18 @@ _GONE = (errno.ECONNABORTED, errno.EPERM, errno.EPROTO)  # of an accept: that on
 _PICKS = 10  # how often a port is picked anew that is free on one address of a name and taken on another
 
 
-def bind(host: str, port: int, *, listening: bool = True) -> socket.socket:
+STREAM, DATAGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
+
+
+def bind(host: str, port: int, *, listening: bool = True, kind: socket.SocketKind = STREAM) -> socket.socket:
     """A listening socket, of the first address where a name has several; an empty host means all interfaces, IPv6 and
-    IPv4. Without `listening` connections are refused until `listen`. Raises CannotCreate."""
+    IPv4. Without `listening` connections are refused until `listen`. A DATAGRAM takes what is sent to it, and never
+    listens. Raises CannotCreate."""
     try:
-        bound = _bind_everywhere(port) if host in ("", "::") else _bind_first(host, port)
+        bound = _bind_everywhere(port, kind) if host in ("", "::") else _bind_first(host, port, kind)
     except (OSError, UnicodeError) as error:
         raise _cannot_listen(host, port, error) from error
-    if listening:
+    if listening and kind == STREAM:
         listen(bound)
     return bound
 
@@ -49,15 +53,17 @@ def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> Canno
     return CannotCreate(f"cannot listen on {where}: {_reason(error)}", hint)
 
 
-def bind_all(host: str, port: int, *, listening: bool = True) -> list[socket.socket]:
-    """A listening socket for each address of a name, all at one port, which 0 lets be picked; `listening` as in `bind`.
+def bind_all(host: str, port: int, *, listening: bool = True, kind: socket.SocketKind = STREAM) -> list[socket.socket]:
+    """A listening socket for each address of a name, all at one port, which 0 lets be picked; the rest as in `bind`.
 
     Addresses that this machine lacks are left out, as ::1 may be. Raises CannotCreate, and leaves nothing bound then.
     """
-    return bind_at(_addresses(host, port), (port,), listening=listening)
+    return bind_at(_addresses(host, port), (port,), listening=listening, kind=kind)
 
 
-def bind_at(addresses: Sequence[str], ports: Sequence[int], *, listening: bool = True) -> list[socket.socket]:
+def bind_at(
+    addresses: Sequence[str], ports: Sequence[int], *, listening: bool = True, kind: socket.SocketKind = STREAM
+) -> list[socket.socket]:
     """As `bind_all`, for these addresses, at the first of these ports that is free at each of them.
 
     What 0 picks for one is picked anew where it is taken at another.
@@ -65,7 +71,7 @@ def bind_at(addresses: Sequence[str], ports: Sequence[int], *, listening: bool =
     ports = [port for port in ports for _ in range(1 if port else _PICKS)]
     for left, port in zip(reversed(range(len(ports))), ports, strict=True):
         try:
-            return _bind_each(addresses, port, listening)
+            return _bind_each(addresses, port, listening, kind)
         except CannotCreate as error:
             if not (left and is_taken(error)):
                 raise
@@ -83,12 +89,12 @@ def _is_missing(error: CannotCreate) -> bool:
     return isinstance(cause, OSError) and cause.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-def _bind_each(addresses: Sequence[str], port: int, listening: bool) -> list[socket.socket]:
+def _bind_each(addresses: Sequence[str], port: int, listening: bool, kind: socket.SocketKind) -> list[socket.socket]:
     listeners: list[socket.socket] = []
     with ExitStack() as bound:
         for address in addresses:
             try:
-                listeners.append(bound.enter_context(bind(address, port, listening=listening)))
+                listeners.append(bound.enter_context(bind(address, port, listening=listening, kind=kind)))
             except CannotCreate as error:
                 if not _is_missing(error) or (address == addresses[-1] and not listeners):
                     raise
@@ -115,26 +121,27 @@ def _reason(error: OSError | UnicodeError) -> str:
     return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
-def _bind_first(host: str, port: int) -> socket.socket:
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    return _bound(family, (str(address[0]), port))
+def _bind_first(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
+    return _bound(family, kind, (str(address[0]), port))
 
 
-def _bind_everywhere(port: int) -> socket.socket:
+def _bind_everywhere(port: int, kind: socket.SocketKind) -> socket.socket:
     if socket.has_dualstack_ipv6():
         try:
-            return _bound(socket.AF_INET6, ("", port), both=True)
+            return _bound(socket.AF_INET6, kind, ("", port), both=True)
         except OSError as error:
             if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):  # these: IPv6 is off in the kernel
                 raise
-    return _bound(socket.AF_INET, ("", port))
+    return _bound(socket.AF_INET, kind, ("", port))
 
 
-def _bound(family: int, address: tuple[str, int], *, both: bool = False) -> socket.socket:
+def _bound(family: int, kind: socket.SocketKind, address: tuple[str, int], *, both: bool = False) -> socket.socket:
     """What socket.create_server does before it listens; `both`: an IPv6 socket that takes IPv4, too."""
     with ExitStack() as stack:
-        made = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # or a port rests for minutes after a restart
+        made = stack.enter_context(socket.socket(family, kind))
+        if kind == STREAM:  # or a port rests for minutes after a restart; datagrams would go to whoever came last
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
         made.bind(address)

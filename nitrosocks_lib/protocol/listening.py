@@ -1,4 +1,4 @@
-"""Where the server may listen for a client (protocol 5, LISTEN; 7, `listen`): rules `host:port` and `/path`.
+"""Where the server may listen for a client (protocol 5, LISTEN; 7, `listen`): `host:port`, `udp:host:port`, `/path`.
 
 Nothing is permitted without a rule. All interfaces are only where a rule says so, and so are ports below 1024.
 """
@@ -12,11 +12,15 @@ from typing import Final, NamedTuple
 
 from ..facts.address import halves, parse_port
 from ..facts.errors import UsageError
+from ..facts.wire import Kind
 from ..facts.words import foreign, quoted
 from .frames import Target
 from .rules import fits
 
-HINT: Final = "rules to listen are like 127.0.0.1:8000-8100, [::1]:8080, *:8080 for all interfaces, and /run/app/*.sock"
+HINT: Final = (
+    "rules to listen are like 127.0.0.1:8000-8100, [::1]:8080, *:8080 for all interfaces, udp:127.0.0.1:5353, "
+    "and /run/app/*.sock"
+)
 EVERYWHERE: Final = ""  # all interfaces
 LOOPBACKS: Final = ("127.0.0.1", "::1")
 _LOCALHOST: Final = "localhost"
@@ -24,6 +28,7 @@ _MAPPED: Final = IPv6Network("::ffff:0:0/96")  # IPv4 addresses in the form of I
 _PRIVILEGED: Final = 1024  # ports below it
 _ANY: Final = range(_PRIVILEGED, 65_536)
 _WILD: Final = "*"
+_UDP: Final = "udp:"
 Network = IPv4Network | IPv6Network
 
 
@@ -38,6 +43,7 @@ class Places(NamedTuple):
 class _Rule:
     networks: tuple[Network, ...]  # none: all interfaces, and each of them
     ports: range
+    kind: Kind
 
     def admits(self, host: str) -> bool:
         if host == EVERYWHERE or not self.networks:
@@ -79,8 +85,9 @@ class ListenRules:
         return self.parse(text for text in self.texts if text not in gone)
 
     def places(self, target: Target) -> Places | None:
-        """Where a TCP listener may be; None where it is not permitted. Raises ValueError where the host is a name."""
-        hosts, rules = _hosts(target.host), self._rules
+        """Where a listener for TCP or for datagrams may be; None where it is not permitted. Raises ValueError where the
+        host is a name."""
+        hosts, rules = _hosts(target.host), [rule for rule in self._rules if rule.kind == target.kind]
         if target.port:
             fitting = [rule for rule in rules if target.port in rule.ports]
             allowed = tuple(host for host in hosts if any(rule.admits(host) for rule in fitting))
@@ -124,8 +131,9 @@ def _is_path(text: str) -> bool:
 
 
 def _parse(text: str) -> _Rule:
-    host, port, bracketed = halves(text, f"rule {quoted(text)}")
-    return _Rule(_networks(text, host, bracketed), _ports(text, port))
+    bare = text.removeprefix(_UDP)
+    host, port, bracketed = halves(bare, f"rule {quoted(text)}")
+    return _Rule(_networks(text, host, bracketed), _ports(text, port), Kind.TCP if bare == text else Kind.UDP)
 
 
 def _networks(text: str, host: str, bracketed: bool) -> tuple[Network, ...]:

@@ -7,7 +7,7 @@ import socket
 
 from ..facts import limits
 from ..facts.wire import Kind, Reply
-from ..net.listener import bind_at
+from ..net.listener import DATAGRAM, STREAM, bind_at
 from ..net.paths import Named, bind_path
 from ..protocol.frames import Target
 from ..protocol.listening import ListenRules, Places
@@ -21,8 +21,6 @@ def permitted(where: Target, rules: ListenRules) -> Places | str | Unreached:
     if where.kind == Kind.UNIX:
         path = _path(where.host)
         return path if path and rules.permits_path(path) else denied
-    if where.kind != Kind.TCP:
-        return Unreached(Reply.COMMAND, "this server does not listen for datagrams")
     try:
         return rules.places(where) or denied
     except ValueError:
@@ -37,9 +35,9 @@ def _path(asked: str) -> str:
     return f"{os.path.realpath(directory or '/').rstrip('/')}/{name}"
 
 
-def bound(places: Places | str) -> list[socket.socket | Named]:
+def bound(places: Places | str, kind: int) -> list[socket.socket | Named]:
     """Sockets that listen at all of these hosts, at the first port that is free at each of them, or at a path. Raises
     CannotCreate."""
     if isinstance(places, str):
         return [bind_path(places, limits.SOCKET_MODE)]
-    return [*bind_at(places.hosts, places.ports)]
+    return [*bind_at(places.hosts, places.ports, kind=DATAGRAM if kind == Kind.UDP else STREAM)]

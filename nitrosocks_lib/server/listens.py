@@ -16,6 +16,7 @@ from typing import Protocol
 from ..facts import limits
 from ..facts.errors import CannotCreate
 from ..facts.wire import Frame, Kind, Reply
+from ..net.flows import Entry, Flows, Sender
 from ..net.listener import PAUSE
 from ..net.ondemand import OnDemand
 from ..net.paths import Named
@@ -45,6 +46,10 @@ class Owner(Protocol):
     """A session, as its listeners know it: any thread."""
 
     client_id: bytes
+
+    @property
+    def connected(self) -> bool:
+        """Whether it has a connection."""
 
     @property
     def ready(self) -> bool:
@@ -153,7 +158,7 @@ class Listens:
         if not self.shares.take(owner.client_id):
             return Unreached(Reply.GENERAL, "the server listens at as many places as it can for this client")
         try:
-            listener = Listener(self, owner, number, where, bound(places))
+            listener = Listener(self, owner, number, where, bound(places, where.kind))
         except CannotCreate as error:
             self.shares.give_back(owner.client_id)
             return Unreached(Reply.GENERAL, _reason(where, error))
@@ -162,7 +167,7 @@ class Listens:
 
     def _same(self, owner: Owner, where: Target) -> Listener | None:
         """A listener of the same client at the same place, which is not any free port."""
-        if where.kind == Kind.TCP and not where.port:
+        if where.kind != Kind.UNIX and not where.port:
             return None
         own = (each for each in self.of if each.client_id == owner.client_id)
         return next((at for each in own for at in self.of[each].values() if at.where == where), None)
@@ -180,6 +185,11 @@ class Listener:
         for sock in self._socks:
             sock.setblocking(False)
         name = self._socks[0].getsockname()
+        self._entries: list[Entry] = []  # of datagrams
+        if where.kind == Kind.UDP:
+            flows = Flows(owner.turns)
+            self._entries = [Entry(flows, sock, self._began, self._is_open) for sock in self._socks]
+            self._socks = []
         self.at = Address(where.host, 0) if where.kind == Kind.UNIX else Address(str(name[0]), int(name[1]))
         self.where = where if where.port or where.kind == Kind.UNIX else where._replace(port=self.at.port)
         self._judged = now() + _JUDGED
@@ -198,7 +208,7 @@ class Listener:
             if why := self._ends_for():
                 self.end(why)
                 return
-        ready = all(map(self._accept, self._socks))
+        ready = all(map(self._accept, self._socks))  # of datagrams entries take care
         for sock in self._socks:
             self._owner.turns.watch(sock.fileno(), selectors.EVENT_READ if ready else 0, self)
         self._owner.turns.at(self._judged if ready else now() + _LOOK, self)
@@ -231,6 +241,16 @@ class Listener:
         self._owner.turns.again(self)
         return True
 
+    def _is_open(self) -> bool:
+        return self.session.connected
+
+    def _began(self, local: socket.socket, sender: Sender) -> None:
+        """Datagrams of a new sender came."""
+        if not self.session.ready:
+            local.close()
+            return
+        self.session.came(self._number, self.where, local, Address(str(sender.address[0]), int(sender.address[1])))
+
     def end(self, reason: str) -> None:
         """Closes it, and says so to the client."""
         self.session.say(frames.unlisten(self._number))
@@ -249,6 +269,8 @@ class Listener:
         for sock in self._socks:
             self._owner.turns.forget(sock.fileno())
             sock.close()
+        for entry in self._entries:
+            entry.close()
         for each in self._bound:
             if isinstance(each, Named):
                 each.remove()

@@ -16,6 +16,8 @@ from piping import Command
 from world import World, echo, read_all
 
 from nitrosocks_lib.client import stdio
+from nitrosocks_lib.facts import limits
+from nitrosocks_lib.facts.wire import Kind
 
 threads, run = piping.threads, piping.run
 
@@ -152,3 +154,27 @@ def test_it_ends_well_only_when_the_server_has_all(threads: Threads, patient, re
             assert command.result() is False and got.get(timeout=BOUND) == b"the last words"
         else:
             assert command.result() == "the session was over before the server had all of stdin"
+
+
+# -- datagrams --------------------------------------------------------------------------------------------------------
+
+
+def test_each_read_is_a_datagram_and_answers_come_behind_the_end(
+    threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DATAGRAMS_LINGER", 2.0)
+    with World() as world, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target:
+        target.bind(("127.0.0.1", 0))
+        target.settimeout(BOUND)
+        world.key = world.directory.add(bytes(32), world.token, permit=("udp:127.0.0.1:*",))
+        command = Command(world, threads, target.getsockname()[1], kind=Kind.UDP)
+        for size in (5, 60_000, 1):
+            os.write(command.write, b"x" * size)
+            datagram, sender = target.recvfrom(1 << 16)
+            assert datagram == b"x" * size
+            target.sendto(b"y" * size, sender)
+            assert read_exactly(command.read, size) == b"y" * size
+        command.close(command.write)
+        target.sendto(b"late", sender)
+        assert read_exactly(command.read, 4) == b"late"
+        assert command.result() is False

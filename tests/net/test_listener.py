@@ -170,11 +170,11 @@ def test_a_port_that_is_free_on_one_address_only_is_not_picked(monkeypatch: pyte
     twofold(monkeypatch)
     real, taken = module._bound, []
 
-    def first_is_taken(family, address):
+    def first_is_taken(family, kind, address):
         if address[0] == "127.0.0.2" and not taken:
             taken.append(address[1])
             raise OSError(98, "Address already in use")
-        return real(family, address)
+        return real(family, kind, address)
 
     monkeypatch.setattr(module, "_bound", first_is_taken)
     (_, one), (_, two) = names(bind_all("twofold", 0))

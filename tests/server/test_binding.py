@@ -19,7 +19,7 @@ from nitrosocks_lib.session.dialling import Unreached
 
 
 def ports_of(places: Places, stack: ExitStack) -> list[int]:
-    made = [each.sock if isinstance(each, Named) else each for each in bound(places)]
+    made = [each.sock if isinstance(each, Named) else each for each in bound(places, Kind.TCP)]
     for sock in made:
         stack.enter_context(sock)
     return [sock.getsockname()[1] for sock in made]
@@ -42,16 +42,16 @@ def test_the_first_port_that_is_free_at_all_of_them(taken: str) -> None:
         ports = ports_of(places, stack)
         assert len(ports) == 2 and len(set(ports)) == 1 and ports[0] > port
         with pytest.raises(CannotCreate, match="Address already in use"):
-            bound(Places(("127.0.0.1", "::1"), (port,)))
+            bound(Places(("127.0.0.1", "::1"), (port,)), Kind.TCP)
 
 
 def test_an_address_that_this_machine_lacks() -> None:
     with pytest.raises(CannotCreate, match="Cannot assign"):
-        bound(Places(("192.0.2.1",), range(1024, 65_536)))
+        bound(Places(("192.0.2.1",), range(1024, 65_536)), Kind.TCP)
 
 
 def test_a_path(tmp_path: Path) -> None:
-    (named,) = bound(str(tmp_path / "a.sock"))
+    (named,) = bound(str(tmp_path / "a.sock"), Kind.UNIX)
     assert isinstance(named, Named) and (tmp_path / "a.sock").is_socket()
     named.sock.close()
     named.remove()
@@ -68,7 +68,7 @@ def test_a_path_in_the_highest_directory(asked: str) -> None:
         (Target(Kind.TCP, "127.0.0.2", 8080), Reply.NOT_PERMITTED),
         (Target(Kind.TCP, "", 8080), Reply.NOT_PERMITTED),
         (Target(Kind.TCP, "name.example", 8080), Reply.ADDRESS_TYPE),
-        (Target(Kind.UDP, "127.0.0.1", 8080), Reply.COMMAND),
+        (Target(Kind.UDP, "127.0.0.1", 8080), Reply.NOT_PERMITTED),
         (Target(Kind.UNIX, "", 0), Reply.NOT_PERMITTED),
         (Target(Kind.UNIX, "a.sock", 0), Reply.NOT_PERMITTED),
         (Target(Kind.UNIX, "/run/app/", 0), Reply.NOT_PERMITTED),

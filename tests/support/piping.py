@@ -13,6 +13,7 @@ from world import World
 
 from nitrosocks_lib.client.stdio import Pipe
 from nitrosocks_lib.facts.errors import CannotCreate, NetworkError
+from nitrosocks_lib.facts.wire import Kind
 from nitrosocks_lib.protocol.frames import Target
 
 
@@ -44,7 +45,13 @@ class Command:
     """A Pipe in a thread between two of the kernel's pipes: `write` is its stdin, `read` its stdout."""
 
     def __init__(
-        self, world: World, threads: Threads, port: int, full: bool = False, source: int | None = None
+        self,
+        world: World,
+        threads: Threads,
+        port: int,
+        full: bool = False,
+        source: int | None = None,
+        kind: Kind = Kind.TCP,
     ) -> None:
         """Where it is `full`, stdout is a disk that takes no more, and not `read`. `source` instead of `write`."""
         reading, self.write = os.pipe()
@@ -59,7 +66,7 @@ class Command:
         self.stop, self.outcome = Told(), []
         self.sink, self._closed = sink, set()
         self.pipe = Pipe(world.pool(), self.stop, source, sink)
-        self.thread = threads.start(self._run, Target(1, "127.0.0.1", port))
+        self.thread = threads.start(self._run, Target(kind, "127.0.0.1", port))
         world.callback(self._close_near)
 
     def _run(self, target: Target) -> None:
