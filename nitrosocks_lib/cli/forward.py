@@ -59,8 +59,7 @@ def _forward(
             remotes.start(options["--retry"])
         forwarder.start()
     except NitroSocksError:
-        forwarder.stop()
-        stop.see_through(lambda: pool.close(limits.RELEASE))
+        _end(stop, pool, forwarder, remotes)
         raise
     lines = [_line(_places(at, forwarder), each.target) for at, each in zip(bound, forwards, strict=True)]
     listening = [each for each in remotes.remotes if each.at is not None] if remotes is not None else []
@@ -69,10 +68,7 @@ def _forward(
     note("ready")
     ready()
     _until_stopped(stop, pool, remotes, began)
-    forwarder.stop()
-    if remotes is not None:
-        remotes.stop()
-    stop.see_through(lambda: pool.close(limits.RELEASE))
+    _end(stop, pool, forwarder, remotes)
     if stop.failure is not None:
         raise stop.failure
     return 0
@@ -91,6 +87,14 @@ def _until_stopped(stop: Stop, pool: Pool, remotes: Remotes | None, began: float
             streams = sum(session.tunnel.load for session in live)
             carried = f"{counted(len(live), 'session')}, {counted(streams, 'stream')}"
             note(f"{carried}, {counted(pool.made, 'session')} made so far, up {now() - began:.0f} s")
+
+
+def _end(stop: Stop, pool: Pool, forwarder: Forwarder, remotes: Remotes | None) -> None:
+    """Accepts no more, and releases all sessions; -R asks for no further one."""
+    forwarder.stop()
+    if remotes is not None:
+        remotes.stop()
+    stop.see_through(lambda: pool.close(limits.RELEASE))
 
 
 def _forwards(options: Options) -> list[Forward]:

@@ -7,9 +7,10 @@ import socket
 import pytest
 from loopback import dial_tcp, read_exactly, unused_port
 from remotely import permit, remotes, tcp
-from world import World, echo, read_all
+from world import BOUND, World, echo, read_all
 
-from nitrosocks_lib.client.listens import Remotes
+from nitrosocks_lib.client import listens
+from nitrosocks_lib.client.listens import Remote, Remotes
 from nitrosocks_lib.facts.errors import NetworkError, NitroSocksError
 
 
@@ -47,6 +48,22 @@ def test_what_is_in_use_or_a_name(world: World) -> None:
         remotes(world, (tcp(other.getsockname()[1]), tcp(1)))
     with pytest.raises(NitroSocksError, match="is not an address"):
         remotes(world, (tcp(8000, "name.example"), tcp(1)))
+
+
+def test_what_is_in_use_is_asked_for_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listens, "_AGAIN", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        remote, pool = Remote(tcp(other.getsockname()[1]), tcp(world.target(echo))), world.pool()
+        made = Remotes(pool, [remote])
+        world.callback(made.stop)
+        pool.start()
+        made.start(retry=True)
+        assert remote.at is None
+    while remote.told.clear() or remote.at is None:
+        assert remote.told.wait(BOUND)
+    with dial_tcp(remote.wanted.port) as sock:
+        sock.sendall(b"x")
+        assert read_exactly(sock, 1) == b"x"
 
 
 def test_it_is_asked_for_again_on_the_next_session(world: World) -> None:

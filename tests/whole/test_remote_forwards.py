@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 
@@ -16,6 +17,13 @@ from remote import Remote, echoes
 from targets import Target
 
 site = remote.site
+
+
+@pytest.fixture(scope="module")
+def whole_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
+    """One for all that only ask."""
+    with Remote(tmp_path_factory.mktemp("asked")) as made:
+        yield made
 
 
 def refused(site: Remote, client: Process, port: int, text: str) -> None:
@@ -118,21 +126,6 @@ def test_a_rule_that_is_taken_away(site: Remote) -> None:
     refused(site, client, client.port, "it is no longer permitted")
 
 
-def test_a_unix_socket_at_the_server(site: Remote) -> None:
-    """In a directory that its rules named when it started: Landlock holds for all others."""
-    path = site.place / "a.sock"
-    client = site.remote(f"{path}:127.0.0.1:{site.echo.port}")
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(BOUND)
-        sock.connect(str(path))
-        sock.sendall(b"hello")
-        assert read_exactly(sock, 5) == b"hello"
-    client.signal().wait()
-    site.server.err.wait("no longer listening on")
-    with pytest.raises((ConnectionRefusedError, FileNotFoundError)), socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(str(path))
-
-
 @pytest.mark.parametrize(
     ("spec", "code", "says"),
     [
@@ -143,18 +136,21 @@ def test_a_unix_socket_at_the_server(site: Remote) -> None:
         ("name.example:8080:a:1", 69, "is not an address"),
     ],
 )
-def test_what_is_refused_ends_it_and_says_what_to_do(site: Remote, spec: str, code: int, says: str) -> None:
-    done = site.run("forward", "-i", site.alice, "-R", spec)
+def test_what_is_refused_ends_it_and_says_what_to_do(whole_site: Remote, spec: str, code: int, says: str) -> None:
+    before = whole_site.faults.connections
+    done = whole_site.run("forward", "-i", whole_site.alice, "-R", spec)
     assert done.returncode == code and says in expect_one_line(done.stderr)
+    assert whole_site.faults.connections == before + 1, "it made a further session, while it ended"
 
 
-def test_a_port_in_use_with_and_without_retry(site: Remote) -> None:
+def test_a_port_in_use_with_and_without_retry(whole_site: Remote) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        spec = f"127.0.0.1:{other.getsockname()[1]}:127.0.0.1:{site.echo.port}"
-        done = site.run("forward", "-i", site.alice, "-R", spec)
+        spec = f"127.0.0.1:{other.getsockname()[1]}:127.0.0.1:{whole_site.echo.port}"
+        done = whole_site.run("forward", "-i", whole_site.alice, "-R", spec)
         assert done.returncode == 69 and expect_one_line(done.stderr).endswith(": Address already in use")
-        client = site.nitrosocks("forward", "-i", site.alice, "-R", spec, "--retry")
+        client = whole_site.nitrosocks("forward", "-i", whole_site.alice, "-R", spec, "--retry")
         client.err.wait("Address already in use; asking again every 10 s")
         client.err.wait("nitrosocks: ready")
+    client.signal(signal.SIGHUP)  # not in 10 s, but now
     client.err.wait("the server listens on 127.0.0.1:")
     echoes(int(spec.split(":")[1]))
