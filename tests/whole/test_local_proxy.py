@@ -18,7 +18,6 @@ site = program.site
 profile = program.profile
 web = serving
 WAYS = ("socks5h", "socks5", "socks4a", "socks4", "http")
-REFUSED = {"socks5h": "(5)", "socks5": "(5)", "socks4a": "(91)", "socks4": "(91)", "http": "502"}
 
 
 @pytest.fixture(scope="module")
@@ -47,30 +46,86 @@ def test_an_upload_and_a_download(site: Site, port: int, web: Web, way: str) -> 
     assert done.stdout == LARGE, done.stderr
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_curl_tells_why_not(site: Site, port: int, way: str) -> None:
-    done = curl(site, "--proxytunnel", "-x", f"{way}://127.0.0.1:{port}", f"http://127.0.0.1:{unused_port()}/")
-    assert done.returncode in (7, 56, 97)
-    assert REFUSED[way] in done.stderr.decode()
+SOCKS4 = "(91), request rejected or failed."
+REFUSED, UNPERMITTED, UNKNOWN = "127.0.0.1", "192.0.2.1", "nowhere.invalid"
+TOLD = {  # by way and host: curl's exit code, and the end of its line, or of what it was given in place of the page
+    ("socks5h", REFUSED): (97, "(5)"),
+    ("socks5h", UNPERMITTED): (97, "(2)"),
+    ("socks5h", UNKNOWN): (97, "(4)"),
+    ("socks5", REFUSED): (97, "(5)"),
+    ("socks5", UNPERMITTED): (97, "(2)"),
+    ("socks4a", REFUSED): (97, SOCKS4),
+    ("socks4a", UNPERMITTED): (97, SOCKS4),
+    ("socks4a", UNKNOWN): (97, SOCKS4),
+    ("socks4", REFUSED): (97, SOCKS4),
+    ("socks4", UNPERMITTED): (97, SOCKS4),
+    ("CONNECT", REFUSED): (56, "CONNECT tunnel failed, response 502"),
+    ("CONNECT", UNPERMITTED): (56, "CONNECT tunnel failed, response 403"),
+    ("CONNECT", UNKNOWN): (56, "CONNECT tunnel failed, response 502"),
+    ("http", REFUSED): (0, "connection refused 502"),
+    ("http", UNPERMITTED): (0, "is not permitted for this client 403"),
+    ("http", UNKNOWN): (0, "cannot find nowhere.invalid: Name or service not known 502"),
+}
 
 
-def test_a_target_that_is_not_permitted(site: Site, port: int) -> None:
-    done = curl(site, "-x", f"http://127.0.0.1:{port}", "http://192.0.2.1/")
-    assert done.stdout.decode() == "nitrosocks: 192.0.2.1:80 is not permitted for this client\n"
+def proxied(way: str, port: int) -> tuple[str, ...]:
+    """curl's words for a way, where CONNECT is one too."""
+    return ("-p", "-x", f"http://127.0.0.1:{port}") if way == "CONNECT" else ("-x", f"{way}://127.0.0.1:{port}")
 
 
-@pytest.mark.parametrize("way", ["socks5h", "http"])
-def test_a_login(site: Site, profile: Path, web: Web, way: str) -> None:
+def outcome(done: subprocess.CompletedProcess[bytes]) -> tuple[int, str]:
+    """Its exit code and all that it said, the status of an answer behind its text."""
+    return done.returncode, (done.stdout + done.stderr).decode().replace("\n", "").strip()
+
+
+@pytest.mark.parametrize(("way", "host"), TOLD)
+def test_curl_tells_why_not(site: Site, port: int, way: str, host: str) -> None:
+    status = ("-w", " %{http_code}") if way == "http" else ()
+    code, said = outcome(curl(site, *status, *proxied(way, port), f"http://{host}:{unused_port()}/"))
+    assert (code, said.endswith(TOLD[way, host][1])) == (TOLD[way, host][0], True), said
+
+
+@pytest.fixture(scope="module")
+def guarded(site: Site, profile: Path) -> int:
+    """The port of one that wants a login."""
     file = site.place / "login"
     file.write_text("user:pa:ss\n")
     file.chmod(0o600)
-    port, url = site.proxy(profile, "--socks-auth", file).port, f"http://127.0.0.1:{web.server_port}/small"
-    good = curl(site, "-x", f"{way}://127.0.0.1:{port}", "--proxy-user", "user:pa:ss", url)
-    assert (good.returncode, good.stdout) == (0, b"/small"), good.stderr
-    for words in (["--proxy-user", "user:wrong"], []):
-        bad = curl(site, "--fail", "-x", f"{way}://127.0.0.1:{port}", *words, url)
-        assert bad.returncode in (22, 97)
-        assert bad.stdout == b""
+    return site.proxy(profile, "--socks-auth", file).port
+
+
+LOGINS = {  # as TOLD; by the way, with a wrong login and without one
+    "socks5h": (
+        (97, "User was rejected by the SOCKS5 server (1 1)."),
+        (97, "No authentication method was acceptable."),
+    ),
+    "socks5": ((97, "User was rejected by the SOCKS5 server (1 1)."), (97, "No authentication method was acceptable.")),
+    "CONNECT": ((56, "CONNECT tunnel failed, response 407"),) * 2,
+    "http": ((0, "nitrosocks: user and password are wanted 407"),) * 2,
+}
+
+
+@pytest.mark.parametrize("way", LOGINS)
+def test_a_login(site: Site, port: int, guarded: int, web: Web, way: str) -> None:
+    status = ("-w", " %{http_code}") if way == "http" else ()
+    words = (*status, f"http://127.0.0.1:{web.server_port}/small")
+    good = (0, "/small 200" if way == "http" else "/small")
+    assert outcome(curl(site, *proxied(way, guarded), "--proxy-user", "user:pa:ss", *words)) == good
+    assert outcome(curl(site, *proxied(way, port), "--proxy-user", "user:pa:ss", *words)) == good, "nobody asked"
+    for login, (code, told) in zip((("--proxy-user", "user:wrong"), ()), LOGINS[way], strict=True):
+        came, said = outcome(curl(site, *proxied(way, guarded), *login, *words))
+        assert (came, said.endswith(told)) == (code, True), said
+    if way in ("CONNECT", "http"):  # it waits to be asked
+        asked = ("--proxy-anyauth", "--proxy-user", "user:pa:ss")
+        assert outcome(curl(site, *proxied(way, guarded), *asked, *words)) == good
+
+
+@pytest.mark.parametrize("way", ["socks4", "socks4a"])
+def test_socks4_has_no_login(site: Site, guarded: int, web: Web, way: str) -> None:
+    words = (*proxied(way, guarded), f"http://127.0.0.1:{web.server_port}/small")
+    for login in ((), ("--proxy-user", "user:pa:ss"), ("--proxy-user", "user")):
+        code, said = outcome(curl(site, *login, *words))
+        assert (code, said.endswith(SOCKS4)) == (97, True), said
 
 
 def test_unix_sockets(site: Site, profile: Path, web: Web) -> None:
