@@ -71,7 +71,7 @@ def http(reader: Reader, login: Login | None) -> Talk:
         requests.feed((yield b""))
     if not isinstance(head, Head):
         raise _bad(f"its head is not valid HTTP/1.1, or longer than {limits.HEAD // 1024} KiB")
-    if login is not None and not equal(value(head.headers, b"proxy-authorization"), raw(basic(login))):
+    if login is not None and not equal(_credentials(head), raw(basic(login))):
         wanted = 'Proxy-Authenticate: Basic realm="nitrosocks"\r\n'
         raise Rejected(
             "its user or password is wrong or missing",
@@ -136,6 +136,12 @@ class _LastAnswer:
                 return data, True
         self._line += data[at:]
         return data, len(self._line) > limits.HEAD
+
+
+def _credentials(head: Head) -> bytes:
+    """As `basic` writes them; the name of a scheme may have any letters."""
+    scheme, space, token = value(head.headers, b"proxy-authorization").partition(b" ")
+    return scheme.capitalize() + space + token.strip()
 
 
 def _bad(why: str) -> Rejected:

@@ -176,12 +176,19 @@ def test_requests_that_lead_nowhere(data: bytes) -> None:
 
 def test_a_login_is_asked_for() -> None:
     head = b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n"
-    for words in (b"", b"Proxy-Authorization: Basic eDp5\r\n", b"Proxy-Authorization: Bearer x\r\n"):
+    for words in (
+        b"",
+        b"Proxy-Authorization: Basic eDp5\r\n",
+        b"Proxy-Authorization: Bearer x\r\n",
+        b"Proxy-Authorization: Basic\r\n",
+    ):
         said, _ = rejected(head + words + b"\r\n", LOGIN)
         assert said.startswith(b"HTTP/1.1 407 ")
         assert b'\r\nProxy-Authenticate: Basic realm="nitrosocks"\r\n' in said
-    given = f"Proxy-Authorization: {basic(LOGIN)}\r\n\r\n".encode()
-    assert asked(head + given, LOGIN)[1].target.host == "a"
+    token = basic(LOGIN).removeprefix("Basic ")
+    for scheme in ("Basic ", "basic ", "BASIC  "):
+        given = f"Proxy-Authorization: {scheme}{token}\r\n\r\n".encode()
+        assert asked(head + given, LOGIN)[1].target.host == "a"
 
 
 @pytest.mark.parametrize(
