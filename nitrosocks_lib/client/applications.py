@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from ..facts import limits
 from ..facts.errors import NetworkError
+from ..facts.wire import Kind
 from ..net.ends import PlainEnd
 from ..net.ondemand import OnDemand
 from ..net.timers import now
@@ -22,6 +23,7 @@ from ..protocol.asked import Asked, Rejected
 from ..protocol.local_proxy import asks
 from ..protocol.proxy_auth import Login
 from ..session.streams import Request, Stream
+from .associations import Associations
 from .pool import Pool
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ class Applications:
         """`finished` as in Pool.open; with `login` only applications that give it are served."""
         self._pool, self._finished, self.login = pool, finished, login
         self.turns = Turns()
+        self._associations = Associations(pool, self.turns)
         self.asking: dict[_Asking, None] = {}  # the one that came first is the first
         self._thread = OnDemand("applications", self.turns.run)
 
@@ -60,7 +63,14 @@ class Applications:
 
     # -- what those that ask call -------------------------------------------------------------------------------------
 
-    def open(self, local: socket.socket, asked: Asked) -> None:
+    def go_to(self, local: socket.socket, asked: Asked) -> None:
+        """Has it do what it asked for."""
+        if asked.target.kind != Kind.UDP:
+            self._open(local, asked)
+        elif refused := self._associations.begin(local, asked):
+            self.part(local, refused)
+
+    def _open(self, local: socket.socket, asked: Asked) -> None:
         """Hands it to the pool, which says how it went."""
 
         def failed(local: socket.socket, code: int, reason: str) -> None:
@@ -85,7 +95,7 @@ class _Asking:
         local.setblocking(False)
         self._local, self._owner = local, owner
         self._until = now() + limits.ASKING
-        self._talk = asks(owner.login)
+        self._talk = asks(owner.login, datagrams=True)
         next(self._talk)  # it sends nothing before something came
 
     def go_on(self) -> None:
@@ -114,7 +124,7 @@ class _Asking:
                 came = b""
         except StopIteration as ended:
             self._leave()
-            self._owner.open(self._local, ended.value)
+            self._owner.go_to(self._local, ended.value)
         except Rejected as error:
             log.info("an application's request is rejected: %s", error)
             self._leave()

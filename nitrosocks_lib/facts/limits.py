@@ -112,6 +112,7 @@ ACK_RIDES: Final = 16  # so many numbered frames received make an ACK ride with 
 ACK_ROWS: Final = 5_000  # limits in one ACK; it must fit a frame
 DATAGRAMS_IDLE: Final = 60.0  # without a datagram either way a stream of them ends (UD4)
 DATAGRAMS_LINGER: Final = 5.0  # behind the end of stdin `connect udp:` waits so long for further answers
+ASSOCIATIONS: Final = 64  # of applications at -D, for datagrams: further ones are told so
 FLOWS: Final = 512  # of datagrams, at whoever opens streams for them, half of STREAMS: the one silent longest ends
 DATAGRAMS_HELD: Final = 64  # of a stream, while its target is dialled; the others are dropped
 DIAL_TARGET: Final = 20.0  # per target, all its addresses together: then REFUSED 6

@@ -12,12 +12,16 @@ from .socks_server import SOCKS4, socks4, socks5
 _LETTERS: Final = frozenset(range(ord("A"), ord("Z") + 1))  # of methods of HTTP
 
 
-def asks(login: Login | None) -> Talk:
-    """What an application asks for; with `login` only for who gives it. Raises Rejected."""
+def asks(login: Login | None, datagrams: bool = False) -> Talk:
+    """What an application asks for; with `login` only for who gives it. Raises Rejected.
+
+    With `datagrams` it may be an association for them: a target of that kind then, which is where the application says
+    that its own will come from.
+    """
     reader = Reader(early=True)
     (first,) = yield from reader.see(1)
     if first == VERSION:
-        return (yield from socks5(reader, login))
+        return (yield from socks5(reader, login, datagrams))
     if first == SOCKS4:
         return (yield from socks4(reader, login))
     if first in _LETTERS:

@@ -8,7 +8,7 @@ from typing import Final
 
 from ..facts.errors import NetworkError
 
-VERSION, AUTH_VERSION, CONNECT = 5, 1, 1
+VERSION, AUTH_VERSION, CONNECT, ASSOCIATE = 5, 1, 1, 3
 NO_AUTH, PASSWORD, NO_METHOD = 0, 2, 0xFF
 IPV4, NAME, IPV6 = 1, 3, 4
 SIZES: Final = {IPV4: 4, IPV6: 16}  # bytes of an address; a name tells its own

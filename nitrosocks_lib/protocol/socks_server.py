@@ -1,4 +1,5 @@
-"""The server's side of SOCKS 5 (RFC 1928), with user and password (RFC 1929), and of SOCKS 4 and 4a: CONNECT."""
+"""The server's side of SOCKS 5 (RFC 1928), with user and password (RFC 1929): CONNECT and UDP ASSOCIATE; and CONNECT of
+SOCKS 4 and 4a."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from .socks import Reader
 SOCKS4: Final = 4
 _GRANTED, _REJECTED = 0x5A, 0x5B
 _USER_MAX: Final = 255  # bytes of SOCKS 4's user, and of its name
+_NOT_CUT: Final = bytes(3)  # in front of a datagram: reserved, and no fragment
 _NOWHERE: Final = Address("0.0.0.0", 0)
 
 
@@ -47,15 +49,19 @@ class Answers4:
 
 
 def _reply5(code: int, at: Address = _NOWHERE) -> bytes:
+    return bytes([socks.VERSION, code, 0]) + _where(at)
+
+
+def _where(at: Address) -> bytes:
     try:
-        where = socks.address(at.host)
+        host = socks.address(at.host)
     except NetworkError:  # of a server that tells a path, or nothing
-        where = socks.address(_NOWHERE.host)
-    return bytes([socks.VERSION, code, 0]) + where + U16.pack(at.port)
+        host = socks.address(_NOWHERE.host)
+    return host + U16.pack(at.port)
 
 
-def socks5(reader: Reader, login: Login | None) -> Talk:
-    """One request of SOCKS 5; with `login` only for who gives it. Raises Rejected."""
+def socks5(reader: Reader, login: Login | None, datagrams: bool) -> Talk:
+    """One request of SOCKS 5; with `login` only for who gives it, with `datagrams` for them, too. Raises Rejected."""
     methods = yield from reader.take((yield from reader.take(2))[1])
     wanted = socks.NO_AUTH if login is None else socks.PASSWORD
     if wanted not in methods:
@@ -72,11 +78,37 @@ def socks5(reader: Reader, login: Login | None) -> Talk:
     size = (yield from reader.take(1))[0] if kind == socks.NAME else socks.SIZES[kind]
     host = _host(kind, (yield from reader.take(size)))
     (port,) = U16.unpack((yield from reader.take(2)))
+    if command == socks.ASSOCIATE and datagrams:
+        return Asked(Target(Kind.UDP, host, port), b"", Answers5())
     if command != socks.CONNECT:
         raise Rejected(f"it asks for command {command}, and not for CONNECT", _reply5(Reply.COMMAND))
     if not host or not port:
         raise Rejected("it names no host and port", _reply5(Reply.GENERAL))
     return Asked(Target(Kind.TCP, host, port), reader.held, Answers5())
+
+
+class AnswersDatagram:
+    """As asked.Answers, of a target of datagrams (RFC 1928, 7): what stands in front of each that comes from there."""
+
+    def opened(self, address: Address) -> bytes:
+        """Its header."""
+        return _NOT_CUT + _where(address)
+
+    def failed(self, code: int, reason: str) -> bytes:
+        """Nobody is told."""
+        return b""
+
+
+def datagram(packet: bytes) -> tuple[Target, bytes] | None:
+    """Where one is to go, and what goes there; None where it is a fragment, or none (RFC 1928, 7)."""
+    kind = packet[3] if len(packet) > 4 else 0
+    start = 5 if kind == socks.NAME else 4
+    size = packet[4] if kind == socks.NAME else socks.SIZES.get(kind, 0)
+    end = start + size + U16.size
+    if packet[2:3] != b"\0" or not size or len(packet) < end:
+        return None
+    host, (port,) = _host(kind, packet[start : start + size]), U16.unpack_from(packet, start + size)
+    return (Target(Kind.UDP, host, port), packet[end:]) if host and port else None
 
 
 def _host(kind: int, data: bytes) -> str:
