@@ -112,7 +112,13 @@ def _addresses(host: str, port: int) -> list[str]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
         return [host]
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    return list(dict.fromkeys(_with_scope(address) for *_, address in found))
+
+
+def _with_scope(address: tuple[str | int | bytes, ...]) -> str:
+    """The host of a socket's address; a link-local one has its interface behind %, which Python keeps as a number."""
+    host, scope = str(address[0]), int(address[3]) if len(address) > 3 else 0
+    return f"{host}%{socket.if_indextoname(scope)}" if scope else host
 
 
 def _reason(error: OSError | UnicodeError) -> str:
@@ -123,7 +129,7 @@ def _reason(error: OSError | UnicodeError) -> str:
 
 def _bind_first(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
     family, _, _, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
-    return _bound(family, kind, (str(address[0]), port))
+    return _bound(family, kind, (str(address[0]), port, *address[2:]))
 
 
 def _bind_everywhere(port: int, kind: socket.SocketKind) -> socket.socket:
@@ -136,7 +142,9 @@ def _bind_everywhere(port: int, kind: socket.SocketKind) -> socket.socket:
     return _bound(socket.AF_INET, kind, ("", port))
 
 
-def _bound(family: int, kind: socket.SocketKind, address: tuple[str, int], *, both: bool = False) -> socket.socket:
+def _bound(
+    family: int, kind: socket.SocketKind, address: tuple[str | int, ...], *, both: bool = False
+) -> socket.socket:
     """What socket.create_server does before it listens; `both`: an IPv6 socket that takes IPv4, too."""
     with ExitStack() as stack:
         made = stack.enter_context(socket.socket(family, kind))

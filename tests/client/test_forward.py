@@ -212,8 +212,8 @@ def test_a_port_that_is_free_at_one_loopback_address_only_is_not_picked(
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
         ports, real = [other.getsockname()[1]], listener.bind
 
-        def picks(host: str, port: int, *, listening: bool) -> socket.socket:
-            return real(host, port or (ports.pop() if ports else 0), listening=listening)
+        def picks(host: str, port: int, **how) -> socket.socket:
+            return real(host, port or (ports.pop() if ports else 0), **how)
 
         monkeypatch.setattr(listener, "bind", picks)  # as if the kernel picked that one first
         made = Forwarder(world.pool())

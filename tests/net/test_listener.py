@@ -5,6 +5,7 @@ And listen, for those that were bound before."""
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 import pytest
 from loopback import twofold
@@ -79,6 +80,15 @@ def test_a_dual_stack_port_that_is_half_taken() -> None:
         pytest.skip("network namespaces: no IPv6 here")
     with socket.create_server(("::", 0), family=socket.AF_INET6) as other, pytest.raises(CannotCreate):
         bind("", other.getsockname()[1])
+
+
+@pytest.mark.parametrize("bound", [bind, bind_all])
+def test_a_link_local_address_keeps_its_interface(bound: Callable[[str, int], object]) -> None:
+    """Without it the kernel says that the argument is invalid."""
+    if not V6:
+        pytest.skip("network namespaces: no IPv6 here")
+    with pytest.raises(CannotCreate, match=r"cannot listen on \[fe80::1%lo\]:0: Cannot assign requested address"):
+        bound("fe80::1%lo", 0)
 
 
 # Bound first, listening later
