@@ -80,6 +80,8 @@ def http(reader: Reader, login: Login | None) -> Talk:
     if head.method == b"CONNECT":
         return Asked(_target(head.target, ""), requests.rest, AnswersConnect())
     if head.target[: len(_SCHEME)].lower() != _SCHEME:
+        if not head.target.startswith(b"/"):
+            raise _bad("a request may name an http:// URL alone: for all others use CONNECT")
         raise _bad("this is a proxy, not a web server: name it as the proxy of your browser")
     authority, path = _parted(head.target[len(_SCHEME) :])
     target = _target(authority, ":80")

@@ -174,6 +174,18 @@ def test_requests_that_lead_nowhere(data: bytes) -> None:
     assert body == f"nitrosocks: {why}\n".encode()
 
 
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ("/", "this is a proxy, not a web server: name it as the proxy of your browser"),
+        ("https://a/", "a request may name an http:// URL alone: for all others use CONNECT"),
+        ("ftp://a/", "a request may name an http:// URL alone: for all others use CONNECT"),
+    ],
+)
+def test_what_else_is_asked_for(wanted: str, told: str) -> None:
+    assert rejected(f"GET {wanted} HTTP/1.1\r\nHost: a\r\n\r\n".encode())[1] == told
+
+
 def test_a_login_is_asked_for() -> None:
     head = b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n"
     for words in (
