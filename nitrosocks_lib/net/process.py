@@ -33,6 +33,7 @@ _SYSTEM: Final = (
 _ETC: Final = Path("/etc")
 _NAMES: Final = "resolv.conf", "hosts", "nsswitch.conf", "host.conf", "gai.conf"  # anybody's links may lead anywhere
 _SHALLOW: Final = 2  # parts of /run
+_LIBRARY: Final = Path(__file__).absolute().parents[1]  # in no directory of sys.path where `pip install -e` put it
 
 
 def harden() -> None:
@@ -81,7 +82,7 @@ def _lock() -> None:
 
 
 def _confine(readable: Iterable[Path], listens: bool, replaced: Path | None, sockets: Iterable[Path]) -> None:
-    places = [Path(each) for each in (*_SYSTEM, sys.prefix, sys.base_prefix, *sys.path) if each]
+    places = [_LIBRARY, *(Path(each) for each in (*_SYSTEM, sys.prefix, sys.base_prefix, *sys.path) if each)]
     allowed = [(place, landlock.READ) for place in (*places, *_of_links(), *readable)]
     nowhere = Path(os.devnull), landlock.Access.READ_FILE | landlock.Access.WRITE_FILE
     learnt = [(replaced, landlock.REPLACE)] if replaced is not None else []

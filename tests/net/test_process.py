@@ -54,6 +54,18 @@ except PermissionError:
 
 
 @pytest.mark.skipif(not landlock.version(), reason="no Landlock")
+def test_our_own_modules_can_be_imported_late_from_wherever_they_are() -> None:
+    """As where `pip install -e` leads to them by a finder, and by no directory of sys.path."""
+    code = """
+sys.path.remove("")
+process.harden()
+process.settle()
+from nitrosocks_lib.net import hello
+"""
+    run(code)
+
+
+@pytest.mark.skipif(not landlock.version(), reason="no Landlock")
 def test_files_of_one_directory_may_be_replaced(tmp_path: Path) -> None:
     """Whole, as secrets are written; but nothing in it is run, no directory is made, and none beside it is written."""
     for name in ("learnt", "beside"):
