@@ -17,15 +17,15 @@ from ..client.dialler import Dialler
 from ..client.doctor import Doctor, Examining, Make
 from ..client.findings import Finding, State, Verdict
 from ..client.openers import Web
-from ..facts.errors import Intercepted, NitroSocksError, NotAuthorised
+from ..facts.errors import Intercepted, NitroSocksError, NotAuthorised, UsageError
 from ..facts.wire import Kind
 from ..files.profiles import Profile
 from ..net.connect import Route, authorities
 from ..net.process import harden, settle
 from ..net.signals import Stop
 from ..protocol.frames import Target
-from . import options as specs
-from . import pac
+from . import options as given
+from . import pac, specs
 from .diagnosis import as_json, words
 from .opening import load_profile, way, web_of
 from .options import Options
@@ -45,7 +45,7 @@ def doctor(options: Options, exit_code: ExitCode) -> int:
     A signal ends it with what was found so far.
     """
     harden()
-    asked, offered = _asked(options), specs.carriers(options["--carrier"])
+    asked, offered = _asked(options), given.carriers(options["--carrier"])
     stop, profile = Stop(), load_profile(options)
     route, readable = way(options)
     script = pac.find(os.environ)
@@ -70,14 +70,20 @@ def print_json(found: Iterable[Finding], complete: bool, code: int) -> None:
 
 
 def _asked(options: Options) -> Asked:
-    idle, age = (specs.lifetime(name, options[name]) for name in ("--idle", "--age"))
+    idle, age = (given.lifetime(name, options[name]) for name in ("--idle", "--age"))
     echo = None if options["--echo"] is None else _target("--echo", options["--echo"])
     targets = tuple(_target("--open", text) for text in options["--open"])
     return Asked(targets, idle, age, options["--speed"] or echo is not None, echo)
 
 
 def _target(option: str, text: str) -> Target:
-    return Target(Kind.TCP, *specs.address(option, text))
+    try:
+        target = specs.destination(text, None)
+    except UsageError as error:
+        raise UsageError(f"{option} {error}", error.hint) from None
+    if option == "--echo" and target.kind == Kind.UDP:
+        raise UsageError(f"--echo {target}: datagrams may be lost, so they are not measured")
+    return target
 
 
 def _maker(profile: Profile, route: Route, web: Web, forced: bool) -> Make:

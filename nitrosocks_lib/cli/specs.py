@@ -137,8 +137,8 @@ def _far(given: str, parts: Sequence[str]) -> list[Target]:
 
 
 def _udp(target: Target) -> Target:
-    if target.kind == Kind.UNIX:
-        raise UsageError(f"udp:unix:{foreign(target.host)}: a unix socket carries no datagrams here")
+    if target.kind != Kind.TCP:
+        raise UsageError(f"udp:{foreign(target)}: write udp:HOST:PORT", "datagrams go to a host and a port only")
     return target._replace(kind=Kind.UDP)
 
 

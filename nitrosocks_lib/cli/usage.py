@@ -47,12 +47,13 @@ Commands:
   check    read all files of the home directory, a server's or a client's, and name each fault
   serve    serve the authorised clients
   forward  listen here, and carry each connection to a target at the server's side
-  connect  carry stdin and stdout to HOST:PORT, as a ProxyCommand of ssh does
+  connect  carry stdin and stdout to HOST:PORT, udp:HOST:PORT or unix:/path, as a ProxyCommand of ssh does
   doctor   check each step on the way to the server: what works, what does not, and what to do about it
   demo     show the tunnel at work behind a box that intercepts TLS, all on this machine
 
 Options:
-  -L SPEC              forward [bind:]port:host:hostport, as ssh does; port 0 picks a free one and prints it
+  -L SPEC              forward [bind:]port:host:hostport, as ssh does; port 0 picks a free one and prints it;
+                       udp: in front is for datagrams
   -R SPEC              the same the other way round: the server listens, and the target is at this side
   -D SPEC              listen on [bind:]port as a proxy: SOCKS5, SOCKS4, SOCKS4a and HTTP
   --socket-mode MODE   octal mode of the unix sockets that -L and -D make (default 600)

@@ -152,3 +152,33 @@ def test_proxies_that_are_none(spec: str) -> None:
 def test_a_path_to_connect_to() -> None:
     assert specs.destination("unix:/run/a.sock", None) == unix("/run/a.sock")
     assert "begins with /" in wrong(lambda: specs.destination("unix:a.sock", None))
+
+
+# -- datagrams --------------------------------------------------------------------------------------------------------
+
+
+def udp(host: str, port: int) -> Target:
+    return Target(Kind.UDP, host, port)
+
+
+def test_datagrams() -> None:
+    assert specs.local("udp:53:10.0.0.2:53") == [Forward(udp(LOOPBACK, 53), udp("10.0.0.2", 53))]
+    assert specs.local("udp:*:5000-5001:[::1]:6000-6001") == [
+        Forward(udp("", 5000), udp("::1", 6000)), Forward(udp("", 5001), udp("::1", 6001)),
+    ]  # fmt: skip
+    assert specs.remote("udp:127.0.0.1:5353:localhost:53") == [(udp("127.0.0.1", 5353), udp("localhost", 53))]
+    assert specs.destination("udp:dns.example:53", None) == specs.destination("udp:dns.example", "53")
+    assert specs.destination("udp:[::1]:53", None) == udp("::1", 53)
+
+
+@pytest.mark.parametrize("spec", ["udp:53", "udp:", "udp:53:/run/a.sock", "udp:/run/a.sock:a:53", "udp:53:a:b:c:d"])
+def test_datagrams_that_are_none(spec: str) -> None:
+    assert wrong(lambda: specs.local(spec)).startswith(f"-L {spec}: ")
+    assert wrong(lambda: specs.remote(spec)).startswith(f"-R {spec}: ")
+
+
+@pytest.mark.parametrize(
+    "target", ["udp:", "udp:a", "udp:a:0", "udp:unix:/run/a.sock", "udp:/run/a.sock", "udp:udp:a:1"]
+)
+def test_targets_of_datagrams_that_are_none(target: str) -> None:
+    assert wrong(lambda: specs.destination(target, None))

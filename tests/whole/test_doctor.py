@@ -95,6 +95,14 @@ def test_targets(good: Good) -> None:
     assert code == 69 and labels(lines, "✗") == ["destination"]
     code, lines = examine(good, good.profile, *words[:2], "--open", "192.0.2.1:22")
     assert code == 77 and "192.0.2.1:22 is not permitted for this client; ask the operator" in lines[-2]
+    code, lines = examine(good, good.profile, "--open", "udp:127.0.0.1:53", "--open", "unix:/no/socket")
+    assert code == 77 and [line.split()[2] for line in lines if "destination" in line] == [
+        "udp:127.0.0.1:53",
+        "/no/socket",
+    ]
+    profile = good.site.profile("datagrams", good.server.port, "udp:127.0.0.1:53")
+    code, lines = examine(good, profile, "--open", "udp:127.0.0.1:53")
+    assert code == 0 and labels(lines, "✓")[-2:] == ["destination", "verdict"]
 
 
 def test_an_echo(good: Good) -> None:
@@ -102,7 +110,9 @@ def test_an_echo(good: Good) -> None:
     assert code == 0 and labels(lines, "✓").count("speed") == 2
 
 
-@pytest.mark.parametrize("words", [("--open", "host"), ("--idle", "0"), ("--age", "x"), ("--echo", ":7")])
+@pytest.mark.parametrize(
+    "words", [("--open", "host"), ("--idle", "0"), ("--age", "x"), ("--echo", ":7"), ("--echo", "udp:127.0.0.1:7")]
+)
 def test_options_that_are_none(good: Good, words: tuple[str, str]) -> None:
     done = good.site.run("doctor", "-i", good.profile, *words)
     assert (done.returncode, done.stdout) == (64, b"")
