@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import datagramming
 import pytest
 from datagramming import BOUND, Echo
 from logged import by, messages
@@ -20,7 +21,11 @@ from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.protocol.proxy_auth import Login
 
 ASSOCIATE = b"\5\1\0" + b"\5\3\0\1" + bytes(6)
+LOOPBACK = Target(Kind.TCP, "127.0.0.1", 0)
 LOCALHOST = b"\1\x7f\0\0\1"
+
+
+echo = datagramming.echo
 
 
 @pytest.fixture
@@ -30,13 +35,7 @@ def world() -> Iterator[World]:
         yield made
 
 
-@pytest.fixture
-def echo() -> Iterator[Echo]:
-    with Echo() as made:
-        yield made
-
-
-def proxy(world: World, where: Target = Target(Kind.TCP, "127.0.0.1", 0), login: Login | None = None) -> int:
+def proxy(world: World, where: Target = LOOPBACK, login: Login | None = None) -> int:
     made = Forwarder(world.pool(), login)
     world.callback(made.stop)
     port = made.bind(Forward(where, None)).port

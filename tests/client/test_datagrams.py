@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 
+import datagramming
 import pytest
 from datagramming import Echo, ask, sender
 from logged import by, messages
@@ -19,17 +20,13 @@ from nitrosocks_lib.facts.wire import Kind, Reply
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.session.streams import Ending, Stream
 
+echo = datagramming.echo
+
 
 @pytest.fixture
 def world() -> Iterator[World]:
     with World() as made:
         made.key = made.directory.add(bytes(32), made.token, permit=("udp:127.0.0.1:*", "127.0.0.1:*"))
-        yield made
-
-
-@pytest.fixture
-def echo() -> Iterator[Echo]:
-    with Echo() as made:
         yield made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datagramming
 import pytest
 from datagramming import Echo, ask, sender
 from remotely import gone, permit, remotes, tcp
@@ -11,17 +12,13 @@ from nitrosocks_lib.facts.errors import NotAuthorised
 from nitrosocks_lib.facts.wire import Kind
 from nitrosocks_lib.protocol.frames import Target
 
+echo = datagramming.echo
+
 
 @pytest.fixture
 def world():
     with World(proxy=True) as made:
         permit(made, "udp:localhost:*")
-        yield made
-
-
-@pytest.fixture
-def echo():
-    with Echo() as made:
         yield made
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
+
+import pytest
 
 BOUND = 30.0
 
@@ -35,6 +38,12 @@ class Echo(ExitStack):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
             last.sendto(b"", self.sock.getsockname())
         self._thread.join(BOUND)
+
+
+@pytest.fixture
+def echo() -> Iterator[Echo]:
+    with Echo() as made:
+        yield made
 
 
 def sender(port: int, host: str = "127.0.0.1") -> socket.socket:
