@@ -118,8 +118,7 @@ class Association:
         if self not in self._owner.live:
             return
         self._owner.live.discard(self)
-        for flow in [flow for key, flow in self._owner.flows.live.items() if isinstance(key, tuple) and key[0] is self]:
-            flow.close()
+        self._owner.flows.close(self)
         for sock in self._local, self._relay:
             self._owner.turns.forget(sock.fileno())
             sock.close()

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from ..facts import limits
 from .datagrams import roomy
+from .timers import now
 from .turns import Turns
 
 log = logging.getLogger(__name__)
@@ -27,9 +28,12 @@ class Flows:
     """All flows of one thread, which calls everything here."""
 
     def __init__(self, turns: Turns, most: int = limits.FLOWS) -> None:
-        """Beyond `most` the one that was silent longest ends."""
-        self.turns, self._most = turns, most
+        """Beyond `most` the one that was silent longest ends; while many end, what new senders send is dropped: their
+        streams would only wait behind those, and be ended before an answer comes."""
+        self.turns, self._most, self._most_ending = turns, most, max(1, most // 8)
         self.live: OrderedDict[Hashable, Flow] = OrderedDict()  # the one that was silent longest is the first
+        self.ending: dict[Flow, None] = {}  # their streams are not over yet
+        self._warned_at = 0.0  # that there are no descriptors
 
     def pass_on(
         self, key: Hashable, datagram: bytes, begin: Callable[[socket.socket], None], answer: Callable[[bytes], None]
@@ -48,12 +52,14 @@ class Flows:
     def _begin(
         self, key: Hashable, begin: Callable[[socket.socket], None], answer: Callable[[bytes], None]
     ) -> Flow | None:
-        while len(self.live) >= self._most:
-            next(iter(self.live.values())).close()
+        if len(self.live) >= self._most:
+            if len(self.ending) >= self._most_ending:
+                return None
+            next(iter(self.live.values())).end()
         try:
             near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:
-            log.warning("datagrams are dropped: %s", error.strerror)
+            self._warn(error)
             return None
         for end in near, far:
             end.setblocking(False)
@@ -61,6 +67,17 @@ class Flows:
         flow = self.live[key] = Flow(self, key, near, answer)
         begin(far)
         return flow
+
+    def _warn(self, error: OSError) -> None:
+        if not self._warned_at or now() - self._warned_at >= limits.SAID:
+            self._warned_at = now()
+            log.warning("datagrams of new senders are dropped: %s", error.strerror)
+
+    def close(self, of: object) -> None:
+        """Those with a key that begins with this."""
+        for flow in [*self.live.values(), *self.ending]:
+            if flow.is_of(of):
+                flow.close()
 
 
 class Flow:
@@ -70,6 +87,10 @@ class Flow:
         self._owner, self._key, self._near, self._answer = owner, key, near, answer
         owner.turns.join(self)
         owner.turns.watch(near.fileno(), selectors.EVENT_READ, self)
+
+    def is_of(self, what: object) -> bool:
+        """Whether its key begins with this."""
+        return isinstance(self._key, tuple) and self._key[0] is what
 
     def give(self, datagram: bytes) -> bool:
         """Passes one on, or drops it where too many wait; False where the stream takes none any more."""
@@ -93,15 +114,23 @@ class Flow:
             if not came:
                 self.close()
                 return
-            self._owner.live.move_to_end(self._key)
+            if self not in self._owner.ending:
+                self._owner.live.move_to_end(self._key)
             self._answer(came)
         self._owner.turns.again(self)
+
+    def end(self) -> None:
+        """To make room: its stream is to end, and takes no more; what still comes back is answered."""
+        del self._owner.live[self._key]
+        self._owner.ending[self] = None
+        self._near.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """As Turning: its stream ends. A second time it does nothing."""
         self._owner.turns.forget(self._near.fileno())
         self._owner.turns.part(self)
         self._near.close()
+        self._owner.ending.pop(self, None)
         if self._owner.live.get(self._key) is self:
             del self._owner.live[self._key]
 
@@ -152,8 +181,7 @@ class Entry:
 
     def close(self) -> None:
         """As Turning: its flows end, too."""
-        for flow in [flow for key, flow in self._flows.live.items() if isinstance(key, tuple) and key[0] is self]:
-            flow.close()
+        self._flows.close(self)
         self._flows.turns.forget(self._sock.fileno())
         self._flows.turns.part(self)
         self._sock.close()

@@ -234,6 +234,7 @@ class Delivery:
     def _close(self, stream: Stream) -> None:
         self._unread.pop(stream, None)
         self._state.streams.by_number.pop(stream.number, None)
+        self.silences.forget(stream)
         stream.peer = Peer.OVER
         stream.end(Ending.CLEAN)
         if stream.credit is not None:

@@ -15,7 +15,7 @@ class Silences:
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        self._streams: dict[Stream, None] = {}  # of datagrams, that were opened; some may be over
+        self._streams: dict[Stream, None] = {}  # of datagrams, that were opened
         self._next = 0.0  # none is silent for too long before that
 
     def __bool__(self) -> bool:
@@ -45,6 +45,10 @@ class Silences:
         longest = min((each for each in self._flowing() if each is not newest), key=_stirred, default=None)
         if longest is not None:
             self.part(longest, Frame.RESET)
+
+    def forget(self, stream: Stream) -> None:
+        """It is over."""
+        self._streams.pop(stream, None)
 
     def _flowing(self) -> list[Stream]:
         """Those that nothing has ended yet; the others are forgotten."""

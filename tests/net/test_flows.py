@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -70,6 +72,10 @@ class Running(ExitStack):
         return sock
 
 
+def scarce(*_: object) -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
 @pytest.fixture
 def running() -> Iterator[Running]:
     with Running() as made:
@@ -126,6 +132,41 @@ def test_the_one_silent_longest_gives_way(running: Running) -> None:
     assert running.far[1].recv(100) == b"" and len(running.flows.live) == 8
     senders[0].send(b"two")
     assert running.far[0].recv(100) == b"two"
+
+
+def test_new_senders_wait_until_those_that_gave_way_are_over(running: Running) -> None:
+    senders = [running.sender() for _ in range(10)]
+    for i, sender in enumerate(senders[:9], 1):
+        sender.send(b"one")
+        assert running.begun(i).recv(100) == b"one"
+    assert running.far[0].recv(100) == b"" and len(running.flows.ending) == 1
+    senders[9].send(b"dropped")  # it would make one more end, and one of eight may
+    senders[8].send(b"two")
+    assert running.far[8].recv(100) == b"two" and len(running.far) == 9
+    running.far[0].send(b"late")
+    assert senders[0].recv(100) == b"late" and len(running.flows.live) == 8
+    running.far[0].close()
+    for _ in range(1_000):  # that it is over is seen in another turn
+        senders[9].send(b"again")
+        senders[8].send(b"next")
+        running.far[8].recv(100)
+        if len(running.far) == 10:
+            break
+    assert running.begun(10).recv(100) == b"again" and len(running.flows.live) == 8
+
+
+def test_without_descriptors_it_is_said_once(
+    running: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = running.sender()
+    known.send(b"one")
+    assert running.begun(1).recv(100) == b"one"
+    monkeypatch.setattr(socket, "socketpair", scarce)
+    for sender in (running.sender(), running.sender()):
+        sender.send(b"dropped")
+    known.send(b"two")
+    assert running.far[0].recv(100) == b"two"
+    assert caplog.messages == ["datagrams of new senders are dropped: Too many open files"]
 
 
 def test_more_than_the_stream_takes_is_dropped_and_the_thread_goes_on(running: Running) -> None:

@@ -176,6 +176,7 @@ def test_an_end_of_the_peer_is_answered_by_an_end(server: Datagrams) -> None:
     server.send(END(1))
     server.until(Frame.END)
     assert server.gone().ending is Ending.CLEAN
+    assert not server.silences  # nothing of it is kept
 
 
 def test_the_entry_sees_that_its_datagrams_go_nowhere(client: Datagrams) -> None:
