@@ -17,7 +17,17 @@ from pathlib import Path
 from dialogue import SERVER
 from docopt import DocoptExit, docopt
 from parsers_http import ANSWERS, FRAME_HEADS, HTTP, MESSAGES, REQUESTS, TOKEN, answer, message, request, token
-from parsers_proxy import PROXIES, PROXY_WORDS, SOCKS, SOCKS_WORDS, proxy, socks
+from parsers_proxy import (
+    DATAGRAM_WORDS,
+    DATAGRAMS,
+    PROXIES,
+    PROXY_WORDS,
+    SOCKS,
+    SOCKS_WORDS,
+    datagram,
+    proxy,
+    socks,
+)
 from plainly import GREETING, KNOCK, RESUME, hears, knock, plainly
 from roles import Roles
 
@@ -73,6 +83,7 @@ _PARSE: dict[int, Callable[[bytes], object]] = {
 _ONE = b"\0\0\0\1"
 _FRAMES = (
     bytes([Frame.OPEN]) + _ONE + b"\1\0\7host", bytes([Frame.OPEN]) + _ONE + b"\2\0\0/run/x",
+    bytes([Frame.OPEN]) + _ONE + b"\3\0\7host",
     bytes([Frame.OPENED]) + _ONE + b"\0\x0710.0.0.1", bytes([Frame.REFUSED]) + _ONE + b"\5no",
     bytes([Frame.DATA]) + _ONE + b"x", bytes([Frame.END]) + _ONE, bytes([Frame.RESET]) + _ONE + b"\1gone",
     bytes([Frame.LISTEN]) + _ONE + b"\1\0\7host", bytes([Frame.UNLISTEN]) + _ONE, frames.ack(1, [(1, 65_536)]),
@@ -244,5 +255,6 @@ PARSERS: dict[str, Parser] = {
     "token": Parser(token, (), (TOKEN,), (b"=", b"+", b"/", b"-", b"_", *_WORDS)),
     "proxy answer": Parser(proxy, (NetworkError,), PROXIES, PROXY_WORDS),
     "socks answer": Parser(socks, (NetworkError,), SOCKS, SOCKS_WORDS),
+    "datagram": Parser(datagram, (), DATAGRAMS, DATAGRAM_WORDS),
     "certificate": Parser(_certificate, (KeyFileError,), (_DER,), (b"-----BEGIN CERTIFICATE-----", b"0\x82")),
 }  # fmt: skip

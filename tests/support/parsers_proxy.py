@@ -1,4 +1,4 @@
-"""What reads the answers of proxies, as functions of bytes, for parsers.py."""
+"""What reads the answers of proxies, and datagrams of applications, as functions of bytes, for parsers.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from contextlib import suppress
 
 from spoken import answer
 
-from nitrosocks_lib.protocol import http_proxy, socks_client
+from nitrosocks_lib.facts.wire import Frame
+from nitrosocks_lib.protocol import frames, http_proxy, socks_client, socks_server
 from nitrosocks_lib.protocol.proxy_auth import Login
 from nitrosocks_lib.protocol.proxy_login import Answers, Unable
 
@@ -29,6 +30,13 @@ SOCKS = (
     bytes.fromhex("0502 0101"), bytes.fromhex("05ff"), bytes.fromhex("0500 05020001 00000000 0000"),
 )  # fmt: skip
 SOCKS_WORDS = (b"\5\0", b"\5\2", b"\1\0", b"\5\0\0\1", b"\5\0\0\3\xff", b"\5\0\0\4", b"\xff", b"\0")
+DATAGRAMS = (
+    bytes.fromhex("000000 01 7f000001 0035") + b"x", bytes.fromhex("000000 03 04") + b"host\0\x35x",
+    bytes.fromhex("000000 04 00000000000000000000000000000001 0035") + b"x",
+    bytes.fromhex("000001 01 7f000001 0035 61"),
+    bytes.fromhex("000000 03 ff") + b"a" * 255 + b"\0\x35x",
+)  # fmt: skip
+DATAGRAM_WORDS = (b"\0\0\0\1", b"\0\0\0\3\xff", b"\0\0\0\4", b"\0", b"a.b", b"\xff", b"/", b":", b"[", "é".encode())
 Talk = Generator[bytes | None, bytes, None]
 
 
@@ -44,6 +52,15 @@ def proxy(data: bytes) -> None:
 def socks(data: bytes) -> None:
     """The same of SOCKS 5."""
     _both(lambda: socks_client.connect("server.example", 443, _LOGIN), data)
+
+
+def datagram(data: bytes) -> None:
+    """It is dropped, or has a target that a peer takes, and what goes there is its end."""
+    asked = socks_server.datagram(data)
+    if asked is not None:
+        target, payload = asked
+        assert data.endswith(payload) and target.host and target.port
+        assert frames.parse_target(frames.open_(1, target)[1:], Frame.OPEN) == (1, target)
 
 
 def _both(talk: Callable[[], Talk], data: bytes) -> None:
