@@ -60,10 +60,10 @@ complete -c nitrosocks -n '__nitrosocks_command serve' -l path -x -d 'what the p
 complete -c nitrosocks -n '__nitrosocks_command serve' -l decoy -x -d 'the web server for visitors that are not clients'
 
 complete -c nitrosocks -n '__nitrosocks_command forward' -s L -x -d '[bind:]port:host:hostport'
-complete -c nitrosocks -n '__nitrosocks_command forward' -s R -x -d '[bind:]port:host:hostport, the server listens'
+complete -c nitrosocks -n '__nitrosocks_command forward' -s R -x -d '[bind:]port[:host:hostport], the server listens'
 complete -c nitrosocks -n '__nitrosocks_command forward' -s D -x -d '[bind:]port of a proxy, SOCKS and HTTP'
 complete -c nitrosocks -n '__nitrosocks_command forward' -l socket-mode -x -a '600 660 666' -d 'octal mode of unix sockets'
-complete -c nitrosocks -n '__nitrosocks_command forward' -l socks-auth -r -F -d 'file with user:password for -D'
+complete -c nitrosocks -n '__nitrosocks_command forward' -l socks-auth -r -F -d 'file with user:password for -D, and for -R as a proxy'
 complete -c nitrosocks -n '__nitrosocks_command forward' -s N -d 'ignored, as for ssh'
 complete -c nitrosocks -n '__nitrosocks_command forward' -s n -d 'ignored, as for ssh'
 complete -c nitrosocks -n '__nitrosocks_command forward' -s T -d 'ignored, as for ssh'

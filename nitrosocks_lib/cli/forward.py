@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..client.forward import FIRST, Forward, Forwarder
 from ..facts import limits
@@ -24,6 +26,11 @@ from .output import announce, counted, note, warn_of_few_descriptors
 if TYPE_CHECKING:
     from ..client.listens import Remotes
     from ..client.pool import Pool
+    from ..protocol.proxy_auth import Login
+
+_OPEN: Final = (
+    "whoever reaches this port of the server reaches what this machine does; --socks-auth FILE asks them for a password"
+)
 
 
 def forward(options: Options) -> int:
@@ -41,14 +48,14 @@ def forward(options: Options) -> int:
 
 
 def _forward(
-    options: Options, forwards: list[Forward], asked: list[tuple[Target, Target]], ready: Callable[[], None]
+    options: Options, forwards: list[Forward], asked: list[tuple[Target, Target | None]], ready: Callable[[], None]
 ) -> int:
     stop, began = Stop(), now()
     login, mode = login_in("--socks-auth", options), words.mode(options["--socket-mode"])
     pool = open_pool(
         options, stop, words.sessions(options["--sessions"]), forwards=True, sockets=_removed(options, forwards)
     )
-    forwarder, remotes = Forwarder(pool, login, mode), _remotes(asked, pool)
+    forwarder, remotes = Forwarder(pool, login, mode), _remotes(asked, pool, login)
     warn_of_few_descriptors()
     bound = [forwarder.bind(each) for each in forwards]
     try:
@@ -63,7 +70,7 @@ def _forward(
         raise
     lines = [_line(_places(at, forwarder), each.target) for at, each in zip(bound, forwards, strict=True)]
     listening = [each for each in remotes.remotes if each.at is not None] if remotes is not None else []
-    lines += [f"forwarding {each.place} at the server to {each.target}" for each in listening]
+    lines += [_line(f"{each.place} at the server", each.target) for each in listening]
     announce(lines)
     note("ready")
     ready()
@@ -103,18 +110,28 @@ def _forwards(options: Options) -> list[Forward]:
     return [forward for each in parsed for forward in each]
 
 
-def _asked(options: Options) -> list[tuple[Target, Target]]:
+def _asked(options: Options) -> list[tuple[Target, Target | None]]:
     """All of -R."""
     return [pair for text in options["-R"] for pair in specs.remote(text)]
 
 
-def _remotes(asked: list[tuple[Target, Target]], pool: Pool) -> Remotes | None:
+def _remotes(asked: list[tuple[Target, Target | None]], pool: Pool, login: Login | None) -> Remotes | None:
     """What keeps all -R, where there are some."""
     if not asked:
         return None
     from ..client.listens import Remote, Remotes
 
-    return Remotes(pool, [Remote(*pair) for pair in asked])
+    for where, target in asked:
+        if target is None and login is None and not _loopback(where):
+            note(f"-R {where._replace(host=where.host or '*')}: {_OPEN}")
+    return Remotes(pool, [Remote(*pair) for pair in asked], login)
+
+
+def _loopback(where: Target) -> bool:
+    """Whether only the users of one machine reach it, for sure."""
+    with suppress(ValueError):
+        return where.kind == Kind.UNIX or where.host == "localhost" or ip_address(where.host).is_loopback
+    return False
 
 
 def _removed(options: Options, forwards: list[Forward]) -> set[Path]:

@@ -39,15 +39,29 @@ def local(text: str) -> list[Forward]:
     return [Forward(place, target) for place, target in _pairs("-L", text, LOOPBACK)]
 
 
-def remote(text: str) -> list[tuple[Target, Target]]:
-    """-R: as -L, but the server listens, and the target is near this client."""
-    if len(_split(f"-R {foreign(text)}", text)) < 3 and "/" not in text:
-        raise UsageError(f"-R {foreign(text)}: no target", "name one near this client, as in -R 8080:localhost:80")
+def remote(text: str) -> list[tuple[Target, Target | None]]:
+    """-R: as -L, but the server listens, and the target is near this client; None where none is named, as with -D."""
+    given = f"-R {foreign(text)}"
+    parts = _split(given, text)
+    if len(parts) == 1 or (len(parts) == 2 and "/" not in text and not text.startswith(_UDP)):
+        return [(_alone(given, parts), None)]
     pairs = _pairs("-R", text, "localhost")
     for place, _ in pairs:
         if place.kind == Kind.UNIX:
-            _path(f"-R {foreign(text)}", place.host)
-    return pairs
+            _path(given, place.host)
+    return [*pairs]
+
+
+def _alone(given: str, parts: Sequence[str]) -> Target:
+    """Where the server is to listen for a proxy: [bind:]port, or a path."""
+    if "/" in parts[0]:
+        return _path(given, parts[0])
+    first, dash, last = parts[-1].partition("-")
+    if dash and first.isdigit() and last.isdigit():
+        raise UsageError(f"{given}: no target for a range", "one port is enough for a proxy, as in -R 1080")
+    if len(parts) == 2 and parts[0].isdigit():
+        raise UsageError(f"{given}: no target", "name one near this client, as in -R 8080:localhost:80")
+    return _near(given, parts, "localhost")[0]
 
 
 def _pairs(option: str, text: str, loopback: str) -> list[tuple[Target, Target]]:

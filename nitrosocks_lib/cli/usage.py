@@ -54,10 +54,11 @@ Commands:
 Options:
   -L SPEC              forward [bind:]port:host:hostport, as ssh does; port 0 picks a free one and prints it;
                        udp: in front is for datagrams
-  -R SPEC              the same the other way round: the server listens, and the target is at this side
+  -R SPEC              the same the other way round: the server listens, and the target is at this side;
+                       [bind:]port alone is a proxy at the server, as -D, for what this side reaches
   -D SPEC              listen on [bind:]port as a proxy: SOCKS5, SOCKS4, SOCKS4a and HTTP
   --socket-mode MODE   octal mode of the unix sockets that -L and -D make (default 600)
-  --socks-auth FILE    user:password that applications must give to -D, on one line
+  --socks-auth FILE    user:password that applications must give to -D, and to -R as a proxy, on one line
   -i PROFILE           the client profile (default $NITROSOCKS_PROFILE, default.profile or the only *.profile in DIR)
   -o FILE              where to write the profile, - for stdout (default NAME.profile)
   --home DIR           keys, certificates, profiles and clients.d (default $NITROSOCKS_HOME or ~/.config/nitrosocks)

@@ -1,7 +1,8 @@
-"""`-D`: applications that ask for their targets, by SOCKS or HTTP; one thread has them until they have asked.
+"""Applications that ask for their targets, by SOCKS or HTTP; one thread has them until they have asked.
 
-What was asked for goes to the pool. Where it is refused, or lost, before it was opened, the application comes back here
-to be told why, and its connection ends in order: a reset would overtake the answer.
+What was asked for goes to the pool (`-D`), or to a target that is reached from here (`direct`). Where it is refused, or
+lost, before it was opened, the application comes back here to be told why, and its connection ends in order: a reset
+would overtake the answer.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from ..facts.errors import NetworkError
 from ..facts.wire import Kind
 from ..net.ends import PlainEnd
 from ..net.ondemand import OnDemand
+from ..net.sockets import reset
 from ..net.timers import now
 from ..net.turns import Turns
 from ..protocol.asked import Asked, Rejected
+from ..protocol.frames import Target
 from ..protocol.local_proxy import asks
 from ..protocol.proxy_auth import Login
-from ..session.streams import Request, Stream
+from ..session.streams import Request
 from .associations import Associations
 from .pool import Pool
 
@@ -32,11 +35,19 @@ log = logging.getLogger(__name__)
 class Applications:
     """`take` and `stop` may be called by any thread; all else is the thread's of this."""
 
-    def __init__(self, pool: Pool, finished: Callable[[Stream], None], login: Login | None = None) -> None:
-        """`finished` as in Pool.open; with `login` only applications that give it are served."""
-        self._pool, self._finished, self.login = pool, finished, login
+    def __init__(
+        self,
+        carry: Callable[[Target, socket.socket, Request], None],
+        login: Login | None = None,
+        datagrams: Pool | None = None,
+        resets: bool = False,
+    ) -> None:
+        """`carry` takes over what has asked, and must not block; with `login` only applications that give it are
+        served; `datagrams` carries theirs, and without it they may not ask for that. `resets`: what never asks is
+        reset, and not closed; where it is a stream, that would wait for an end of its other direction."""
+        self._carry, self.login, self.resets = carry, login, resets
         self.turns = Turns()
-        self._associations = Associations(pool, self.turns)
+        self.associations = Associations(datagrams, self.turns) if datagrams is not None else None
         self.asking: dict[_Asking, None] = {}  # the one that came first is the first
         self._thread = OnDemand("applications", self.turns.run)
 
@@ -65,13 +76,13 @@ class Applications:
 
     def go_to(self, local: socket.socket, asked: Asked) -> None:
         """Has it do what it asked for."""
-        if asked.target.kind != Kind.UDP:
+        if asked.target.kind != Kind.UDP or self.associations is None:
             self._open(local, asked)
-        elif refused := self._associations.begin(local, asked):
+        elif refused := self.associations.begin(local, asked):
             self.part(local, refused)
 
     def _open(self, local: socket.socket, asked: Asked) -> None:
-        """Hands it to the pool, which says how it went."""
+        """Hands it on, to whom it is said how it went."""
 
         def failed(local: socket.socket, code: int, reason: str) -> None:
             answer = asked.answers.failed(code, reason)
@@ -79,7 +90,7 @@ class Applications:
                 local.close()
 
         request = Request(asked.early, asked.answers.opened, failed, asked.belongs, asked.told)
-        self._pool.open(asked.target, local, self._finished, request)
+        self._carry(asked.target, local, request)
 
     def part(self, local: socket.socket, answer: bytes) -> None:
         """Ends a connection with an answer."""
@@ -95,7 +106,7 @@ class _Asking:
         local.setblocking(False)
         self._local, self._owner = local, owner
         self._until = now() + limits.ASKING
-        self._talk = asks(owner.login, datagrams=True)
+        self._talk = asks(owner.login, datagrams=owner.associations is not None)
         next(self._talk)  # it sends nothing before something came
 
     def go_on(self) -> None:
@@ -114,7 +125,8 @@ class _Asking:
         if came:
             self._read(came)
         else:
-            self.close()
+            self._leave()
+            self._local.close()
 
     def _read(self, came: bytes) -> None:
         try:
@@ -142,7 +154,7 @@ class _Asking:
     def close(self) -> None:
         """As Turning."""
         self._leave()
-        self._local.close()
+        (reset if self._owner.resets else socket.socket.close)(self._local)
 
 
 class _Parting:

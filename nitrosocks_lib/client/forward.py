@@ -17,7 +17,7 @@ from ..net.paths import Named, bind_path
 from ..net.race import tune
 from ..net.wake import Wake
 from ..protocol.frames import Target
-from ..session.streams import Ending, Stream
+from ..session.streams import Ending, Request, Stream
 from .pool import Pool
 from .refusals import refusal
 from .session import OWN_END
@@ -75,7 +75,7 @@ class Forwarder:
         if target is None and self._applications is None:
             from .applications import Applications  # what -L does not need is slow to import
 
-            self._applications = Applications(self._pool, _report, self._login)
+            self._applications = Applications(self._carry, self._login, self._pool)
         if where.kind == Kind.UNIX:
             named = bind_path(where.host, self._mode, listening=False)
             self._paths.append(named)
@@ -104,6 +104,10 @@ class Forwarder:
         if len(bound) > 1:
             self.besides.add(int(port))
         return Target(Kind.UDP, str(host), int(port))
+
+    def _carry(self, target: Target, local: socket.socket, request: Request) -> None:
+        """As Applications has it."""
+        self._pool.open(target, local, _report, request)
 
     def start(self) -> None:
         """Listens at all that was bound, and begins to accept. A failure leaves nothing bound. Raises CannotCreate."""

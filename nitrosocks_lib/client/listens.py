@@ -1,5 +1,7 @@
 """`-R`: the server listens, and what connects there is carried to targets near this client (protocol 5, "Listeners").
 
+A -R that names no target leaves it to whoever connects there (`reverse`).
+
 All -R of a program are kept on one session. When it is over, they are asked for on the next one, which is made where
 there is none: so the server's ports come back after an outage that no session outlived.
 """
@@ -7,7 +9,6 @@ there is none: so the server's ports come back after an outage that no session o
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,18 +17,18 @@ from typing import TYPE_CHECKING
 from ..facts import limits
 from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised
 from ..facts.wire import Kind, Reply
-from ..net.race import Place
 from ..net.timers import jittered, now
 from ..protocol.frames import Address, Reason, Target
-from ..session.dialling import Found, Ruling
 from ..session.dials import Dials, Reach
-from ..session.reaching import numeric
 from ..session.streams import Ending, Stream
-from .keeper import Keeper
+from .direct import ASKED, Anywhere
+from .keeper import Keeper, Reaching
 from .session import OWN_END, ClientSession
 
 if TYPE_CHECKING:
+    from ..protocol.proxy_auth import Login
     from .pool import Pool
+    from .reverse import Reverse
 
 log = logging.getLogger(__name__)
 _AGAIN = 10.0  # seconds until a place that was refused later on is asked for again
@@ -35,10 +36,10 @@ _AGAIN = 10.0  # seconds until a place that was refused later on is asked for ag
 
 @dataclass(eq=False, slots=True)
 class Remote:
-    """One -R: where the server is to listen, and the target near this client."""
+    """One -R: where the server is to listen, and the target near this client; None: each connection names its own."""
 
     where: Target
-    target: Target
+    target: Target | None
     session: ClientSession | None = None  # where it was asked for last
     picked: int = 0  # the port that the server picked for port 0: it is asked for again
     at: Address | None = None  # where it listens; inbound of the session
@@ -80,10 +81,11 @@ class Remote:
 
     def over(self, stream: Stream) -> None:
         """A connection that came there is over; inbound, or the owner of the session."""
+        target = self.target or "the proxy"
         if stream.ending is Ending.REFUSED:
-            log.warning("%s: a connection to %s at the server was refused: %s", self.target, self.place, stream.reason)
+            log.warning("%s: a connection to %s at the server was refused: %s", target, self.place, stream.reason)
         elif stream.ending is Ending.LOST and stream.reason != OWN_END:
-            log.warning("%s: connection reset: %s", self.target, stream.reason)
+            log.warning("%s: connection reset: %s", target, stream.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class _Asked:
     @property
     def target(self) -> Target:
         """As in tunnel.Remote."""
-        return self.remote.target
+        return self.remote.target or ASKED
 
     def answered(self, answer: Address | Reason) -> None:
         """As in tunnel.Remote."""
@@ -121,15 +123,25 @@ class _Asked:
 class Remotes(Keeper):
     """Keeps all -R on one session; a thread of its own. `start`, `hurry` and `stop` may be called by any thread."""
 
-    def __init__(self, pool: Pool, remotes: Iterable[Remote]) -> None:
+    def __init__(self, pool: Pool, remotes: Iterable[Remote], login: Login | None = None) -> None:
+        """With `login` only applications that give it are served, where they name their targets."""
         self._pool, self.remotes = pool, list(remotes)
-        reach = Reach()
-        self.dialling = lambda waiter: Dials(b"", _Anywhere, reach, waiter)
+        self._reverse: Reverse | None = None
+        self.dialling = self._reaching(login)
         self._changed = threading.Condition()
         self._holder: ClientSession | None = None
         self._stopped = self._hurried = False
         self._thread = threading.Thread(target=self._run, name="remotes", daemon=True)
         pool.keeper = self
+
+    def _reaching(self, login: Login | None) -> Reaching:
+        reach = Reach()
+        if all(each.target for each in self.remotes):
+            return lambda waiter: Dials(b"", Anywhere, reach, waiter)
+        from .reverse import Leading, Reverse  # what others do not need is slow to import
+
+        reverse = self._reverse = Reverse(reach, login)
+        return lambda waiter: Leading(reverse, reach, waiter)
 
     def start(self, retry: bool = False) -> None:
         """Asks for all, and waits for the answers. Where one is refused, raises NotAuthorised or NetworkError, or with
@@ -153,10 +165,12 @@ class Remotes(Keeper):
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Asks for nothing any more."""
+        """Asks for nothing any more, and ends what asked for targets."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
+        if self._reverse is not None:
+            self._reverse.stop()
 
     def gone(self, session: object) -> None:
         """As Keeper."""
@@ -237,23 +251,3 @@ def _error(remote: Remote) -> NitroSocksError:
     return NotAuthorised(
         f"{given}: {refused.text}", f"the operator permits it: nitrosocks permit NAME --listen '{rule}'"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Anywhere(Ruling):
-    """A target that was named on this machine's command line: wherever it leads."""
-
-    target: Target
-
-    def place(self) -> Found | None:
-        """As Ruling."""
-        if self.target.kind == Kind.UNIX:
-            return [(socket.AF_UNIX, self.target.host.encode())]
-        return numeric(self.target)
-
-    def permitted(self, found: Iterable[Place]) -> Found:
-        """As Ruling."""
-        return list(found)
-
-    def reached(self, at: Address) -> None:
-        """As Ruling."""

@@ -11,7 +11,9 @@ from fcntl import ioctl
 
 _SIOCOUTQ = 0x5411
 _TCP_CLOSE = 7
-_AT_ONCE = struct.pack("ii", 1, 0)  # struct linger
+_AT_ONCE, _IN_ORDER = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)  # struct linger
+_GUARDS = sys.platform == "linux"  # macOS cannot take SO_LINGER back once both directions have ended
+_PAIRED = 1.0  # seconds: on one machine it takes none, unless somebody floods the port
 _MANY = 1 << 20  # what Linux allows at most, unless it is told otherwise
 
 
@@ -41,9 +43,42 @@ def closed(sock: socket.socket) -> bool:
 
 def reset(sock: socket.socket) -> None:
     """Closes it so that the other end sees a reset, and loses what it has not read."""
-    with suppress(OSError, ValueError):  # it is over already
-        socket.socket.setsockopt(sock, socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+    end_with_reset(sock, True)
     sock.close()
+
+
+def end_with_reset(sock: socket.socket, resets: bool) -> None:
+    """What closes it resets it, or does not."""
+    with suppress(OSError, ValueError):  # it is over already
+        socket.socket.setsockopt(sock, socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE if resets else _IN_ORDER)
+
+
+def guarded(sock: socket.socket) -> socket.socket:
+    """Whatever closes it, a killed process too, resets it, until `end_with_reset` says otherwise: what was cut must not
+    look complete."""
+    if _GUARDS:
+        end_with_reset(sock, True)
+    return sock
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Both ends of a TCP connection of this process with itself: a reset goes through it, as through no socket pair.
+
+    Nobody else gets an end of it. Raises OSError.
+    """
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
+        listener.settimeout(_PAIRED)
+        near = socket.create_connection(listener.getsockname(), _PAIRED)
+        try:
+            while (accepted := listener.accept())[1] != near.getsockname():
+                accepted[0].close()
+        except BaseException:
+            near.close()
+            raise
+    for end in (near, accepted[0]):
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        end.setblocking(False)
+    return near, accepted[0]
 
 
 def descriptors() -> int:

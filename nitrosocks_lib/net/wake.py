@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 
 class Wake:
@@ -94,6 +94,19 @@ class Wake:
                     end.close()
             elif fd >= 0:
                 os.close(fd)
+
+
+class Watches(Protocol):
+    """What watches descriptors for a thread, and is its wake: `Waiter` is one."""
+
+    def set(self) -> None:
+        """As Wake."""
+
+    def watch(self, fd: int, events: int, what: Any) -> None:
+        """As Waiter."""
+
+    def forget(self, fd: int) -> None:
+        """As Waiter."""
 
 
 class Waiter(Wake):

@@ -20,7 +20,7 @@ from ..net.datagrams import associate
 from ..net.race import Connected, Place, Race, Remembered
 from ..net.sockets import descriptors
 from ..net.timers import now
-from ..net.wake import Waiter
+from ..net.wake import Watches
 from ..protocol.frames import Target
 from .dialling import Found, Reached, Ruling, Unreached
 from .reaching import address, unreached
@@ -55,13 +55,14 @@ class _Dial:
 
 
 class Dials:
-    """Owned by the session's inbound thread, which calls everything here; nothing here blocks.
+    """Owned by one thread, a session's inbound for one, which calls everything here; nothing here blocks.
 
-    Sockets are watched in its Waiter as `("dial", number)`; a thread that looked up a name sets it.
+    Sockets are watched in its Waiter, or what is like one, as `("dial", number)`; a thread that looked up a name sets
+    it.
     """
 
     def __init__(
-        self, asker: bytes, rule: Callable[[Target], Ruling | Unreached], reach: Reach, waiter: Waiter
+        self, asker: bytes, rule: Callable[[Target], Ruling | Unreached], reach: Reach, waiter: Watches
     ) -> None:
         """`asker` stands for the client among all that look names up; `rule` is asked for each target."""
         self._asker, self._rule, self._reach, self._waiter = asker, rule, reach, waiter

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import socket
-import struct
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Literal, NamedTuple
 
 from ..facts import limits
 from ..facts.wire import Frame, Kind, Reset
+from ..net.sockets import end_with_reset, guarded
 from ..protocol import frames
 from ..protocol.credit import Credit
 from ..protocol.frames import Address, Target
 from ..protocol.receiving import Numbers, Peer
 
-_LINGER_RST, _LINGER_OFF = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
-_GUARDS = sys.platform == "linux"  # macOS cannot take SO_LINGER back once both directions have ended
 _deciding = threading.Lock()  # for the ends of all streams: held for a moment, once or twice in the life of each
 
 
@@ -42,14 +38,6 @@ class Ending(Enum):
     RESET_HERE = auto()  # the local side broke it
     RESET_THERE = auto()  # RESET came
     LOST = auto()  # the session ended before the stream
-
-
-def _guarded(local: socket.socket) -> socket.socket:
-    """Whatever closes it but `close_local`, a killed process too, resets it: what was cut must not look complete."""
-    if _GUARDS:
-        with suppress(OSError):
-            local.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
-    return local
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +85,7 @@ class Stream:
         """`finished(stream)` is called once, when the stream is over and its local socket closed; it must not block."""
         self.target, self.datagrams = target, target.kind == Kind.UDP  # of which `local` keeps the borders (protocol 5)
         self.number = 0  # of the opener: outbound; else inbound
-        self.local = local and _guarded(local)  # who opens; else inbound, before `answer`: `reach`
+        self.local = local and guarded(local)  # who opens; else inbound, before `answer`: `reach`
         self.moves = 0  # owner: how often it went to another session
         self._finished, self.request, self.accepted = finished, request, accepted
         self.sending = Sending.FLOWING  # outbound
@@ -187,7 +175,7 @@ class Stream:
 
     def reach(self, local: socket.socket, address: Address) -> None:
         """inbound: what the peer's OPEN has led to."""
-        self.local, self.reached = _guarded(local), address
+        self.local, self.reached = guarded(local), address
 
     def tell_opened(self, address: Address) -> bool:
         """inbound: OPENED came, and a local side that asked is told so, before all else. False where it broke."""
@@ -204,9 +192,7 @@ class Stream:
         if local is None:
             return
         told = self.request is not None and not self.answered and self.ending in (Ending.REFUSED, Ending.LOST)
-        with suppress(OSError):
-            linger = _LINGER_OFF if told or self.ending is Ending.CLEAN else _LINGER_RST
-            local.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        end_with_reset(local, not (told or self.ending is Ending.CLEAN))
         if told and self.request is not None:
             self.request.failed(local, self.detail if self.ending is Ending.REFUSED else 0, self.reason)
         else:

@@ -182,3 +182,39 @@ def test_datagrams_that_are_none(spec: str) -> None:
 )
 def test_targets_of_datagrams_that_are_none(target: str) -> None:
     assert wrong(lambda: specs.destination(target, None))
+
+
+# -- proxies at the server --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "where"),
+    [
+        ("1080", tcp("localhost", 1080)),
+        ("0", tcp("localhost", 0)),
+        ("*:1080", tcp("", 1080)),
+        (":1080", tcp("", 1080)),
+        ("[::1]:1080", tcp("::1", 1080)),
+        ("10.0.0.1:socks", tcp("10.0.0.1", 1080)),
+        ("/run/proxy.sock", unix("/run/proxy.sock")),
+    ],
+)
+def test_proxies_at_the_server(spec: str, where: Target) -> None:
+    assert specs.remote(spec) == [(where, None)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("1080-1090", "no target for a range; one port is enough for a proxy, as in -R 1080"),
+        ("*:1080-1090", "no target for a range; one port is enough for a proxy, as in -R 1080"),
+        ("8080:80", "no target; name one near this client, as in -R 8080:localhost:80"),
+        ("8080:host", "no target; name one near this client, as in -R 8080:localhost:80"),
+        ("run/p.sock", "'run/p.sock' is not a whole path; "),
+        ("udp:1080", "not [bind:]port:host:hostport; "),
+        ("host:x", "'x' is not a port; "),
+        ("a:b:1080", "'a' is not a port; "),
+    ],
+)
+def test_proxies_at_the_server_that_are_none(spec: str, told: str) -> None:
+    assert wrong(lambda: specs.remote(spec)).startswith(f"-R {spec}: {told}")

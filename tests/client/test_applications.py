@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import socket
 import threading
+from collections.abc import Callable
 
 import pytest
 from loopback import SILENCE, dial_tcp, read_exactly, unused_port
@@ -13,9 +14,11 @@ from world import BOUND, World, echo, read_all
 from nitrosocks_lib.client import applications as module
 from nitrosocks_lib.client.applications import Applications
 from nitrosocks_lib.client.forward import Forward, Forwarder
+from nitrosocks_lib.client.pool import Pool
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.protocol.proxy_auth import Login
+from nitrosocks_lib.session.streams import Request
 
 
 @pytest.fixture
@@ -31,6 +34,11 @@ def proxy(world: World, login: Login | None = None) -> int:
     port = made.bind(Forward(Target(1, "127.0.0.1", 0), None)).port
     made.start()
     return port
+
+
+def carrying(pool: Pool) -> Callable[[Target, socket.socket, Request], None]:
+    """What hands to a pool what was asked for."""
+    return lambda target, local, request: pool.open(target, local, lambda stream: None, request)
 
 
 def socks(port: int, host: str = "127.0.0.1", early: bytes = b"") -> bytes:
@@ -187,7 +195,7 @@ def test_what_has_asked_and_was_not_read_yet_does_not_give_way(world: World, mon
     monkeypatch.setattr(limits, "APPLICATIONS", 1)
     pool, target = world.pool(), world.target(echo)
     pool.start()
-    made = Applications(pool, lambda stream: None)
+    made = Applications(carrying(pool))
     near = []
     for _ in range(3):
         sock, far = socket.socketpair()
@@ -214,7 +222,7 @@ def test_an_application_that_leaves_leaves_nothing(world: World) -> None:
 
 
 def test_stopping_closes_what_has_not_asked(world: World) -> None:
-    applications = Applications(world.pool(), lambda stream: None)
+    applications = Applications(carrying(world.pool()))
     near, far = socket.socketpair()
     with near:
         near.settimeout(BOUND)

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 from loopback import reset
 
-from nitrosocks_lib.net.sockets import closed, has_more, unread
+from nitrosocks_lib.net.sockets import closed, end_with_reset, guarded, has_more, tcp_pair, unread
 
 BOUND = 20.0
 CHUNK = 1 << 16
@@ -98,3 +98,53 @@ def test_more_is_told_and_not_taken() -> None:
         assert not has_more(near)
         far.close()
         assert has_more(near)
+
+
+def test_a_guarded_socket_is_reset_unless_it_ended_well() -> None:
+    for resets in (True, False):
+        near, far = tcp_pair()
+        with near, far:
+            far.settimeout(BOUND)
+            guarded(near).sendall(b"some")
+            if not resets:
+                end_with_reset(near, False)
+            near.close()
+            assert far.recv(4) == b"some"
+            if resets and sys.platform == "linux":
+                with pytest.raises(ConnectionResetError):
+                    far.recv(1)
+            elif not resets:
+                assert far.recv(1) == b""
+
+
+def test_a_pair_is_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who is quicker gets no end of it."""
+    others: list[socket.socket] = []
+    connect = socket.create_connection
+
+    def behind_another(address: tuple[str, int], timeout: float) -> socket.socket:
+        others.append(connect(address, BOUND))
+        return connect(address, timeout)
+
+    monkeypatch.setattr(socket, "create_connection", behind_another)
+    near, far = tcp_pair()
+    with near, far, others[0] as other:
+        near.sendall(b"near")
+        far.setblocking(True)
+        assert far.recv(4) == b"near" and not near.getblocking()
+        assert other.recv(1) == b""
+
+
+def test_without_a_pair_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[socket.socket] = []
+
+    def elsewhere(address: tuple[str, int], timeout: float) -> socket.socket:
+        """What connects to another port: so nobody comes to ours."""
+        made.append(socket.socket())
+        return made[0]
+
+    monkeypatch.setattr("nitrosocks_lib.net.sockets._PAIRED", 0.01)
+    monkeypatch.setattr(socket, "create_connection", elsewhere)
+    with pytest.raises(OSError):
+        tcp_pair()
+    assert made[0].fileno() == -1

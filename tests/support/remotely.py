@@ -12,6 +12,7 @@ from nitrosocks_lib.client.pool import Pool
 from nitrosocks_lib.facts.wire import Kind
 from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.protocol.listening import ListenRules
+from nitrosocks_lib.protocol.proxy_auth import Login
 
 
 @dataclasses.dataclass(eq=False, slots=True)
@@ -50,10 +51,10 @@ def port_of(made: Remotes) -> int:
     return at.port
 
 
-def remotes(world: World, *pairs: tuple[Target, Target]) -> tuple[Remotes, Pool]:
+def remotes(world: World, *pairs: tuple[Target, Target | None], login: Login | None = None) -> tuple[Remotes, Pool]:
     """A client with these -R, all of which listen."""
     pool = world.pool()
-    made = Remotes(pool, [Watched(*pair) for pair in pairs])
+    made = Remotes(pool, [Watched(*pair) for pair in pairs], login)
     world.callback(made.stop)
     pool.start()
     made.start()
