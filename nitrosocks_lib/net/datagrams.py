@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from .race import Connected, Place
@@ -36,6 +37,16 @@ def associate(places: Iterable[Place], descriptors: int) -> Connected | list[OSE
         else:
             return Connected(sock, place)
     return failed
+
+
+def give(sock: socket.socket, datagram: bytes | memoryview) -> None:
+    """Sends one, or drops it where the socket does not take it. What it is told of first, "nobody listens there", is of
+    an earlier one, and this one is tried again."""
+    with suppress(OSError):
+        try:
+            sock.send(datagram)
+        except ConnectionRefusedError:
+            sock.send(datagram)
 
 
 def roomy(sock: socket.socket) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 from ..facts import limits
 from ..facts.wire import Frame
 from ..net.buffers import SLOTS
+from ..net.datagrams import give
 from ..net.sockets import unread
 from ..net.timers import now
 from ..protocol.frames import Reason
@@ -103,8 +104,7 @@ class Delivery:
     def _send(self, stream: Stream, payload: memoryview) -> int:
         assert stream.local is not None, "the caller looked"
         if stream.datagrams:  # what the socket refuses counts as taken (UD3)
-            with suppress(OSError):
-                stream.local.send(payload)
+            give(stream.local, payload)
             return len(payload)
         try:
             return stream.local.send(payload)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import select
 import socket
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from nitrosocks_lib.net.datagrams import associate
+from nitrosocks_lib.net.datagrams import associate, give
 from nitrosocks_lib.net.race import Connected, Place
 
 BOUND = 20.0
@@ -68,3 +69,20 @@ def test_it_does_not_talk_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "socket", Picked)
     failed = associate([(socket.AF_INET, ("127.0.0.1", port))], sys.maxsize)
     assert isinstance(failed, list) and [error.errno for error in failed] == [errno.ECONNREFUSED]
+
+
+def test_what_became_of_an_earlier_one_does_not_lose_the_next(target: socket.socket) -> None:
+    made = associate([place(target)], sys.maxsize)
+    assert isinstance(made, Connected)
+    with made.sock as sock:
+        at = target.getsockname()
+        target.close()
+        give(sock, b"to nobody")
+        assert select.select([sock], [], [], BOUND)[0]  # the kernel has told it so
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+            again.bind(at)
+            again.settimeout(BOUND)
+            give(sock, b"to somebody")
+            give(sock, bytes(1 << 17))  # is dropped
+            give(sock, b"and on")
+            assert [again.recv(100), again.recv(100)] == [b"to somebody", b"and on"]

@@ -11,7 +11,7 @@ from links import BOUND
 from plains import DATA, END, OPEN, OPENED
 
 from nitrosocks_lib.facts import limits, wire
-from nitrosocks_lib.facts.wire import Frame, Kind, Reset
+from nitrosocks_lib.facts.wire import Abort, Frame, Kind, Reset
 from nitrosocks_lib.protocol import frames
 from nitrosocks_lib.protocol.frames import Address, Target
 from nitrosocks_lib.session.dialling import Reached
@@ -140,6 +140,15 @@ def test_the_limit_rises_with_each_that_was_taken(server: Datagrams) -> None:
         target.recv(2_000)
         while server.limits.get(1) != window + 1_000 * i:
             server.read()
+
+
+def test_data_beyond_the_limit_while_it_is_dialled(server: Datagrams) -> None:
+    """Nobody has taken what waits for the target; where more than is held came, that counts as taken."""
+    window = server.tunnel.state.receive_window
+    server.send(OPEN(1, kind=Kind.UDP), *[DATA(1, bytes(window // 8))] * 8)
+    server.ping()
+    server.send(DATA(1, b"x"))
+    assert server.aborted() == Abort.LIMIT
 
 
 def test_what_the_limit_does_not_let_through_is_dropped_and_what_fits_passes(client: Datagrams) -> None:
