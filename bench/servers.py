@@ -108,8 +108,11 @@ def postgres(site: Site) -> int:
     return port
 
 
-def ssh(site: Site, targets: list[int], cipher: str) -> list[int]:
-    """An sshd and `ssh -L` to each of these ports, with keys of their own; where they lead from."""
+def ssh(site: Site, targets: list[int], cipher: str, proxy: bool = False) -> list[int]:
+    """An sshd and `ssh -L` to each of these ports, with keys of their own; where they lead from.
+
+    With `proxy` the last port is that of an `ssh -D`.
+    """
     sshd, client, keygen = program("sshd"), program("ssh"), program("ssh-keygen")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # it does not start without it
@@ -126,13 +129,16 @@ def ssh(site: Site, targets: list[int], cipher: str) -> list[int]:
     site.start(sshd, "-D", "-e", "-f", config)
     wait_for(port)
     ports = [unused_port() for _ in targets]
+    specs = [f"-L{LOOPBACK}:{near}:{LOOPBACK}:{far}" for near, far in zip(ports, targets, strict=True)]
+    if proxy:
+        ports.append(unused_port())
+        specs.append(f"-D{LOOPBACK}:{ports[-1]}")
     options = [
         "-F/dev/null", "-N", f"-p{port}", f"-c{cipher}", f"-oIdentityFile={place / 'user'}", "-oIdentitiesOnly=yes",
         "-oBatchMode=yes", "-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null", "-oLogLevel=ERROR",
         "-oExitOnForwardFailure=yes", f"-oUser={getpass.getuser()}",
     ]  # fmt: skip
-    pairs = zip(ports, targets, strict=True)
-    site.start(client, *options, *(f"-L{LOOPBACK}:{near}:{LOOPBACK}:{far}" for near, far in pairs), LOOPBACK)
+    site.start(client, *options, *specs, LOOPBACK)
     for near in ports:
         wait_for(near)
     return ports
