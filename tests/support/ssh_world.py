@@ -195,8 +195,9 @@ class World:
                 yield f"{shown_path} ({Path(path).stat().st_mode & 0o777:o})", what
 
     def _asks(self, line: Line, shown: str) -> tuple[str, int] | None:
-        """How a connection asks for its target, where that place is a -D."""
-        if not re.search(rf"(-D ?|DynamicForward )\S*{re.escape(shown)}", line.words):
+        """How a connection asks for its target, where that place is a -D, or a -R without a target."""
+        place = re.escape(shown)
+        if not re.search(rf"(-D ?|DynamicForward )\S*{place}|-R '?(\S*:)?{place}(?=[\s']|$)", line.words):
             return None
         return ("http" if line.http else "socks"), self._fixed[80]
 
