@@ -5,25 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from ..facts.errors import UsageError
+from ..facts.sizes import is_number, parsed
 from ..facts.words import foreign
 
-_SIZES: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 TIMES: Final = {"s": 1, "m": 60, "h": 3600}
-_DIGITS: Final = 18  # more than any bound here, and fewer than int() refuses
-
-
-def is_number(text: str) -> bool:
-    """Whether the text is a whole number in ASCII digits that is short enough for int()."""
-    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
 
 
 def size(option: str, text: str) -> int:
     """Bytes: a whole number, with K, M or G behind it (powers of 1024, either case) or without."""
-    unit = text[-1:].upper() if text[-1:].upper() in _SIZES else ""
-    number = text[: len(text) - len(unit)]
-    if not is_number(number):
+    found = parsed(text)
+    if found is None:
         raise UsageError(f"{option} {foreign(text)}: not a size", "write bytes, or K, M or G: 65536, 64K or 4M")
-    return int(number) * _SIZES[unit]
+    return found
 
 
 def duration(option: str, text: str, low: int, high: int, unit: str = "s") -> int:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from ..facts import limits
 from ..facts.address import split_host_port
 from ..facts.errors import UsageError
+from ..facts.sizes import is_number
 from ..facts.wire import Carrier, EncryptType
 from ..facts.words import foreign
-from .amounts import TIMES, duration, is_number, size, whole
+from .amounts import TIMES, duration, size, whole
 
 if TYPE_CHECKING:  # a client imports nothing of the server, nor the other way round
     from ..server.decoy import Site
