@@ -75,6 +75,8 @@ def _value(one: Listed) -> dict[str, Any]:
         "streams": (client.quota.streams or None) if client is not None else None,
         "until": (client.quota.until or None) if client is not None else None,
         "from": [*map(str, client.quota.sources)] if client is not None else None,
+        "up": (client.quota.up or None) if client is not None else None,
+        "down": (client.quota.down or None) if client is not None else None,
         "added": one.added or None,
         "last_seen": f"{one.last_seen:%Y-%m-%dT%H:%M:%SZ}" if one.last_seen is not None else None,
         "fault": f"{one.fault}; {one.fault.hint}".removesuffix("; ") if one.fault is not None else None,

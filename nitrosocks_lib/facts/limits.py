@@ -127,6 +127,16 @@ PACE_FIRST: Final = 8 * 1024  # before anything was measured
 PACE_LEAST: Final = 1024
 PACE_MOST: Final = 64 << 20  # more is no bound: nothing is so long unsent
 
+# Rates of a client, in its file.
+RATE_LEAST: Final = 1 << 10  # bytes a second; on less, people would think that nothing works
+RATE_MOST: Final = 1 << 40  # more than any line has
+RATE_SAVED: Final = 1.0  # seconds of a rate that was not used, which may pass at once: a page comes whole, or
+RATE_SAVED_LEAST: Final = 64 << 10  # bytes, where that is more: a full frame
+RATE_TURN: Final = 1 / 64  # seconds of a rate that one stream may use before others have their turn, or
+RATE_TURN_LEAST: Final = 1 << 10  # bytes, where that is more
+RATE_LITTLE: Final = 128  # bytes that a stream which sends little is thought to have, as a keystroke and its echo
+RATE_PAUSE: Final = 0.002  # seconds between two looks at who may go on
+
 # Liveness and release (protocol 5).
 HEARTBEAT_JITTER: Final = 0.3
 SILENT_PERIODS: Final = 3

@@ -1,4 +1,4 @@
-"""What limits a client beside its rules: how many streams at once, until which day, from which networks."""
+"""What limits a client beside its rules: how many streams at once, until which day, from which networks, how fast."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from ..facts.errors import UsageError
+from ..facts.sizes import shown
 from ..facts.words import quoted
 from .addresses import Network
 
@@ -18,6 +19,8 @@ class Quota:
     streams: int = 0  # at once, in all of its sessions; 0: as many as the server gives to each
     until: str = ""  # the last day, of UTC, as in 2027-01-31; "": for ever
     sources: tuple[Network, ...] = ()  # where its connections come from; none: from anywhere
+    up: int = 0  # bytes a second to its targets, of all of its streams; 0: as fast as it goes
+    down: int = 0  # and from them
 
     def over(self, today: str) -> str:
         """Why the client is not authorised any more on this day, in the form of `until`; "" where it is."""
@@ -35,7 +38,9 @@ class Quota:
         """For people."""
         found = [f"{self.streams} streams"] if self.streams else []
         found += [f"until {self.until}"] if self.until else []
-        return [*found, f"from {' or '.join(map(str, self.sources))}"] if self.sources else found
+        found += [f"from {' or '.join(map(str, self.sources))}"] if self.sources else []
+        rates = ("up", self.up), ("down", self.down)
+        return found + [f"{name} {shown(rate)}/s" for name, rate in rates if rate]
 
 
 def sources(texts: Iterable[str]) -> tuple[Network, ...]:

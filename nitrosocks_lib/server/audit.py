@@ -93,6 +93,7 @@ EVENTS: Final[dict[str, Event]] = {
     "certificate-reloaded": Event(NOTE, "reloaded: certificate {subject}[, expires {expires}]"),
     "certificate-expires": Event(logging.WARNING, "the TLS certificate of {subject} {reason}", ("expires",)),
     "certificate-faulty": Event(logging.WARNING, "{fault}"),
+    "client-held": Event(logging.INFO, "{client} is held to its rate {direction}: {rate} bytes a second"),
     "client-holds-too-much": Event(
         logging.WARNING, "{client}: all sessions together hold too much; its largest ends, session {session}"
     ),

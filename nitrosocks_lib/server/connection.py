@@ -37,6 +37,7 @@ from .decoy import Site
 from .entry import Entry
 from .failures import Failures
 from .listens import Listens
+from .rates import Rates
 from .registry import Registry
 from .stranger import Arrival
 from .targets import ruled
@@ -112,6 +113,7 @@ class Reception:
         self.failures = Failures(clients.near)
         self._reach = Reach()
         self.listens = Listens()
+        self.rates = Rates(clients)
 
     def receive(self, arrival: Arrival) -> None:
         """The body of a connection's thread, from its first Enc to the end of its session."""
@@ -178,6 +180,7 @@ class Reception:
                 raise Refused(Refusal.DRAINING)
             self.registry.reserve(client_id)
             reserved.append(client_id)
+            terms.window = min(terms.window, self.rates.of(client_id)[0].window)
             return client.authorised
 
         challenge = Challenge(talk.link.presented_hash(), lambda: time.time_ns() // 1_000_000)
@@ -220,6 +223,7 @@ class Reception:
             reach.streams,
             (self.listens, lambda: self._clients.lookup(client_id)),
         )
+        tunnel.state.up, tunnel.state.down = self.rates.of(client_id)
         try:
             return Entry(tunnel, Liveness(tunnel.state, policy.every))
         except BaseException:

@@ -42,7 +42,7 @@ class Revoked:
             try:
                 self._also()
             except Exception:
-                log.exception("internal error; the certificate stays as it is")
+                log.exception("internal error; the certificate and the rates of clients stay as they are")
 
     def look(self) -> None:
         """A client whose file is gone is not to stay connected, nor to keep what a lost connection has left."""

@@ -110,6 +110,7 @@ class Server:
 
     def _look(self) -> None:
         self._seen.look()
+        self.reception.rates.look()
         self._certificates.look()
 
     def _accept(self) -> None:

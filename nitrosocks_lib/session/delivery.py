@@ -7,7 +7,6 @@ makes no progress for 60 s (protocol 5, "The life of a stream").
 from __future__ import annotations
 
 import logging
-import selectors
 import socket
 from contextlib import suppress
 from typing import Final
@@ -15,7 +14,6 @@ from typing import Final
 from ..facts import limits
 from ..facts.wire import Frame
 from ..net.buffers import SLOTS
-from ..net.datagrams import give
 from ..net.sockets import unread
 from ..net.timers import now
 from ..protocol.frames import Reason
@@ -23,9 +21,9 @@ from ..protocol.receiving import Peer
 from .silences import Silences
 from .state import Role, State
 from .streams import LOCAL_BROKE, RESET_TEXTS, Ending, Sending, Stream
+from .writing import Writing
 
 log = logging.getLogger(__name__)
-_WRITE: Final = selectors.EVENT_WRITE
 _PATIENT: Final = 4 * limits.ACK_BYTES  # that the sender may send: before it has, an ACK takes the next limit along
 _LOOK: Final = 1.0  # seconds between looks at backlogs of streams that are over
 _LOOK_UNREAD: Final = 0.05  # and at what the local kernel still holds
@@ -39,6 +37,7 @@ class Delivery:
         self._outbox, self._waiter = state.outbox, state.inbox.waiter
         self._behind: dict[Stream, None] = {}  # streams with a backlog
         self._unread: dict[Stream, tuple[int, float]] = {}  # reset behind what the kernel holds: bytes, since when
+        self._writing = Writing(state, self.broke)
         self.held = 0  # bytes in all backlogs
         self.silences = Silences(state.outbox)
         self.dropped = False  # any thread: behind the session's end nothing more is delivered
@@ -64,7 +63,7 @@ class Delivery:
         if stream.told is not None:
             payload = self._told(stream, payload, at)
         if not stream.backlog and stream.local is not None:
-            sent = self._send(stream, payload)
+            sent = self._writing.send(stream, payload)
             if sent:
                 self._taken(stream, sent, at)
             if sent == len(payload) or stream.broken:
@@ -90,35 +89,19 @@ class Delivery:
         if stream not in self._behind:
             self._behind[stream] = None
             stream.progress_at = at
-            self._watch(stream)
+            self._writing.watch(stream)
         return kept
 
     def _held(self, stream: Stream, size: int) -> None:
         stream.held += size
         self.held += size
 
-    def _watch(self, stream: Stream) -> None:
-        if stream.local is not None:
-            self._waiter.watch(stream.local.fileno(), _WRITE, stream)
-
-    def _send(self, stream: Stream, payload: memoryview) -> int:
-        assert stream.local is not None, "the caller looked"
-        if stream.datagrams:  # what the socket refuses counts as taken (UD3)
-            give(stream.local, payload)
-            return len(payload)
-        try:
-            return stream.local.send(payload)
-        except (BlockingIOError, InterruptedError):
-            return 0
-        except OSError:
-            self.broke(stream)
-            return 0
-
     def _taken(self, stream: Stream, size: int, at: float) -> None:
         credit = stream.credit
         assert credit is not None, "it has a number"
         left = credit.given - credit.received
-        if credit.take(size, at, self._state.round_trip) and stream.peer is Peer.FLOWING:
+        grows = credit.window < self._state.up.window
+        if credit.take(size, at, self._state.round_trip if grows else 0.0) and stream.peer is Peer.FLOWING:
             self._outbox.limits[stream.number] = credit.given
             if left < _PATIENT:
                 self._outbox.waiter.set()
@@ -128,7 +111,7 @@ class Delivery:
         if stream.datagrams:
             self.silences.begin(stream, at)
         if stream.local is not None and stream in self._behind:
-            self._watch(stream)
+            self._writing.watch(stream)
         self.flush(stream)
 
     def flush(self, stream: Stream) -> None:
@@ -136,7 +119,7 @@ class Delivery:
         at = now()
         while stream.backlog and stream.local is not None:
             rest, slot = stream.backlog[0]
-            sent = self._send(stream, rest)
+            sent = self._writing.send(stream, rest)
             if stream.broken:
                 return
             if sent:
@@ -156,8 +139,7 @@ class Delivery:
     def _caught_up(self, stream: Stream) -> None:
         if stream in self._behind:
             del self._behind[stream]
-            if stream.local is not None:
-                self._waiter.forget(stream.local.fileno())
+            self._writing.forget(stream)
 
     def _drop(self, stream: Stream) -> None:
         """Nothing more is written."""
@@ -167,6 +149,7 @@ class Delivery:
                 SLOTS.give_back(slot)
         self._held(stream, -stream.held)
         self._caught_up(stream)
+        self._writing.leave(stream)
         stream.got_all = True
 
     # -- ends ----------------------------------------------------------------------------------------------------------
@@ -213,7 +196,10 @@ class Delivery:
             self._outbox.post_stream(stream)
 
     def look(self, stream: Stream) -> None:
-        """outbound has left the local socket, or reset the stream."""
+        """outbound has left the local socket, or reset the stream; or it is its turn to be written."""
+        if self._writing.parked(stream):
+            self._writing.go_on(stream)
+            self.flush(stream)
         if stream.ending is Ending.RESET_HERE and not stream.got_all:
             self._drop(stream)
         self._settle(stream)
@@ -237,6 +223,7 @@ class Delivery:
         self.silences.forget(stream)
         stream.peer = Peer.OVER
         stream.end(Ending.CLEAN)
+        self._writing.leave(stream)
         if stream.credit is not None:
             stream.credit.close()
         stream.close_local()
@@ -245,8 +232,8 @@ class Delivery:
     def due(self, at: float) -> float | None:
         """Ends what makes no progress any more; returns when to be called next."""
         for stream in list(self._behind):
-            if not stream.over:
-                stream.progress_at = at  # the time begins with its end
+            if not stream.over or self._writing.parked(stream):
+                stream.progress_at = at  # the time begins with its end, and behind its turn
             elif at - stream.progress_at > limits.LINGER:
                 self._give_up(stream)
         for stream, (before, since) in list(self._unread.items()):
@@ -293,6 +280,8 @@ class Delivery:
                 if isinstance(stream, Stream):
                     self.flush(stream)
             self._waiter.clear()
+            while (told := self._state.inbox.next_stream()) is not None:
+                self.look(told)
         for stream in self._state.streams.all():
             self._drop(stream)
             self._close(stream)

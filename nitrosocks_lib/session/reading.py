@@ -14,6 +14,7 @@ from ..net.sockets import closed
 from ..net.timers import now
 from ..protocol import frames
 from ..protocol.resend import ResendQueue
+from .inturn import InTurn
 from .state import State
 from .streams import LOCAL_BROKE, SILENT_LONGEST, Ending, Request, Sending, Stream
 
@@ -30,6 +31,7 @@ class Reading:
         self._waiter = state.outbox.waiter
         self._light: deque[Stream] = deque()  # readable, and send little
         self._heavy: deque[Stream] = deque()  # readable, and filled their last frame
+        self._in_turn = InTurn(state.outbox.post_stream)
         self._watched = 0  # local sockets that are watched
         self._passed_over = False  # a heavy one waits, and none was read in this turn
         self._owed = False  # nor in the one before: so one is next
@@ -103,6 +105,7 @@ class Reading:
     def _leave(self, stream: Stream) -> None:
         """This half uses the local socket no more; inbound hears of it where it waits for that."""
         self._unwatch(stream)
+        self._in_turn.leave(self._state.down, stream)
         stream.sent_all = True
         if stream.got_all or stream.stopped or stream.ending is not None:
             self._state.inbox.post_stream(stream)
@@ -138,8 +141,26 @@ class Reading:
         if stream.sending is Sending.FLOWING and stream.datagrams:
             self._read_datagram(stream)
         elif stream.sending is Sending.FLOWING and not stream.stuck:
-            self._read(stream, most)
+            if self._state.down.limited and stream.limit > stream.sent:
+                self._read_in_turn(stream, most)
+            else:
+                self._read(stream, most)
         return True
+
+    def _read_in_turn(self, stream: Stream, most: int) -> None:
+        """As `_read`, within the rate of the client. While it is another stream's turn, this one is stuck."""
+        room = min(most, stream.limit - stream.sent)
+        likely = room if stream.heavy else min(room, limits.RATE_LITTLE)
+
+        def read(allowed: int) -> int:
+            before = stream.took
+            self._read(stream, allowed)
+            return stream.took - before
+
+        self._in_turn.spend(self._state.down, stream, room, likely, read)
+        if stream in self._in_turn.parked:
+            self._unwatch(stream)
+            stream.stuck = True
 
     def _read(self, stream: Stream, most: int) -> None:
         """Queues a DATA frame, or the end of this direction; nothing when the local socket has nothing after all."""
@@ -178,8 +199,8 @@ class Reading:
     # -- datagrams -----------------------------------------------------------------------------------------------------
 
     def _read_datagram(self, stream: Stream) -> None:
-        """Queues DATA with one datagram, unless the limit does not let it through (UD3). While there are more, other
-        streams go first."""
+        """Queues DATA with one datagram, unless the limit or the rate does not let it through (UD3). While there are
+        more, other streams go first."""
         assert stream.local is not None, "as in _read"
         slot = SLOTS.take()
         view = memoryview(slot)
@@ -195,7 +216,7 @@ class Reading:
                 SLOTS.give_back(slot)
                 self._part(stream)
                 return
-        if 0 < n <= stream.limit - stream.sent:
+        if 0 < n <= stream.limit - stream.sent and self._in_turn.passes(self._state.down, stream, n):
             stream.spoke_at = now()
             self._keep(stream, slot, view, n)
         else:

@@ -18,6 +18,7 @@ from ..protocol.doubt import Doubt, Unfinished
 from ..protocol.handshake import Keys, Terms
 from ..protocol.refresh import Started
 from .mailbox import Inbox, Outbox
+from .rate import FREE
 from .streams import Stream, Table
 
 
@@ -69,6 +70,7 @@ class State:
         self.refresh_since = 0.0
         self.streams = Table(serving)
         self._promises = Promises()
+        self.up = self.down = FREE  # server, before a pair runs: rates of what it receives and sends on streams
         self.doubt = Doubt()
         self.unfinished = Unfinished()
         self.waits: Callable[[], None] = lambda: None  # called when something begins to be unanswered, or unfinished

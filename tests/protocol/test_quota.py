@@ -29,4 +29,5 @@ def test_what_is_no_network(text: str) -> None:
 def test_for_people() -> None:
     assert Quota().texts() == []
     quota = Quota(20, "2027-01-31", sources(["10.0.0.0/8", "::1"]))
+    assert Quota(up=1536 << 10, down=2_000_000).texts() == ["up 1536K/s", "down 2000000/s"]
     assert quota.texts() == ["20 streams", "until 2027-01-31", "from 10.0.0.0/8 or ::1/128"]

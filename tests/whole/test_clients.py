@@ -70,6 +70,19 @@ def test_a_list_for_people_and_one_for_programs(site: Site) -> None:
     assert "nothing, for a fault: bob.toml: permissions 0644 are too open; run: chmod 600" in run(site, "clients")
 
 
+def test_limits_are_listed_and_judged(site: Site) -> None:
+    site.profile("alice", 1, "a:1")
+    file = site.home / "clients.d" / "alice.toml"
+    file.write_text('streams = 20\nup = "2M"\ndown = 1500000\n' + (text := file.read_text()))
+    assert run(site, "clients").endswith("  a:1 (20 streams, up 2M/s, down 1500000/s)\n")
+    (alice,) = json.loads(run(site, "clients", "--json"))["clients"]
+    assert (alice["streams"], alice["up"], alice["down"]) == (20, 2 << 20, 1_500_000)
+    file.write_text(f'up = "512"\n{text}')
+    line = "'up' is no number of bytes a second that can be held (at line 1)"
+    hint = 'as in up = "2M", from 1K to 1024G; 0 is no limit'
+    assert f"{file}: {line}; {hint}\n" in run(site, "check", code=65)
+
+
 def test_when_a_client_was_seen(site: Site) -> None:
     """Though its session was short, and the server may write nothing else in its home."""
     with socket.create_server(("127.0.0.1", 0)) as target:
