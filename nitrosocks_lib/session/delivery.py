@@ -103,7 +103,7 @@ class Delivery:
         grows = credit.window < self._state.up.window
         if credit.take(size, at, self._state.round_trip if grows else 0.0) and stream.peer is Peer.FLOWING:
             self._outbox.limits[stream.number] = credit.given
-            if left < _PATIENT:
+            if left < _PATIENT and credit.presses():
                 self._outbox.waiter.set()
 
     def begin(self, stream: Stream, at: float) -> None:

@@ -263,3 +263,17 @@ def test_a_far_stream_gets_what_its_line_can_carry(rate: float, round_trip: floa
 def test_a_stream_that_has_enough_stays_as_it_is(rate: float, round_trip: float) -> None:
     speed, made = moved(rate, round_trip, 10.0)
     assert speed > 0.9 * rate and made.window == WINDOW
+
+
+def test_each_datagram_raises_the_limit_and_few_are_stated_at_once() -> None:
+    credit = Credit(WINDOW, Promises(), 0.0, each=True)
+    stated = 0
+    for number in range(1, 101):
+        credit.receive(WINDOW // 100)
+        assert credit.take(WINDOW // 100, 0.0, 0.0) and credit.given == number * (WINDOW // 100) + WINDOW
+        stated += credit.presses()
+    assert 7 <= stated <= 8  # so a sender that hears of them at once always has seven eighths of a window
+
+
+def test_a_limit_of_a_stream_of_bytes_is_stated_when_it_is_raised() -> None:
+    assert Credit(WINDOW, Promises(), 0.0).presses()
