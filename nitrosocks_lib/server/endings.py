@@ -8,7 +8,7 @@ from ..facts.wire import Reply
 from ..net.timers import now
 from ..protocol.frames import Target
 from ..session.reaching import name_of, shown
-from ..session.streams import LOCAL_BROKE, Ending, Stream
+from ..session.streams import LOCAL_BROKE, SILENT_LONGEST, Ending, Stream
 from .audit import Value, tell
 
 _ENDED: Final = {
@@ -39,12 +39,14 @@ def tell_over(client: str, session: int, stream: Stream, began: float) -> None:
         "sent": stream.sent,
     }
     where = name_of(stream.target)
+    how = (_ENDED if stream.accepted is None else _ACCEPTED)[stream.ending]
+    if stream.ending is Ending.RESET_HERE and stream.reason == SILENT_LONGEST:
+        how = "reset by server"
     if stream.accepted is not None:
-        how, source = _ACCEPTED[stream.ending], shown(stream.accepted.peer)
+        source = shown(stream.accepted.peer)
         tell("accepted-ended", client=client, session=session, where=where, source=source, how=how, **moved)
     else:
         reached = shown(stream.reached) if stream.reached is not None else ""
-        how = _ENDED[stream.ending]
         tell("stream-ended", client=client, session=session, target=where, reached=reached, how=how, **moved)
 
 
