@@ -120,12 +120,22 @@ class ServerTunnel(Tunnel):
             return
         began = now()
         stream = self.admit(number, target, lambda stream: self._over(stream, began))
-        if len(state.streams) >= limits.STREAMS or self._shared.holds(self.client_id) == own:
-            inbound.delivery.silences.make_room(stream)
+        self._make_room(stream, own)
         if not target.host or not (target.port or target.kind == wire.Kind.UNIX):
             inbound.answers.refuse(stream, Unreached(Reply.GENERAL, "not a host and port"))
             return
         self.dial(stream)
+
+    def _on_opened(self, payload: bytes) -> None:
+        super()._on_opened(payload)
+        stream = self.state.streams.by_number.get(*wire.STREAM.unpack_from(payload))
+        if stream is not None:
+            self._make_room(stream, self._own_limit())
+
+    def _make_room(self, newest: Stream, own: int) -> None:
+        """inbound: where there may be no further one, one of datagrams ends."""
+        if len(self.state.streams) >= limits.STREAMS or self._shared.holds(self.client_id) == own:
+            self.inbound.delivery.silences.make_room(newest)
 
     def _own_limit(self) -> int:
         client = self._lookup()

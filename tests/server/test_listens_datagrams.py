@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import datagramming
 import pytest
 from datagramming import Echo, ask, sender
@@ -11,6 +13,7 @@ from world import World
 from nitrosocks_lib.facts.errors import NotAuthorised
 from nitrosocks_lib.facts.wire import Kind
 from nitrosocks_lib.protocol.frames import Target
+from nitrosocks_lib.protocol.quota import Quota
 
 echo = datagramming.echo
 
@@ -37,6 +40,24 @@ def test_each_sender_is_another_one_at_the_target(world: World, echo: Echo) -> N
     assert len(echo.senders) == 10
     for each in senders:
         each.close()
+
+
+def test_the_one_silent_longest_makes_room_at_the_bound_of_a_client(world: World, echo: Echo) -> None:
+    made, _ = remotes(world, (udp(0), udp(echo.port)))
+    at = made.remotes[0].at
+    known = world.directory.known
+    known[world.key.client_id] = replace(known[world.key.client_id], quota=Quota(streams=3))
+    assert at is not None
+    for n in range(1, 8):
+        with sender(at.port) as near:
+            near.settimeout(0.2)
+            for _ in range(300):  # what comes before there is room is dropped
+                try:
+                    assert ask(near, b"abc") == b"ABC"
+                    break
+                except TimeoutError:
+                    continue
+        assert len(echo.senders) == n
 
 
 def test_another_session_of_the_client_takes_it_over(world: World, echo: Echo) -> None:
