@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import datagramming
 import pytest
@@ -77,6 +78,27 @@ def test_a_flow_goes_on_over_a_new_connection(echo: Echo) -> None:
                 except TimeoutError:
                     continue
             assert len(echo.senders) == 1
+
+
+def test_both_sides_end_what_is_silent_and_the_next_one_begins_anew(
+    world: World, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DATAGRAMS_IDLE", 0.02)  # of both, so ENDs cross
+    made, port = forwarder(world, echo.port)
+    with sender(port) as near:
+        near.settimeout(0.2)
+        for n in range(30):
+            for _ in range(300):  # what comes while the stream ends may be lost
+                with suppress(TimeoutError):
+                    answer = ask(near, b"%d" % n)
+                    while answer != b"%d" % n:  # one is late
+                        answer = near.recv(100)
+                    break
+            assert answer == b"%d" % n
+            while world.entry.tunnel.load:
+                world.entry.tunnel.outbox.waiter.set()
+    assert world.entry.tunnel.opened >= 30
+    assert not world.entry.tunnel.inbound.delivery.silences
 
 
 def test_a_refusal_is_logged_and_not_for_each_datagram(
