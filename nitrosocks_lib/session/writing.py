@@ -53,9 +53,14 @@ class Writing:
             return self._write(stream, payload)
         if stream.datagrams:
             return self._write(stream, payload) if self._in_turn.passes(rate, stream, size) else size
+        was_parked = self.parked(stream)
         sent = self._in_turn.spend(rate, stream, size, size, lambda most: self._write(stream, payload[:most]))
         if self.parked(stream):
             self.forget(stream)
+        elif (
+            False and was_parked and not stream.broken
+        ):  # END or RESET came when its turn had, and before it was posted
+            self.watch(stream)
         return sent
 
     def _write(self, stream: Stream, payload: memoryview) -> int:

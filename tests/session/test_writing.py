@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import socket
 
+from held import Held, pair
 from links import BOUND
 from loopback import is_silent, read_all, read_exactly
 from plains import DATA, END, OPEN, PING, RESET
 from rated import BURST, FAST, SAID, SLOW, rated, use_up
+from roles import Roles, receive, receive_data
 
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.wire import Frame, Kind, Reset
@@ -16,6 +18,7 @@ from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.protocol import frames
 from nitrosocks_lib.protocol.bucket import burst_of
 from nitrosocks_lib.session.dialling import Reached
+from nitrosocks_lib.session.rate import Rate
 from nitrosocks_lib.session.streams import Ending
 
 
@@ -77,6 +80,34 @@ def test_what_came_before_a_reset_is_delivered_in_turn() -> None:
         assert half.gone().ending is Ending.RESET_THERE
 
 
+def test_an_end_that_comes_between_its_turn_and_the_news_of_it() -> None:
+    """What is left behind one turn is watched again: no other news comes."""
+    roles, (far, near) = Roles(), pair()
+    tunnel, waiter = roles.server, roles.server.state.inbox.waiter
+    tunnel.state.up = rate = Rate(FAST)
+    tunnel.inbound.dialling = Held(waiter)
+    near.setblocking(False)
+    with far:
+        receive(tunnel, Frame.OPEN, OPEN(1)[1:])
+        tunnel.inbound.answers.answer(1, Reached(near, frames.Address("10.0.0.1", 7)))
+        use_up(rate)
+        receive_data(tunnel, 1, SAID[:50_000])
+        while not tunnel.state.inbox._streams:  # the timer posts it
+            pass
+        receive(tunnel, Frame.END, END(1)[1:])
+        while tunnel.inbound.delivery.held:
+            waiter.clear()
+            writable = waiter.select(BOUND)
+            assert writable or tunnel.state.inbox._streams, "neither its socket nor its turn tells anything"
+            for stream, _ in writable:
+                tunnel.inbound.delivery.flush(stream)
+            while (told := tunnel.state.inbox.next_stream()) is not None:
+                tunnel.inbound.delivery.look(told)
+        assert read_exactly(far, 50_000) == SAID[:50_000]
+        tunnel.inbound.delivery.finish("over")
+        roles.close()
+
+
 def test_and_behind_the_end_of_the_session() -> None:
     with rated(up=FAST) as half:
         far = half.reached(1)
@@ -122,8 +153,8 @@ def test_a_datagram_beyond_the_rate_is_dropped_and_counts_as_taken() -> None:
         assert far.recv(100) == b"passes"
         use_up(half.tunnel.state.up)
         use_up(half.tunnel.state.down)
-        half.send(DATA(1, bytes(4 * SLOW)))
-        far.send(bytes(4 * SLOW))
+        half.send(DATA(1, bytes(60_000)))  # a minute's worth
+        far.send(bytes(60_000))
         assert half.seen() == []
         half.tunnel.state.up.change(0)
         half.tunnel.state.down.change(0)
