@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..facts.errors import CannotCreate
@@ -40,9 +41,41 @@ def into_background() -> Callable[[], None]:
     return ready
 
 
-def write_pid(path: Path) -> None:
-    """This process's number, in a file that others may read. Raises CannotCreate."""
+@contextmanager
+def pid_file(path: Path) -> Iterator[None]:
+    """As long as it runs, this process's number stands in a file that others may read, and that is locked: what a
+    process that runs has written is not lost to a second one. Raises CannotCreate."""
     try:
-        path.write_text(f"{os.getpid()}\n", encoding="ascii")
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise CannotCreate(f"cannot write {foreign(path)}: {error.strerror}", "name another --pidfile") from error
+        raise _cannot_write(path, error) from error
+    try:
+        _lock(file, path)
+        try:
+            os.ftruncate(file, 0)
+            os.write(file, b"%d\n" % os.getpid())
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(file)
+
+
+def _lock(file: int, path: Path) -> None:
+    """Raises CannotCreate where another process has the lock; where the file system has none, goes without it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        number = foreign(os.read(file, 20).decode(errors="replace").strip())
+        raise CannotCreate(
+            f"{foreign(path)} belongs to process {number}, which still runs", "end that one, or name another --pidfile"
+        ) from None
+    except OSError:
+        return
+
+
+def _cannot_write(path: Path, error: OSError) -> CannotCreate:
+    return CannotCreate(f"cannot write {foreign(path)}: {error.strerror}", "name another --pidfile")

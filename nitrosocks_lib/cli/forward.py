@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Final
 from ..client.forward import FIRST, Forward, Forwarder
 from ..facts import limits
 from ..facts.address import join_host_port
-from ..facts.errors import NitroSocksError
+from ..facts.errors import NitroSocksError, UsageError
 from ..facts.wire import Kind
+from ..facts.words import quoted
 from ..net.signals import Stop
 from ..net.timers import now
 from ..protocol.frames import Target
 from . import options as words
 from . import specs
-from .background import into_background, write_pid
+from .background import into_background, pid_file
 from .opening import first_session, login_in, open_pool
 from .options import Options
 from .output import announce, counted, note, warn_of_few_descriptors
@@ -31,27 +32,26 @@ if TYPE_CHECKING:
 _OPEN: Final = (
     "whoever reaches this port of the server reaches what this machine does; --socks-auth FILE asks them for a password"
 )
+_NO_PROXY: Final = "leave it out, or write -D, as in -D 1080"
 
 
 def forward(options: Options) -> int:
     """Forwards until SIGTERM or SIGINT; exit code 0 then."""
     forwards, asked = _forwards(options), _asked(options)
+    if options["--socks-auth"] and not any(each.target is None for each in forwards) and all(to for _, to in asked):
+        raise UsageError("--socks-auth is for proxies; -L, and -R with a target, ask nobody for a password", _NO_PROXY)
     ready = into_background() if options["-f"] else lambda: None
     if not options["--pidfile"]:
         return _forward(options, forwards, asked, ready)
-    path = Path(options["--pidfile"]).absolute()
-    write_pid(path)
-    try:
+    with pid_file(Path(options["--pidfile"]).absolute()):
         return _forward(options, forwards, asked, ready)
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _forward(
     options: Options, forwards: list[Forward], asked: list[tuple[Target, Target | None]], ready: Callable[[], None]
 ) -> int:
     stop, began = Stop(), now()
-    login, mode = login_in("--socks-auth", options), words.mode(options["--socket-mode"])
+    login, mode = _login(options), words.mode(options["--socket-mode"])
     pool = open_pool(
         options, stop, words.sessions(options["--sessions"]), forwards=True, sockets=_removed(options, forwards)
     )
@@ -102,6 +102,15 @@ def _end(stop: Stop, pool: Pool, forwarder: Forwarder, remotes: Remotes | None) 
     if remotes is not None:
         remotes.stop()
     stop.see_through(lambda: pool.close(limits.RELEASE))
+
+
+def _login(options: Options) -> Login | None:
+    """What applications must give; raises UsageError where SOCKS5 cannot carry it."""
+    login = login_in("--socks-auth", options)
+    if login and not all(0 < len(text.encode()) <= limits.SOCKS_LOGIN for text in (login.user, login.password)):
+        given = f"--socks-auth {quoted(options['--socks-auth'])}"
+        raise UsageError(f"{given}: user and password have 1 to {limits.SOCKS_LOGIN} bytes", "SOCKS5 carries no others")
+    return login
 
 
 def _forwards(options: Options) -> list[Forward]:

@@ -119,6 +119,7 @@ DIAL_TARGET: Final = 20.0  # per target, all its addresses together: then REFUSE
 NAME_MAX: Final = 255  # bytes of a host name in OPEN
 SOCKET_MODE: Final = 0o600  # of the unix sockets that `forward` makes, as ssh has it
 PATH_MAX: Final = 107  # bytes of a path in OPEN: what a unix address takes
+SOCKS_LOGIN: Final = 255  # bytes of a user, and of a password, in SOCKS5 (RFC 1929, 2)
 TEXT_MAX: Final = 1024  # bytes of a text for people
 ROUND_TRIP: Final = 0.02  # seconds that one takes until it was measured, and at least for the growth of windows
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nitrosocks_lib.cli.background import write_pid
+from nitrosocks_lib.cli.background import pid_file
 from nitrosocks_lib.facts.errors import CannotCreate
 
 CHILD = """
@@ -40,7 +40,25 @@ def test_a_child_that_is_ready_has_no_stdin_and_stdout() -> None:
 
 
 def test_the_number_of_the_process(tmp_path: Path) -> None:
-    write_pid(tmp_path / "pid")
-    assert (tmp_path / "pid").read_text() == f"{os.getpid()}\n"
-    with pytest.raises(CannotCreate, match="No such file or directory"):
-        write_pid(tmp_path / "no" / "pid")
+    path = tmp_path / "pid"
+    path.write_text("4194304 and more\n")  # of one that was killed
+    with pid_file(path):
+        assert path.read_text() == f"{os.getpid()}\n"
+        assert path.stat().st_mode & 0o444 == 0o444
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(("name", "told"), [("no/pid", "No such file or directory"), (".", "Is a directory")])
+def test_a_number_that_cannot_be_written(name: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(CannotCreate, match=f"cannot write .*: {told}"), pid_file(tmp_path / name):
+        pass
+    assert not [*tmp_path.iterdir()]
+
+
+def test_the_number_of_a_process_that_runs_stays(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    with pid_file(path):
+        told = f"pid belongs to process {os.getpid()}, which still runs"
+        with pytest.raises(CannotCreate, match=told), pid_file(path):
+            pass
+        assert path.read_text() == f"{os.getpid()}\n"

@@ -24,6 +24,35 @@ def test_a_status_line(site: Site) -> None:
     assert client.signal().wait() == 0
 
 
+def test_a_password_that_nobody_would_be_asked_for(site: Site) -> None:
+    """It would be relied upon."""
+    words = ["forward", "-i", site.profile("fay", 1), "--socks-auth", file := site.place / "login"]
+    file.touch(mode=0o600)
+    file.write_text("user:\n")
+    for listens in (["-L", "0:a:1"], ["-R", "0:a:1", "-L", "udp:0:a:1"]):
+        done = site.run(*words, *listens)
+        told = (
+            "nitrosocks: --socks-auth is for proxies; -L, and -R with a target, ask nobody for a password; leave it out"
+        )
+        assert done.returncode == 64 and expect_one_line(done.stderr).startswith(told)
+    for text in ("user:", f"{'u' * 256}:a", f"u:{'ü' * 128}"):
+        file.write_text(f"{text}\n")
+        done = site.run(*words, "-D", "0")
+        assert done.returncode == 64 and "user and password have 1 to 255 bytes; " in expect_one_line(done.stderr)
+
+
+def test_a_second_one_does_not_take_the_file_of_the_first(site: Site) -> None:
+    file, profile = site.place / "forward.pid", site.profile("gus", site.serve().port)
+    words = ["forward", "-i", profile, "--pidfile", file, "-D", "0"]
+    first = site.nitrosocks(*words)
+    first.err.wait("nitrosocks: ready")
+    done, number = site.run(*words), file.read_text()
+    assert done.returncode == 73 and number == f"{first.pid}\n"
+    assert f"belongs to process {first.pid}, which still runs; end that one, or " in expect_one_line(done.stderr)
+    assert file.read_text() == number
+    assert first.signal().wait() == 0 and not file.exists()
+
+
 def test_retry_goes_on_until_there_is_a_server(site: Site) -> None:
     port = unused_port()
     profile = site.profile("carol", port)
