@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..facts.address import join_host_port, parse_port, split_host_port
+from ..facts.address import check_kind, join_host_port, parse_port, split_host_port
 from ..facts.errors import UsageError
 from ..facts.limits import PATH_MAX
 from ..facts.wire import Kind
@@ -25,6 +25,9 @@ _LOCAL = (
 )
 _DYNAMIC = "[bind:]port", "as in -D 1080"
 _UDP = "udp:"
+_DATAGRAMS = "udp:[bind:]port:host:hostport", "as in -L udp:5353:10.0.0.2:53"
+_SOCKET = re.compile(r"(?:[^/]*:)?unix:[./]")
+_OF_UDP = re.compile(r"^udp[:/]|/udp$", re.IGNORECASE)
 _PORTS = 1024  # of a range
 
 
@@ -42,6 +45,7 @@ def local(text: str) -> list[Forward]:
 def remote(text: str) -> list[tuple[Target, Target | None]]:
     """-R: as -L, but the server listens, and the target is near this client; None where none is named, as with -D."""
     given = f"-R {foreign(text)}"
+    _check_kind("-R", text)
     parts = _split(given, text)
     if len(parts) == 1 or (len(parts) == 2 and "/" not in text and not text.startswith(_UDP)):
         return [(_alone(given, parts), None)]
@@ -67,23 +71,27 @@ def _alone(given: str, parts: Sequence[str]) -> Target:
 def _pairs(option: str, text: str, loopback: str) -> list[tuple[Target, Target]]:
     """Where to listen and where it leads, one for each port of a range."""
     given = f"{option} {foreign(text)}"
-    if _URL.search(text):
-        raise UsageError(f"{given}: no URL here", _LOCAL[1].replace("-L", option))
-    if text.endswith("/"):
-        raise UsageError(f"{given}: the '/' at the end is too much", _LOCAL[1].replace("-L", option))
+    _check_kind(option, text)
     datagrams = text.startswith(_UDP)
+    form, example = _DATAGRAMS if datagrams else _LOCAL
+    example = example.replace("-L", option)
+    if _URL.search(text):
+        raise UsageError(f"{given}: no URL here", example)
+    if text.endswith("/"):
+        raise UsageError(f"{given}: the '/' at the end is too much", example)
+    if datagrams and "/" in text:
+        raise UsageError(f"{given}: no paths behind udp:", example)
     parts = _split(given, text.removeprefix(_UDP))
     near, far = (1 if "/" in parts[0] else None), (1 if "/" in parts[-1] and len(parts) > 1 else 2)
     here, there = parts[:-far], parts[-far:]
     if not here or len(here) > (near or 2) or len(there) != far:
-        raise UsageError(f"{given}: not {_LOCAL[0]}", _LOCAL[1].replace("-L", option))
+        raise UsageError(f"{given}: not {form}", example)
     places, targets = _near(given, here, loopback), _far(given, there)
     if len(places) != len(targets):
-        raise UsageError(f"{given}: {len(places)} and {len(targets)} ports", "both ranges have the same size")
+        hint = f"as many on both sides, as in {option} 8000-8010:intranet.example:9000-9010"
+        raise UsageError(f"{given}: {len(places)} and {len(targets)} ports", hint)
     if not datagrams:
         return list(zip(places, targets, strict=True))
-    if any(each.kind == Kind.UNIX for each in (*places, *targets)):
-        raise UsageError(f"{given}: no paths behind udp:", "as in -L udp:5353:10.0.0.2:53")
     return [(_udp(place), _udp(target)) for place, target in zip(places, targets, strict=True)]
 
 
@@ -91,7 +99,11 @@ def dynamic(text: str) -> list[Forward]:
     """-D: `[bind:]port` or a path, where applications ask for their targets by SOCKS or HTTP."""
     from ..client.forward import LOOPBACK, Forward
 
-    given, parts = f"-D {foreign(text)}", _split(f"-D {foreign(text)}", text)
+    given = f"-D {foreign(text)}"
+    if _OF_UDP.search(text):
+        raise UsageError(f"{given}: no udp: here", "SOCKS5 carries datagrams through any port of -D, as in -D 1080")
+    _check_kind("-D", text)
+    parts = _split(given, text)
     if len(parts) > (1 if "/" in parts[0] else 2):
         raise UsageError(f"{given}: not {_DYNAMIC[0]}", _DYNAMIC[1])
     return [Forward(place, None) for place in _near(given, parts, LOOPBACK)]
@@ -99,8 +111,12 @@ def dynamic(text: str) -> list[Forward]:
 
 def destination(host: str, port: str | None) -> Target:
     """HOST:PORT, or HOST PORT, or unix:/path; the first two with udp: in front for datagrams."""
+    if port is None:
+        check_kind(host, quoted(host), "as in udp:10.0.0.2:53")
+    if host.startswith(("!", "@")) or "*" in host:
+        raise UsageError(f"{quoted(host)} is not a target", "write a name or an address; only rules have !, @ and *")
     if host.startswith(_UDP):
-        return _udp(destination(host.removeprefix(_UDP), port))
+        return _datagrams(host, port)
     if host.startswith("unix:") and port is None:
         return _path(f"{foreign(host)}", host.removeprefix("unix:"))
     if port is None and host.startswith("/"):
@@ -109,11 +125,21 @@ def destination(host: str, port: str | None) -> Target:
         return Target(Kind.TCP, *split_host_port(host))
     given = f"{foreign(host)} {foreign(port)}"
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if host.startswith("unix:"):
+        raise UsageError(f"{given}: a path has no port", f"write {foreign(host)} alone")
     if bare.count(":") == 1:  # as in no IPv6 address
         raise UsageError(f"{given}: two ports", "write HOST:PORT or HOST PORT")
     if not bare:
         raise UsageError("the target's host is missing", "as in: nitrosocks connect host.example 22")
     return Target(Kind.TCP, *split_host_port(join_host_port(bare, _port(given, port))))
+
+
+def _check_kind(option: str, text: str) -> None:
+    """Raises UsageError for other ways than `udp:` in front to say what is carried."""
+    given = f"{option} {foreign(text)}"
+    check_kind(text, given, _DATAGRAMS[1].replace("-L", option))
+    if _SOCKET.match(text):
+        raise UsageError(f"{given}: no unix: here", "write the path alone, as in /run/db.sock")
 
 
 def _split(given: str, spec: str) -> list[str]:
@@ -134,6 +160,8 @@ def _split(given: str, spec: str) -> list[str]:
 def _near(given: str, parts: Sequence[str], loopback: str) -> list[Target]:
     """Where to listen: [bind,] port or range, or a path."""
     *bind, last = parts
+    if "/" in last and bind:
+        raise UsageError(f"{given}: nothing stands in front of a path", f"leave {quoted(':'.join(bind))} out")
     if "/" in last:
         return [Target(Kind.UNIX, _socket(given, last), 0)]
     host = loopback if not bind else "" if bind[0] in ("", "*") else bind[0]
@@ -150,9 +178,16 @@ def _far(given: str, parts: Sequence[str]) -> list[Target]:
     return [_tcp(given, host, port) for port in _ports(given, ports, zero=False)]
 
 
+def _datagrams(text: str, port: str | None) -> Target:
+    bare = text.removeprefix(_UDP)
+    if "/" in bare:
+        raise UsageError(f"{quoted(text)}: no paths behind udp:", "write it as udp:host:port")
+    if port is None and ":" not in bare:
+        raise UsageError(f"{quoted(text)} has no port", "write it as udp:host:port")
+    return _udp(destination(bare, port))
+
+
 def _udp(target: Target) -> Target:
-    if target.kind != Kind.TCP:
-        raise UsageError(f"udp:{foreign(target)}: write udp:HOST:PORT", "datagrams go to a host and a port only")
     return target._replace(kind=Kind.UDP)
 
 

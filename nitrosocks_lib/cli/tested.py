@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
-from ..facts.address import join_host_port, split_host_port, typed
+from ..facts.address import join_host_port, typed
 from ..facts.errors import NetworkError
 from ..facts.wire import Kind
 from ..facts.words import foreign, quoted
@@ -19,6 +19,7 @@ from ..protocol.frames import Target
 from ..session.reaching import unfound
 from .home import opened
 from .output import announce
+from .specs import destination
 
 if TYPE_CHECKING:
     from ..protocol.permit import Placed, Rules
@@ -41,8 +42,7 @@ def _target(text: str) -> Target:
     path = text.removeprefix("unix:")
     if path.startswith("/"):
         return Target(Kind.UNIX, path, 0)
-    host, port = split_host_port(text.removeprefix("udp:"))
-    return Target(Kind.UDP if text.startswith("udp:") else Kind.TCP, host, port)
+    return destination(text, None)
 
 
 def _judged_path(target: Target, rules: Rules) -> Iterator[tuple[str, bool]]:

@@ -11,6 +11,9 @@ from .words import foreign, quoted
 
 _FORBIDDEN = "/@?#[]\"'\\"
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)", re.IGNORECASE)
+_IPV6 = re.compile(r"[0-9a-f:.]+(/[0-9]*)?(%.*)?", re.IGNORECASE)  # what looks like one
+_DATAGRAMS = re.compile(r"(?!udp:)(?i:udp)[:/]|.*:udp:.*:|[^/]*[0-9*]/(?i:udp)\b")  # what people write
+_CONNECTIONS = re.compile(r"(?i:tcp)[:/]|[^/]*[0-9*]/(?i:tcp)\b")
 _PORTS = {"http": 80, "https": 443, "ssh": 22}
 
 
@@ -33,10 +36,23 @@ def halves(text: str, what: str = "") -> tuple[str, str, bool]:
     else:
         host, colon, port = text.rpartition(":")
     if not colon:
-        raise UsageError(f"{what} has no port", "write it as host:port")
+        raise UsageError(f"{what} has no {'host' if text.isdigit() else 'port'}", "write it as host:port")
+    if ":" in host and not bracketed and not _IPV6.fullmatch(host):
+        raise UsageError(f"{what}: too many colons", "write it as host:port")
     if ":" in host and not bracketed:
         raise UsageError(f"{what}: an IPv6 address needs brackets", "write it as [2001:db8::1]:443")
     return host, port, bracketed
+
+
+def check_kind(text: str, what: str, example: str) -> None:
+    """Datagrams have `udp:` in front of it all, and connections nothing; raises UsageError for what people also write.
+
+    Its text begins with `what`; `example` says how it is done.
+    """
+    if _DATAGRAMS.match(text):
+        raise UsageError(f"{what}: for datagrams write udp: in front", example)
+    if _CONNECTIONS.match(text):
+        raise UsageError(f"{what}: no tcp here", "leave it out: what has no udp: in front is for TCP")
 
 
 def split_host_port(text: str, *, zero: bool = False, empty: bool = False) -> tuple[str, int]:

@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 from ..facts.address import halves, parse_port
 from ..facts.errors import UsageError
 from ..facts.wire import Kind
-from ..facts.words import foreign, quoted
+from ..facts.words import quoted
 from .frames import Target
-from .rules import fits
+from .rules import PORT_HINT, UDP, check_form, fits
 
 HINT: Final = (
     "rules to listen are like 127.0.0.1:8000-8100, [::1]:8080, *:8080 for all interfaces, udp:127.0.0.1:5353, "
@@ -28,7 +28,6 @@ _MAPPED: Final = IPv6Network("::ffff:0:0/96")  # IPv4 addresses in the form of I
 _PRIVILEGED: Final = 1024  # ports below it
 _ANY: Final = range(_PRIVILEGED, 65_536)
 _WILD: Final = "*"
-_UDP: Final = "udp:"
 Network = IPv4Network | IPv6Network
 
 
@@ -131,7 +130,13 @@ def _is_path(text: str) -> bool:
 
 
 def _parse(text: str) -> _Rule:
-    bare = text.removeprefix(_UDP)
+    if text.startswith(("!", "@")):
+        hint = (
+            "where no rule permits it, the server does not listen" if text[0] == "!" else "write the rules themselves"
+        )
+        raise _wrong(text, f"no {text[0]} in rules to listen", hint)
+    check_form(text, text)
+    bare = text.removeprefix(UDP)
     host, port, bracketed = halves(bare, f"rule {quoted(text)}")
     return _Rule(_networks(text, host, bracketed), _ports(text, port), Kind.TCP if bare == text else Kind.UDP)
 
@@ -143,8 +148,8 @@ def _networks(text: str, host: str, bracketed: bool) -> tuple[Network, ...]:
         return tuple(map(ip_network, LOOPBACKS))
     try:
         network = ip_network(host)
-    except ValueError as error:
-        raise _wrong(text, f"{quoted(host)} is neither an address nor a block: {foreign(error)}") from None
+    except ValueError:
+        raise _wrong(text, f"{quoted(host)} is neither an address nor a block") from None
     if bracketed != (network.version == 6):
         raise _wrong(text, "an IPv6 address stands in brackets, and only such a one")
     if network.version == 6 and network.subnet_of(_MAPPED):
@@ -157,12 +162,14 @@ def _ports(text: str, port: str) -> range:
     if port == "*":
         return _ANY
     first, dash, last = port.partition("-")
-    low = parse_port(first, f"rule {quoted(text)}")
-    high = parse_port(last, f"rule {quoted(text)}") if dash else low
+    try:
+        low, high = parse_port(first, text), parse_port(last if dash else first, text)
+    except UsageError:
+        raise _wrong(text, f"{quoted(port)} is not a port", PORT_HINT) from None
     if high < low:
-        raise _wrong(text, f"the range {port} is empty")
+        raise _wrong(text, f"the range {port} is empty", f"write {high}-{low}")
     return range(low, high + 1)
 
 
-def _wrong(text: str, why: str) -> UsageError:
-    return UsageError(f"rule {quoted(text)}: {why}", HINT)
+def _wrong(text: str, why: str, hint: str = HINT) -> UsageError:
+    return UsageError(f"rule {quoted(text)}: {why}", hint)

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from ipaddress import IPv6Network, ip_address, ip_network
 from typing import Final
 
-from ..facts.address import halves, parse_port
+from ..facts.address import check_kind, halves, parse_port
 from ..facts.errors import UsageError
 from ..facts.limits import NAME_MAX
 from ..facts.wire import Kind
@@ -22,10 +22,11 @@ from .addresses import Address, Network, Where, forms, has_special, meant
 Own = Callable[[Address], bool]
 Real = Callable[[str], str]  # a path without links
 
-_PORT_HINT: Final = "a port is a number from 1 to 65535, a range such as 8000-8010, or *; several take several rules"
+PORT_HINT: Final = "a port is a number from 1 to 65535, a range such as 8000-8010, or *; several take several rules"
 HINT: Final = "a rule is host:port, as in db.example:5432, *:443, 10.0.0.0/8:8000-8010 or [2001:db8::/32]:*"
 
 GROUP: Final = "@"  # begins the name of a group, in place of a rule
+UDP: Final = "udp:"
 _FORBIDS: Final = "!"
 _WILD: Final = re.compile(r"[*?[]")  # in a path
 _ALL_PORTS: Final = range(65_536)
@@ -143,14 +144,32 @@ def parse(text: str) -> Rule:
         raise _wrong(text, "a group cannot be forbidden", f"write its rules with {_FORBIDS}, each by itself")
     if re.search(r":[0-9*-]+[,;\s].*:", text):
         raise _wrong(text, "several rules in one", "write each one for itself, as in 'a.example:80' 'b.example:80'")
-    datagram = bare.startswith("udp:")
-    host, port, bracketed = halves(bare.removeprefix("udp:"), f"rule {quoted(text)}")
+    datagram = bare.startswith(UDP)
+    check_form(text, bare)
+    host, port, bracketed = halves(bare.removeprefix(UDP), f"rule {quoted(text)}")
     ports = _ports(text, port)
     kind = Kind.UDP if datagram else Kind.TCP
     if host == "*" and not bracketed:
         return Rule(kind, host, None, ports, forbids)
     network = _network(text, host, bracketed)
     return Rule(kind, "" if network is not None else _name(text, host, bracketed), network, ports, forbids)
+
+
+def check_form(text: str, bare: str) -> None:
+    """Of a rule, without `!` and no path: nothing but `udp:` says what it is for, and all of it is for a host and a
+    port. Raises UsageError."""
+    check_kind(bare, f"rule {quoted(text)}", "as in udp:10.0.0.2:53")
+    behind = bare.removeprefix(UDP)
+    if bare.startswith("unix:"):
+        raise _wrong(text, "no unix: here", "write the path alone, as in /run/app/db.sock")
+    if behind != bare and behind.startswith("/"):
+        raise _wrong(text, "no paths behind udp:", "write it as udp:host:port")
+    if behind != bare and behind.startswith(_FORBIDS):
+        raise _wrong(text, f"{_FORBIDS} stands in front of it all", "as in !udp:10.0.0.5:*")
+    if behind != bare and behind.startswith(GROUP):
+        raise _wrong(text, "no group behind udp:", "write udp: in front of its rules")
+    if "/" in bare and ":" not in bare and not bare[0].isdigit():
+        raise _wrong(text, "neither host:port nor a path", "a path begins with /, as in /run/app/db.sock")
 
 
 def _path(text: str, path: str) -> str:
@@ -173,7 +192,7 @@ def _ports(text: str, port: str) -> range:
     try:
         low, high = parse_port(first, text), parse_port(last if dash else first, text)
     except UsageError:
-        raise _wrong(text, f"{quoted(port)} is not a port", _PORT_HINT) from None
+        raise _wrong(text, f"{quoted(port)} is not a port", PORT_HINT) from None
     if high < low:
         raise _wrong(text, f"the range {port} is empty", f"write {high}-{low}")
     return range(low, high + 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from wrongly import wrong
 
@@ -211,10 +213,67 @@ def test_proxies_at_the_server(spec: str, where: Target) -> None:
         ("8080:80", "no target; name one near this client, as in -R 8080:localhost:80"),
         ("8080:host", "no target; name one near this client, as in -R 8080:localhost:80"),
         ("run/p.sock", "'run/p.sock' is not a whole path; "),
-        ("udp:1080", "not [bind:]port:host:hostport; "),
+        ("udp:1080", "not udp:[bind:]port:host:hostport; as in -R udp:5353:10.0.0.2:53"),
         ("host:x", "'x' is not a port; "),
         ("a:b:1080", "'a' is not a port; "),
     ],
 )
 def test_proxies_at_the_server_that_are_none(spec: str, told: str) -> None:
     assert wrong(lambda: specs.remote(spec)).startswith(f"-R {spec}: {told}")
+
+
+@pytest.mark.parametrize(
+    ("read", "option", "spec", "told"),
+    [
+        (specs.local, "-L", "udp:53", "not udp:[bind:]port:host:hostport; as in -L udp:5353:10.0.0.2:53"),
+        (specs.local, "-L", "5353:udp:a:53", "for datagrams write udp: in front; as in -L udp:5353:10.0.0.2:53"),
+        (specs.local, "-L", "/tmp/a:udp:a:53", "for datagrams write udp: in front; "),
+        (specs.local, "-L", "UDP:5353:a:53", "for datagrams write udp: in front; "),
+        (specs.local, "-L", "5353/udp:a:53", "for datagrams write udp: in front; "),
+        (specs.local, "-L", "udp:5353:a:53/udp", "for datagrams write udp: in front; "),
+        (specs.remote, "-R", "5353:udp:a:53", "for datagrams write udp: in front; as in -R udp:5353:10.0.0.2:53"),
+        (specs.remote, "-R", "UDP:5353", "for datagrams write udp: in front; as in -R "),
+        (
+            specs.dynamic,
+            "-D",
+            "udp:1080",
+            "no udp: here; SOCKS5 carries datagrams through any port of -D, as in -D 1080",
+        ),
+        (specs.dynamic, "-D", "1080/UDP", "no udp: here; "),
+        (specs.local, "-L", "tcp:8080:a:80", "no tcp here; leave it out: "),
+        (specs.remote, "-R", "8080/tcp", "no tcp here; "),
+        (specs.local, "-L", "8080:unix:/run/a", "no unix: here; write the path alone, as in /run/db.sock"),
+        (specs.local, "-L", "unix:/run/a:a:80", "no unix: here; "),
+        (specs.dynamic, "-D", "unix:./a", "no unix: here; "),
+        (specs.remote, "-R", "unix:/run/a", "no unix: here; "),
+        (specs.local, "-L", "8080:/run/a:a:80", "nothing stands in front of a path; leave '8080' out"),
+        (specs.dynamic, "-D", "::1:/run/a", "not [bind:]port; "),
+        (specs.dynamic, "-D", "localhost:/run/a", "nothing stands in front of a path; leave 'localhost' out"),
+        (specs.local, "-L", "8-9:a:8", "2 and 1 ports; as many on both sides, as in -L 8000-8010:"),
+    ],
+)
+def test_what_people_write_for_a_kind(read: Callable[[str], object], option: str, spec: str, told: str) -> None:
+    assert wrong(lambda: read(spec)).startswith(f"{option} {spec}: {told}")
+
+
+@pytest.mark.parametrize("spec", ["8080:udp:80", "8080:tcp:80", "8080:unix:80", "lo:8080:udp:80", "8080:/run/1/udp"])
+def test_names_that_are_also_kinds(spec: str) -> None:
+    assert [each.target.kind for each in specs.local(spec) if each.target] != [Kind.UDP]
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "told"),
+    [
+        ("udp:53", None, "'udp:53' has no port; write it as udp:host:port"),
+        ("udp:/run/a", None, "'udp:/run/a': no paths behind udp:; "),
+        ("udp:unix:/run/a", None, "'udp:unix:/run/a': no paths behind udp:; "),
+        ("UDP:a:53", None, "'UDP:a:53': for datagrams write udp: in front; as in udp:10.0.0.2:53"),
+        ("a:53/udp", None, "'a:53/udp': for datagrams write udp: in front; "),
+        ("tcp:a:53", None, "'tcp:a:53': no tcp here; "),
+        ("*:53", None, "'*:53' is not a target; "),
+        ("@web", None, "'@web' is not a target; "),
+        ("unix:/run/a", "80", "unix:/run/a 80: a path has no port; write unix:/run/a alone"),
+    ],
+)
+def test_what_people_write_for_a_destination(host: str, port: str | None, told: str) -> None:
+    assert wrong(lambda: specs.destination(host, port)).startswith(told)

@@ -24,7 +24,10 @@ def test_a_target_is_tested_and_nothing_changed(site: Site) -> None:
         ("/run/ns-a.sock", 0, "/run/ns-a.sock: permitted by '/run/ns-*.sock'"),
         ("unix:/run/x/../y", 77, "/run/x/../y at /run/y: not permitted: no rule permits it"),
         ("name.invalid:443", 69, "cannot find name.invalid"),
-        ("22", 64, "has no port"),
+        ("22", 64, "has no host"),
+        ("*:22", 64, "is not a target"),
+        ("udp:22", 64, "'udp:22' has no port; write it as udp:host:port"),
+        ("UDP:a:22", 64, "for datagrams write udp: in front"),
     ):
         done = site.run("permit", "alice", "--test", target, "--home", site.home)
         assert done.returncode == code and said in (done.stdout or done.stderr).decode(), (target, done)

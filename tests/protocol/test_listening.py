@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from wrongly import wrong
 
 from nitrosocks_lib.facts.errors import UsageError
 from nitrosocks_lib.facts.wire import Kind
@@ -110,3 +111,17 @@ def test_rules_are_added_and_taken_away_by_what_they_mean() -> None:
     assert now.without(["*:8080", "/run/a/*"]).texts == ("127.0.0.1:80", "[::1]:*")
     with pytest.raises(UsageError, match="neither an address nor a block"):
         rules.plus(["name.example:80"])
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("!127.0.0.1:80", "no ! in rules to listen; where no rule permits it, the server does not listen"),
+        ("@web", "no @ in rules to listen; write the rules themselves"),
+        ("a.example:80", "'a.example' is neither an address nor a block; rules to listen are like "),
+        ("127.0.0.1:http", "'http' is not a port; a port is a number from 1 to 65535, a range such as "),
+        ("127.0.0.1:9-8", "the range 9-8 is empty; write 8-9"),
+    ],
+)
+def test_what_is_wrong_is_told(rule: str, told: str) -> None:
+    assert wrong(lambda: ListenRules.parse([rule])).startswith(f"rule '{rule}': {told}")

@@ -3,9 +3,11 @@
 from ipaddress import ip_address
 
 import pytest
+from wrongly import wrong
 
 from nitrosocks_lib.facts.errors import UsageError
 from nitrosocks_lib.facts.words import quoted
+from nitrosocks_lib.protocol.listening import ListenRules
 from nitrosocks_lib.protocol.permit import Rules
 from nitrosocks_lib.protocol.rules import parse
 
@@ -51,3 +53,25 @@ def test_several_rules_in_one_are_told(rules: str) -> None:
 def test_prefix_lengths_of_one_digit_and_of_three(block: str, within: str, beyond: str) -> None:
     network = parse(f"[{block}]:443").network
     assert network is not None and ip_address(within) in network and ip_address(beyond) not in network
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("udp/10.0.0.2:53", "for datagrams write udp: in front; as in udp:10.0.0.2:53"),
+        ("10.0.0.2:53/udp", "for datagrams write udp: in front; "),
+        ("UDP:10.0.0.2:53", "for datagrams write udp: in front; "),
+        ("!UDP:10.0.0.2:53", "for datagrams write udp: in front; "),
+        ("tcp:10.0.0.2:53", "no tcp here; leave it out: "),
+        ("udp:!10.0.0.2:53", "! stands in front of it all; as in !udp:10.0.0.5:*"),
+        ("udp:@web", "no group behind udp:; "),
+        ("udp:/run/a", "no paths behind udp:; write it as udp:host:port"),
+        ("unix:/run/a", "no unix: here; write the path alone, as in /run/app/db.sock"),
+        ("run/a.sock", "neither host:port nor a path; a path begins with /, "),
+        ("10.0.0.5:*:*", "too many colons; write it as host:port"),
+    ],
+)
+def test_what_people_write_for_a_kind(rule: str, told: str) -> None:
+    assert wrong(lambda: parse(rule)).startswith(f"rule '{rule}': {told}")
+    if not rule.startswith("!"):
+        assert wrong(lambda: ListenRules.parse([rule])).startswith(f"rule '{rule}': {told}")
