@@ -252,8 +252,11 @@ def _faults(command: str, arguments: list[str], line: _Line, usage: str) -> Iter
             yield Fault(f"'{command}' needs {what}", _EXAMPLES.get(name, _SEE_HELP))
     tests, listen = "--test" in options, "--listen" in options and command in ("permit", "forbid")
     if listen and len(arguments) > 1:
-        yield Fault(f"{quoted(arguments[1])} is not behind --listen", "write --listen before each rule to listen")
-    yield from _missing(f"{command} OPTION" if listen or (tests and command == "permit") else command, len(arguments))
+        yield Fault(
+            f"{quoted(arguments[1])} is not behind --listen",
+            "write --listen before each rule to listen, and other rules in a command of their own",
+        )
+    yield from _missing(f"{command} OPTION" if listen or (tests and command == "permit") else command, arguments)
     if len(arguments) > (most := 1 if tests else _ARGUMENTS.get(command, 0)):
         yield Fault(f"{quoted(arguments[most])} is one word too many", _TOO_MANY.get(command, _SEE_HELP))
     if not arguments and (command == "connect" or {*options} & {"--server", "--permit", "-o", "--force"}):
@@ -261,7 +264,7 @@ def _faults(command: str, arguments: list[str], line: _Line, usage: str) -> Iter
         yield Fault(f"'{command}' needs {what}", _EXAMPLES[command])
 
 
-def _missing(command: str, count: int) -> Iterator[Fault]:
+def _missing(command: str, arguments: list[str]) -> Iterator[Fault]:
     """Words behind a command that are not there. OPTION: what is to be done stands in an option."""
     wanted = {
         "permit": ("NAME", "RULE"),
@@ -271,7 +274,8 @@ def _missing(command: str, count: int) -> Iterator[Fault]:
         "revoke": ("NAME",),
         "rename": ("OLD", "NEW"),
     }
-    if lacking := wanted.get(command, ())[count:]:
+    rules = wanted.get(command, ())[-1:] == ("RULE",) and len(arguments) == 1 and re.search("[:/@*]", arguments[0])
+    if lacking := ("NAME",) if rules else wanted.get(command, ())[len(arguments) :]:
         name = command.split(maxsplit=1)[0]
         yield Fault(f"'{name}' needs {' and '.join(lacking)}", _EXAMPLES[name])
 

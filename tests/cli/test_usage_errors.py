@@ -47,6 +47,8 @@ LINES = {
     "serve --cert": "'serve': --cert needs a value: --cert FILE",
     "keygen a b --server a:1": "'keygen': 'b' is one word too many",
     "permit a": "'permit' needs RULE",
+    "permit a:1": "'permit' needs NAME",
+    "forbid @web": "'forbid' needs NAME",
     "permit --listen *:1": "'permit' needs NAME",
     "permit a --listen 127.0.0.1:1 127.0.0.1:2": "'permit': '127.0.0.1:2' is not behind --listen",
     "forbid a b --listen 127.0.0.1:1": "'forbid': 'b' is not behind --listen",
