@@ -81,11 +81,10 @@ class Remote:
 
     def over(self, stream: Stream) -> None:
         """A connection that came there is over; inbound, or the owner of the session."""
-        target = self.target or "the proxy"
         if stream.ending is Ending.REFUSED:
-            log.warning("%s: a connection to %s at the server was refused: %s", target, self.place, stream.reason)
+            log.warning("a connection to %s at the server was refused: %s", self.place, stream.reason)
         elif stream.ending is Ending.LOST and stream.reason != OWN_END:
-            log.warning("%s: connection reset: %s", target, stream.reason)
+            log.warning("%s: connection reset: %s", self.target or "the proxy", stream.reason)
 
 
 @dataclass(frozen=True, slots=True)

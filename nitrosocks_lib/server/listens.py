@@ -7,6 +7,7 @@ so a place is never held by the dead.
 
 from __future__ import annotations
 
+import errno
 import logging
 import selectors
 import socket
@@ -39,6 +40,7 @@ _AT_ONCE = 64  # connections accepted in one turn of a listener
 _EACH = 16  # of so many descriptors one is for a listener, which may take two
 _NOBODY = Unreached(Reply.NOT_PERMITTED, "this client is not authorised at present")
 _STOPS = "the server is about to stop"
+_ELSEWHERE = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)  # another place may do
 _NEW = "a rule for a new directory counts when 'nitrosocks serve' is started again"  # Landlock: files.profiles
 
 
@@ -281,8 +283,10 @@ class Listener:
 
 def _reason(where: Target, error: CannotCreate) -> str:
     """Why there is no listener; who asked knows where."""
-    reason = str(error).rpartition(": ")[2]
-    return f"{reason}; {_NEW}" if where.kind == Kind.UNIX and isinstance(error.__cause__, PermissionError) else reason
+    reason, cause = str(error).rpartition(": ")[2], error.__cause__
+    if where.kind == Kind.UNIX and isinstance(cause, PermissionError):
+        return f"{reason}; {_NEW}"
+    return f"{reason}; {error.hint}" if isinstance(cause, OSError) and cause.errno in _ELSEWHERE else reason
 
 
 def _refusal(number: int, why: Unreached) -> bytes:

@@ -113,7 +113,7 @@ class ServerTunnel(Tunnel):
         own = self._own_limit()
         if not self._shared.take(self.client_id, own):
             full = own and self._shared.holds(self.client_id) >= own
-            text = f"{own} streams are open, as many as this client may have"
+            text = f"{own} {'stream is' if own == 1 else 'streams are'} open, as many as this client may have"
             self._refuse(
                 number, target, text if full else "the server carries as many streams as it can for this client"
             )

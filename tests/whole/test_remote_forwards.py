@@ -147,9 +147,11 @@ def test_a_port_in_use_with_and_without_retry(whole_site: Remote) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         spec = f"127.0.0.1:{other.getsockname()[1]}:127.0.0.1:{whole_site.echo.port}"
         done = whole_site.run("forward", "-i", whole_site.alice, "-R", spec)
-        assert done.returncode == 69 and expect_one_line(done.stderr).endswith(": Address already in use")
+        assert done.returncode == 69 and expect_one_line(done.stderr).endswith(
+            ": Address already in use; choose another address or port"
+        )
         client = whole_site.nitrosocks("forward", "-i", whole_site.alice, "-R", spec, "--retry")
-        client.err.wait("Address already in use; asking again every 10 s")
+        client.err.wait("Address already in use; choose another address or port; asking again every 10 s")
         client.err.wait("nitrosocks: ready")
     client.signal(signal.SIGHUP)  # not in 10 s, but now
     client.err.wait("the server listens on 127.0.0.1:")
