@@ -188,7 +188,11 @@ class Entry:
 
 
 def _anywhere(info: tuple[int, int, bytes]) -> tuple[int, int, bytes]:
-    """Without the interface that it came by: routes decide by which one the answer goes."""
+    """Without the interface that it came by: routes decide by which one the answer goes. What came before a socket was
+    asked for its own address has none for IPv4, and the one in the datagram's head stands for it."""
     level, kind, data = info
     nothing = bytes(4)  # in front for IPv4 (ip(7)), in the end for IPv6 (RFC 3542)
-    return level, kind, nothing + data[4:] if level == socket.IPPROTO_IP else data[:16] + nothing
+    if level != socket.IPPROTO_IP:
+        return level, kind, data[:16] + nothing
+    own, head = data[4:8], data[8:]
+    return level, kind, nothing + (head if own == nothing else own) + head

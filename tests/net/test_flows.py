@@ -22,7 +22,8 @@ BOUND = 20.0
 class Running(ExitStack):
     """Flows with a thread. `far` are the ends that streams would carry, in the order in which they began."""
 
-    def __init__(self, host: str = "127.0.0.1", most: int = 8) -> None:
+    def __init__(self, host: str = "127.0.0.1", most: int = 8, early: bytes = b"") -> None:
+        """`early` comes from `first` before there is an entry."""
         super().__init__()
         self.turns = Turns()
         self.flows = Flows(self.turns, most)
@@ -32,6 +33,9 @@ class Running(ExitStack):
         self._came = threading.Condition()
         sock = bind(host, 0, kind=DATAGRAM)
         self.port = int(sock.getsockname()[1])
+        if early:
+            self.first = self.sender()
+            self.first.send(early)
         self.entry = Entry(self.flows, sock, self._begin, self._is_open)
         self._thread = threading.Thread(target=self.turns.run)
         self._thread.start()
@@ -104,6 +108,15 @@ def test_an_answer_comes_from_the_address_that_was_asked(host: str) -> None:
         far = running.begun(1)
         far.send(b"answer")
         assert far.recv(100) == b"asked" and sender.recv(100) == b"answer"
+
+
+def test_who_sent_before_there_was_an_entry_is_the_same_sender_behind_it() -> None:
+    with Running("", early=b"early") as running:
+        far = running.begun(1)
+        running.first.send(b"late")
+        assert (far.recv(100), far.recv(100)) == (b"early", b"late")
+        far.send(b"answer")
+        assert running.first.recv(100) == b"answer" and len(running.far) == 1
 
 
 def test_a_stream_that_ended_gives_way_to_a_new_one(running: Running) -> None:
