@@ -57,9 +57,7 @@ class Writing:
         sent = self._in_turn.spend(rate, stream, size, size, lambda most: self._write(stream, payload[:most]))
         if self.parked(stream):
             self.forget(stream)
-        elif (
-            False and was_parked and not stream.broken
-        ):  # END or RESET came when its turn had, and before it was posted
+        elif was_parked and not stream.broken:  # END or RESET came when its turn had, and before it was posted
             self.watch(stream)
         return sent
 
