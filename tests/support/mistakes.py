@@ -93,14 +93,42 @@ SECTIONS: Final[dict[str, list[Mistake]]] = {
         Mistake("forward --sessions 100 -L 8080:intranet.example:80"),
         Mistake("doctor --idle 30s"),
     ],
+    "Forwards": [
+        Mistake("forward -L udp:53"),
+        Mistake("forward -L 5353:udp:10.0.0.2:53"),
+        Mistake("forward -L UDP:5353:10.0.0.2:53"),
+        Mistake("forward -L udp:5353:/run/db.sock"),
+        Mistake("forward -L 8080:unix:/run/db.sock"),
+        Mistake("forward -L 8000-8010:intranet.example:80"),
+        Mistake("forward -L 8080:intranet.example:80 --socks-auth login"),
+        Mistake("forward -D udp:1080"),
+        Mistake("forward -D 1080:intranet.example:80"),
+        Mistake("forward -D 1080 --socks-auth login"),
+        Mistake("forward -D 1080 --socks-auth alice:secret"),
+        Mistake("forward -R udp:53"),
+        Mistake("forward -R 8080:80"),
+        Mistake("forward -R 1080-1090"),
+        Mistake("forward -R tcp:8080:localhost:80"),
+        Mistake("forward -i alice.profile -R 8080:localhost:80"),
+        Mistake("forward -i alice.profile -R 1080"),
+    ],
     "Rules": [
         Mistake(f"keygen bob --server 127.0.0.1:8443 --permit {shlex.quote(rule)}")
         for rule in (
             "", "intranet.example", "ssh://intranet.example:22", "alice@intranet.example:22", "intranet.example:ssh",
             "intranet.example:80,443", "intranet.example:443-80", "*a.example:443", "10.0.0.1/8:22", "10.0.0.0/33:22",
             "10.0.0:22", "2001:db8::1:22", "[10.0.0.1]:22", "[::ffff:10.0.0.0/104]:22", "intranet example:22",
-            "git.example:22,intranet.example:80",
+            "git.example:22,intranet.example:80", "10.0.0.2:53/udp", "UDP:10.0.0.2:53", "tcp:10.0.0.2:53",
+            "run/db.sock",
         )
+    ] + [
+        Mistake("permit 10.0.0.5:22"),
+        Mistake("permit alice @web"),
+        Mistake("permit alice --listen 8080"),
+        Mistake("permit alice --listen intranet.example:8080"),
+        Mistake("permit alice --test '*:80'"),
+        Mistake("permit alice --test 10.0.0.5:22"),
+        Mistake("forbid alice 10.0.0.5:22"),
     ],
     "Keys and profiles": [
         Mistake("keygen ../bob --server 127.0.0.1:8443"),
@@ -134,6 +162,9 @@ SECTIONS: Final[dict[str, list[Mistake]]] = {
     "Targets": [
         Mistake("connect -i alice.profile 127.0.0.1:8444"),
         Mistake("connect -i alice.profile 192.0.2.1:22"),
+        Mistake("connect -i alice.profile udp:127.0.0.1:5432"),
+        Mistake("connect -i alice.profile unix:/run/db.sock"),
+        Mistake("connect -i alice.profile /run/db.sock"),
         Mistake("connect -i alice.profile no-such-host.invalid:22"),
     ],
     "Proxies": [
@@ -172,6 +203,8 @@ class World:
         self._write("token", good | {"token": base64.b32encode(bytes(32)).decode().rstrip("=")})
         self._write("unknown", good | {"secret": base64.b64encode(bytes(32)).decode()})
         self._write("open", good).chmod(0o644)
+        (site.place / "login").write_text("alice:secret\n")
+        (site.place / "login").chmod(0o644)
         self._write("short", {key: value for key, value in good.items() if key != "token"})
         self._write("broken", good).write_text('name = "alice\n')
         with Site(site.place / "other") as other:
