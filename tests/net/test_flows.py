@@ -110,8 +110,9 @@ def test_an_answer_comes_from_the_address_that_was_asked(host: str) -> None:
         assert far.recv(100) == b"asked" and sender.recv(100) == b"answer"
 
 
-def test_who_sent_before_there_was_an_entry_is_the_same_sender_behind_it() -> None:
-    with Running("", early=b"early") as running:
+@pytest.mark.parametrize("host", ["127.0.0.1", ""])
+def test_who_sent_before_there_was_an_entry_is_the_same_sender_behind_it(host: str) -> None:
+    with Running(host, early=b"early") as running:
         far = running.begun(1)
         running.first.send(b"late")
         assert (far.recv(100), far.recv(100)) == (b"early", b"late")
