@@ -64,8 +64,9 @@ Options:
   --home DIR           keys, certificates, profiles and clients.d (default $NITROSOCKS_HOME or ~/.config/nitrosocks)
   --server HOST:PORT   where the client finds the server; several are tried in turn
   --permit RULE        what the client may reach, as host:port; the host is a name, *, an address or a block such as
-                       10.0.0.0/8, the port a number, a range or *
-  --test HOST:PORT     say which rule decides whether the client may reach this; exit code 77 if it may not
+                       10.0.0.0/8, the port a number, a range or *; udp:host:port is for datagrams, /path for a socket
+  --test HOST:PORT     say which rule decides whether the client may reach this, or udp:HOST:PORT, or a path; exit
+                       code 77 if it may not
   --force              replace the profile and the authorisation that are there
   --listen ADDR        serve: where to listen, host:port or :port (default :8443, on all interfaces);
                        else: where the server may listen for the client, as 127.0.0.1:8000-8100, *:8080 or /run/app/*
@@ -90,7 +91,7 @@ Options:
   --proxy URL          go through this proxy: http, https, socks5 or socks5h; or none (default from the environment)
   --proxy-auth FILE    a file with user:password for the proxy, on one line
   --json               print everything as one JSON object
-  --open HOST:PORT     check whether the server opens this target for this client
+  --open HOST:PORT     check whether the server opens this target for this client; or udp:HOST:PORT, or unix:/path
   --idle TIME          check whether an idle session lives this long, and which silence it survives; 5 means 5m here
   --age TIME           check whether a connection lives this long; 5 means 5m here
   --speed              measure bytes per second to the server
