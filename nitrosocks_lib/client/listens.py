@@ -183,15 +183,16 @@ class Remotes(Keeper):
         return self._holder is session
 
     def _run(self) -> None:
-        pause, told = limits.BACKOFF_FIRST, False
+        pause, told, again = limits.BACKOFF_FIRST, False, False
         while not self._stopped:
             try:
                 self._ask(self._session())
-                log.log(
-                    logging.WARNING if told else logging.INFO,
-                    "-R: there is a session, and the server is asked to listen",
+                log.log(  # the last that was told may be that the connection is lost
+                    logging.WARNING if told or again else logging.INFO,
+                    "-R: there is a %ssession, and the server is asked to listen",
+                    "new " * again,
                 )
-                pause, told = limits.BACKOFF_FIRST, False
+                pause, told, again = limits.BACKOFF_FIRST, False, True
             except NitroSocksError as error:
                 if not told:
                     log.warning("-R: the server cannot listen: %s; trying again", error)

@@ -92,6 +92,7 @@ def test_a_server_that_is_started_again_is_asked_again(site: Remote) -> None:
     site.server.signal(signal.SIGKILL).wait()
     site.begin()
     site.server.err.wait("listening on localhost:" + str(client.port))  # the same port, though 0 was asked for
+    client.err.wait("-R: there is a new session, and the server is asked to listen")  # an outage was told, perhaps
     echoes(client.port)
 
 
