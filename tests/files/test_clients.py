@@ -57,7 +57,7 @@ def test_faulty_files_are_listed_with_their_fault(home: Path) -> None:
     (home / "clients.d" / ".hidden.toml").write_text("")
     (home / "clients.d" / "note").write_text("")
     alice, bob = clients.listed(home)
-    assert "'permit': rule '443' has no port (at line 6)" in str(alice.fault) and not bob.fault
+    assert "'permit': rule '443' has no host (at line 6)" in str(alice.fault) and not bob.fault
     path.write_text(text(home, "bob"))
     alice, bob = clients.listed(home)
     assert "alice.toml: has the same public key as" in str(alice.fault) and "bob.toml: has the same" in str(bob.fault)

@@ -95,7 +95,7 @@ SMALL_ORDER = ClientKey(bytes(32)).public[:1184] + bytes(32) + ClientKey(bytes(3
         ({"permit": "host:1"}, "'permit' is not a list of texts"),
         ({"permit": [22]}, "'permit' is not a list of texts"),
         ({"permit": ["host"]}, "'permit': rule 'host' has no port"),
-        ({"listen": ["*:1-0"]}, "'listen': rule '*:1-0': '0' is not a port"),
+        ({"listen": ["*:1-0"]}, "'listen': rule '*:1-0': '1-0' is not a port"),
         ({"permits": []}, "unknown key 'permits'"),
         ({"secret": "x"}, "unknown key 'secret'"),
     ],
