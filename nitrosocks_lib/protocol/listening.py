@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from ..facts.address import halves, parse_port
 from ..facts.errors import UsageError
 from ..facts.wire import Kind
-from ..facts.words import quoted
+from ..facts.words import foreign, quoted
 from .frames import Target
 from .rules import PORT_HINT, UDP, check_form, fits
 
@@ -126,6 +126,8 @@ def _hosts(asked: str) -> tuple[str, ...]:
 def _is_path(text: str) -> bool:
     if text.startswith("/") and (not text.isprintable() or ".." in text.split("/")):
         raise _wrong(text, "a path has no control characters and no '..'")
+    if text.startswith("/") and text.endswith("/"):
+        raise _wrong(text, "a directory is no socket", f"for all sockets in it write {foreign(text)}*")
     return text.startswith("/")
 
 

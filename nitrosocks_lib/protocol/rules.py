@@ -177,6 +177,8 @@ def _path(text: str, path: str) -> str:
         raise _wrong(text, "a path has no control characters")
     if _WILD.search(path) and ".." in path.split("/"):
         raise _wrong(text, "a path with * has no '..'")
+    if path.endswith("/"):
+        raise _wrong(text, "a directory is no socket", f"for all sockets in it write {foreign(text)}*")
     return path
 
 

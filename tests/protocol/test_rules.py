@@ -69,6 +69,7 @@ def test_prefix_lengths_of_one_digit_and_of_three(block: str, within: str, beyon
         ("unix:/run/a", "no unix: here; write the path alone, as in /run/app/db.sock"),
         ("run/a.sock", "neither host:port nor a path; a path begins with /, "),
         ("10.0.0.5:*:*", "too many colons; write it as host:port"),
+        ("/run/app/", "a directory is no socket; for all sockets in it write /run/app/*"),
     ],
 )
 def test_what_people_write_for_a_kind(rule: str, told: str) -> None:

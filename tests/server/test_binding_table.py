@@ -124,7 +124,7 @@ PATHS: list[tuple[str, str, str]] = [
     ("~/app/out/a.sock", "~/secret/a.sock", "~/secret/a.sock"),
     ("~/app/a.link", "~/app/*", "~/app/a.link"),
     ("~/none/a.sock", "~/none/*", "~/none/a.sock"),
-    ("~/app/", "~/app/* ~/app/", ""),
+    ("~/app/", "~/app/*", ""),
     ("~/app/.", "~/app/*", ""),
     ("~/app/..", "~/app/*", ""),
     ("~/app/a\0.sock", "~/app/*", ""),
