@@ -77,7 +77,7 @@ def login_in(option: str, options: Options) -> Login | None:
     file = options[option]
     if file and ":" in file and not Path(file).exists():  # a password, it seems: not to be repeated
         raise UsageError(f"{option} names a file, but this file does not exist", _LOGIN)
-    return login_of(read_secret(Path(file)), option, file) if file else None
+    return login_of(read_secret(Path(file), _LOGIN), option, file) if file else None
 
 
 def load_profile(options: Options) -> Profile:
