@@ -50,5 +50,14 @@ def sources(texts: Iterable[str]) -> tuple[Network, ...]:
         try:
             found.append(ip_network(text))
         except ValueError:
-            raise UsageError(f"{quoted(text)} is no network", "as in 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32") from None
+            hint = _block(text) or "as in 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32"
+            raise UsageError(f"{quoted(text)} is no network", hint) from None
     return tuple(found)
+
+
+def _block(text: str) -> str:
+    """What to write for the block of an address that is not its first one; nothing for all else."""
+    try:
+        return f"write {ip_network(text, strict=False)}"
+    except ValueError:
+        return ""

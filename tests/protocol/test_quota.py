@@ -26,6 +26,12 @@ def test_what_is_no_network(text: str) -> None:
         sources(["10.0.0.0/8", text])
 
 
+def test_the_block_of_an_address_is_told() -> None:
+    with pytest.raises(UsageError) as caught:
+        sources(["10.0.0.1/8"])
+    assert (str(caught.value), caught.value.hint) == ("'10.0.0.1/8' is no network", "write 10.0.0.0/8")
+
+
 def test_for_people() -> None:
     assert Quota().texts() == []
     quota = Quota(20, "2027-01-31", sources(["10.0.0.0/8", "::1"]))
