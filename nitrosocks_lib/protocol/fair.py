@@ -10,9 +10,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import Final
 
 from ..facts import limits
 from .bucket import Bucket
+
+_GONE: Final = 64  # entries of those that left, beside as many as wait: then all of them are taken out
 
 
 class Place(Enum):
@@ -45,6 +48,7 @@ class Fair:
         self._least = 0  # what the one that was served last had used before
         self._waiting: list[tuple[int, int, Turn]] = []  # what it will have used, the order of asking
         self._count = 0
+        self._gone = 0  # of these, so many have left
         self._told = 0  # bytes for those that were told, and have not asked again
 
     def ask(self, turn: Turn, most: int, likely: int, now: float) -> int:
@@ -100,7 +104,13 @@ class Fair:
         """It asks for nothing any more."""
         if turn.place is Place.TOLD:
             self._told = max(0, self._told - turn.likely)
+        elif turn.place is Place.WAITS:
+            self._gone += 1
         turn.place = Place.GONE
+        if self._gone > _GONE + len(self._waiting) // 2:  # at a low rate those before them wait for minutes
+            self._waiting = [each for each in self._waiting if each[2].place is Place.WAITS]
+            heapq.heapify(self._waiting)
+            self._gone = 0
 
     def next(self, now: float) -> Turn | None:
         """The next whose turn it is, which is to be told; None where the bucket has not enough."""
@@ -114,6 +124,7 @@ class Fair:
             heapq.heappop(self._waiting)
             if turn.place is Place.TOLD:
                 return turn
+            self._gone -= 1
         return None
 
     def forget_told(self) -> None:
@@ -128,7 +139,7 @@ class Fair:
         """There is no rate any more: all who wait are to be told."""
         turns = [turn for *_, turn in self._waiting if turn.place is Place.WAITS]
         self._waiting.clear()
-        self._told = 0
+        self._told = self._gone = 0
         for turn in turns:
             turn.place = Place.NONE
         return turns

@@ -105,6 +105,24 @@ def test_one_that_left_is_not_told() -> None:
     assert Fair(RATE, 0.0).ask(Turn(lambda: None), FULL, FULL, 0.0) == TURN
 
 
+def test_those_that_left_are_forgotten_though_others_wait() -> None:
+    """At a low rate these wait for long, and a client opens and resets streams as it likes."""
+    streams = Streams(100, limits.RATE_LEAST)
+    for _ in range(10_000):
+        turn = Turn(lambda: None)
+        assert streams.ask(turn) == 0
+        del streams.got[turn]
+        streams.fair.leave(turn)
+    assert len(streams.fair._waiting) <= 3 * 100 + 2 * 64
+    streams.until(300.0)
+    assert max(streams.got.values()) - min(streams.got.values()) <= limits.RATE_TURN_LEAST
+    for turn in streams.turns:
+        streams.fair.leave(turn)
+    while streams.fair.next(400.0) is not None:
+        pass
+    assert streams.fair.due(400.0) is None and streams.fair._gone == 0
+
+
 def test_what_did_not_pass_may_pass_later() -> None:
     fair, turn = Fair(RATE, 0.0), Turn(lambda: None)
     assert fair.ask(turn, FULL, 128, 0.0) == TURN
