@@ -50,3 +50,8 @@ class InTurn:
         if turn is not None:
             rate.leave(turn)
             self.parked.discard(stream)
+
+    def leave_all(self, rate: Rate) -> None:
+        """The session is over: nobody would heed its turns, and others wait behind them."""
+        for stream in list(self._turns):
+            self.leave(rate, stream)

@@ -55,6 +55,7 @@ class Outbound:
 
     def drop(self) -> None:
         """For the owner, when the session is over: nothing is sent again."""
+        self._reading.drop()
         for slot in self.resend.drop():
             SLOTS.give_back(slot)
 

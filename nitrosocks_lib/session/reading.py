@@ -110,6 +110,10 @@ class Reading:
         if stream.got_all or stream.stopped or stream.ending is not None:
             self._state.inbox.post_stream(stream)
 
+    def drop(self) -> None:
+        """For the owner, when the session is over: nothing is read any more."""
+        self._in_turn.leave_all(self._state.down)
+
     def _reset(self, stream: Stream, code: Reset = Reset.LOCAL, reason: str = LOCAL_BROKE) -> None:
         stream.end(Ending.RESET_HERE, reason)
         self._resend.append(frames.refusal(Frame.RESET, stream.number, code))

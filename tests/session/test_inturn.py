@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from plains import PING, RESET
 from rated import BURST, FAST, SAID, SLOW, rated, use_up
 
@@ -13,6 +15,8 @@ from nitrosocks_lib.protocol.frames import Target
 from nitrosocks_lib.session.inturn import InTurn
 from nitrosocks_lib.session.rate import FREE, Rate
 from nitrosocks_lib.session.streams import Ending, Stream
+
+BOUND = 60.0
 
 
 def test_what_is_not_used_is_given_back_and_one_that_waits_is_posted() -> None:
@@ -76,3 +80,18 @@ def test_a_reset_of_a_stream_that_waits_ends_it() -> None:
         far.sendall(SAID[:5_000])
         half.send(RESET(1))
         assert half.gone().ending is Ending.RESET_THERE
+
+
+def test_behind_the_end_of_a_session_nobody_waits_for_its_streams() -> None:
+    with rated(down=SLOW) as half:
+        rate, held = half.tunnel.state.down, threading.Semaphore(0)
+        fars = [half.reached(number) for number in (1, 3, 5)]
+        use_up(rate)
+        rate._held = held.release
+        for far in fars:
+            far.sendall(SAID[:20_000])
+        for _ in fars:
+            assert held.acquire(timeout=BOUND)
+        half.leave()
+        half.dispose("over")
+        assert rate._fair.next(now() + 1e6) is None
