@@ -105,7 +105,7 @@ def test_what_comes_without_a_connection_waits(visit: Visit) -> None:
     [
         (80, "127.0.0.1", 1, NOT_PERMITTED), (8080, "127.0.0.2", 1, NOT_PERMITTED), (8080, "", 1, NOT_PERMITTED),
         (8080, "*", 1, NOT_PERMITTED), (8080, "::", 1, NOT_PERMITTED), (8080, "name.example", 1, ADDRESS_TYPE),
-        (0, "/run/a.sock", 2, NOT_PERMITTED), (0, "", 2, NOT_PERMITTED), (8080, "127.0.0.1", 3, COMMAND),
+        (0, "/run/a.sock", 2, NOT_PERMITTED), (0, "", 2, NOT_PERMITTED), (8080, "127.0.0.1", 3, NOT_PERMITTED),
     ],
 )  # fmt: skip
 def test_what_is_refused(visit: Visit, port: int, host: str, kind: int, reply: int) -> None:
