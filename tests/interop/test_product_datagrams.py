@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import Iterator
 
+import datagramming
 import peer
 import pytest
 import visits
@@ -35,12 +36,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 visit, visitor = visits.visit, visits.visitor
 
 
-@pytest.fixture
-def target() -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.settimeout(BOUND)
-        yield sock
+target = datagramming.target
 
 
 def begun(visitor: Visitor, target: socket.socket) -> tuple[int, tuple[str, int]]:

@@ -6,22 +6,15 @@ import errno
 import select
 import socket
 import sys
-from collections.abc import Iterator
 
+import datagramming
 import pytest
 
 from nitrosocks_lib.net.datagrams import associate, give
 from nitrosocks_lib.net.race import Connected, Place
 
 BOUND = 20.0
-
-
-@pytest.fixture
-def target() -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.settimeout(BOUND)
-        yield sock
+target = datagramming.target
 
 
 def place(target: socket.socket) -> Place:

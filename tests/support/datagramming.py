@@ -46,6 +46,15 @@ def echo() -> Iterator[Echo]:
         yield made
 
 
+@pytest.fixture
+def target() -> Iterator[socket.socket]:
+    """Whom datagrams may be sent to; the test is it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(BOUND)
+        yield sock
+
+
 def sender(port: int, host: str = "127.0.0.1") -> socket.socket:
     """Who sends to this port, and takes answers from there alone."""
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
