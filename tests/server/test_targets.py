@@ -80,7 +80,7 @@ def test_where_it_cannot_be_found_out_nothing_is_reached(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(module, "own", none_left)
     told = refused(Target(Kind.TCP, "192.0.2.7", 9), Rules.parse(["*:*"]))
-    assert told == (Reply.GENERAL, "192.0.2.7:9: the server is short of descriptors")
+    assert told == (Reply.GENERAL, "192.0.2.7:9: too many files are open there")
 
 
 @pytest.mark.netns

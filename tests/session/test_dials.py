@@ -227,4 +227,4 @@ def test_there_is_no_descriptor(session: Session, monkeypatch: pytest.MonkeyPatc
     with monkeypatch.context() as patch:
         patch.setattr(socket, "socket", none)
         session.tcp(1, session.port)
-    assert session.refusal(1) == (Reply.GENERAL, f"127.0.0.1:{session.port}: the server is short of descriptors")
+    assert session.refusal(1) == (Reply.GENERAL, f"127.0.0.1:{session.port}: too many files are open there")
