@@ -178,7 +178,6 @@ PATHS = [
     ("~/app/a.sock", "~/app/a.sock", -1, ["~/*.sock"]),
     ("~/app/a.sock", "~/app/a.sock", -1, ["~/*"]),
     ("~/app/a.sock", "~/app/a.sock", -1, ["~/app"]),
-    ("~/app/a.sock", "~/app/a.sock", -1, ["~/app/"]),
     ("~/app/a.sock", "~/app/a.sock", -1, ["*:*", "udp:*:*"]),
     ("~/app/a.sock", "~/app/a.sock", -1, []),
     ("~/app/A.SOCK", "~/app/A.SOCK", -1, ["~/app/*.sock"]),
