@@ -137,7 +137,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 
 def asks(host: Host, target: Target) -> tuple[Server, Process]:
-    """A client with one -R that has asked for it."""
+    """A client with one -R that has asked for it. A test names `target` before `host`: so the client ends first."""
     words = "-i", host.profile, "--sessions", 1, "--carrier", "raw"
     host.process = host.site.nitrosocks("forward", "-R", f"127.0.0.1:8080:127.0.0.1:{target.port}", *words)
     server = host.accept()
@@ -145,7 +145,7 @@ def asks(host: Host, target: Target) -> tuple[Server, Process]:
     return server, host.process
 
 
-def test_what_is_accepted_reaches_the_target(host: Host, target: Target) -> None:
+def test_what_is_accepted_reaches_the_target(target: Target, host: Host) -> None:
     server, process = asks(host, target)
     server.tell(peer.LISTENING, 1, b"\0" + at(8080)[1:])
     process.err.wait("nitrosocks: ready")
@@ -159,7 +159,7 @@ def test_what_is_accepted_reaches_the_target(host: Host, target: Target) -> None
 
 
 @pytest.mark.parametrize(("reply", "code"), [(NOT_PERMITTED, 77), (GENERAL, 69), (COMMAND, 69), (0xFF, 69)])
-def test_a_refusal_ends_it(host: Host, target: Target, reply: int, code: int) -> None:
+def test_a_refusal_ends_it(target: Target, host: Host, reply: int, code: int) -> None:
     server, process = asks(host, target)
     server.tell(peer.LISTENING, 1, bytes([reply]) + b"for a test")
     with contextlib.suppress(PeerError):  # it disconnects
@@ -183,7 +183,7 @@ OTHER = struct.pack(">I", 2)
     ],
     ids=lambda frames: "-".join(f"{kind:x}" for kind, _ in frames),
 )  # fmt: skip
-def test_what_breaks_the_rules(host: Host, target: Target, frames: list[tuple[int, bytes]]) -> None:
+def test_what_breaks_the_rules(target: Target, host: Host, frames: list[tuple[int, bytes]]) -> None:
     server, _ = asks(host, target)
     with contextlib.suppress(PeerError):  # the connection may have ended before the last
         for frame in frames:
@@ -192,7 +192,7 @@ def test_what_breaks_the_rules(host: Host, target: Target, frames: list[tuple[in
     assert not target.connections
 
 
-def test_unlisten_of_the_server_is_told_and_not_fought(host: Host, target: Target) -> None:
+def test_unlisten_of_the_server_is_told_and_not_fought(target: Target, host: Host) -> None:
     server, process = asks(host, target)
     server.send(*LISTENING)
     process.err.wait("nitrosocks: ready")
