@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import select
 import socket
 import sys
 
 import datagramming
 import pytest
+from ready import readable
 
 from nitrosocks_lib.net.datagrams import associate, give
 from nitrosocks_lib.net.race import Connected, Place
@@ -71,7 +71,7 @@ def test_what_became_of_an_earlier_one_does_not_lose_the_next(target: socket.soc
         at = target.getsockname()
         target.close()
         give(sock, b"to nobody")
-        assert select.select([sock], [], [], BOUND)[0]  # the kernel has told it so
+        assert readable(sock, BOUND)  # the kernel has told it so
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
             again.bind(at)
             again.settimeout(BOUND)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import select
 import socket
 import struct
 import subprocess
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 import netns
 import pytest
 from netns import Net
+from ready import readable
 
 from nitrosocks_lib.net import netlink
 from nitrosocks_lib.net.netlink import ADDRESS, LINK, LOST, ROUTE, Netlink
@@ -261,7 +261,7 @@ def test_what_the_kernel_says_of_changes(net: Net) -> None:
         net.client.ip(*words.split())
         news = watch.read()
         while reason and reason not in news:
-            assert select.select([watch], [], [], netns.BOUND)[0], (words, news)
+            assert readable(watch, netns.BOUND), (words, news)
             news |= watch.read()
         assert reason or not news, (words, news)
     watch.close()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import select
 import socket
 from collections.abc import Iterator
 
 import pytest
 from links import BOUND, Pairs
 from loopback import unused_port
+from ready import readable
 
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.net import pipe
@@ -76,7 +76,7 @@ def decoy_at(listener: socket.socket) -> Decoy:
 
 def is_waiting(listener: socket.socket) -> bool:
     """Whether somebody is to be accepted."""
-    return bool(select.select([listener], [], [], 0)[0])
+    return readable(listener)
 
 
 def stranger(pairs: Pairs, got: bytes = b"") -> Stranger:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from ready import readable
+
 HOST = "www.example.org"  # the SNI, and the Host of requests
 HOLD = 9.0  # seconds until what is still open counts as held open
 ANSWER = 4.0  # seconds that an answer in the middle of a probe is waited for
@@ -185,7 +187,7 @@ class _Run:
             self._take(left)
 
     def _take(self, seconds: float) -> None:
-        if not select.select([self.sock], [], [], seconds)[0]:
+        if not readable(self.sock, seconds):
             return
         try:
             data = self.sock.recv(1 << 16)

@@ -7,7 +7,6 @@ all of them, and a loopback drops nothing else.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -22,6 +21,7 @@ import socks
 from datagramming import Echo, ask, sender
 from naming import BOUND, ask_all
 from program import NITROSOCKS, Process, Site, tool
+from ready import readable
 from remote import Remote
 
 site = program.site
@@ -137,7 +137,7 @@ def test_large_ones_by_connect(site: Site, profile: Path, echo: Echo) -> None:
     assert command.popen.stdin is not None and command.popen.stdout is not None
     assert os.write(command.popen.stdin.fileno(), b"c" * LARGE) == LARGE
     back = b""
-    while len(back) < LARGE and select.select([command.popen.stdout], [], [], BOUND)[0]:
+    while len(back) < LARGE and readable(command.popen.stdout, BOUND):
         back += os.read(command.popen.stdout.fileno(), LARGE)
     assert back == b"C" * LARGE
     command.signal(signal.SIGTERM).wait()

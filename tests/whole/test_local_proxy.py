@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 from pathlib import Path
@@ -12,6 +11,7 @@ import program
 import pytest
 from loopback import unused_port
 from program import Process, Site, tool
+from ready import readable
 from webs import HASH, LARGE, Web, serving
 
 site = program.site
@@ -163,6 +163,6 @@ def test_in_the_background(site: Site, profile: Path, web: Web) -> None:
     finally:
         process = os.pidfd_open(int(file.read_text()))
         signal.pidfd_send_signal(process, signal.SIGTERM)
-        assert select.select([process], [], [], 60)[0]
+        assert readable(process, 60)
         os.close(process)
     assert not file.exists() and first.wait() == 0
