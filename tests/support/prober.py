@@ -7,7 +7,6 @@ list of steps; the same steps are done at two servers, and what came is compared
 from __future__ import annotations
 
 import re
-import select
 import socket
 import ssl
 import time
@@ -15,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from ready import readable
+from ready import broken, readable
 
 HOST = "www.example.org"  # the SNI, and the Host of requests
 HOLD = 9.0  # seconds until what is still open counts as held open
@@ -260,9 +259,7 @@ class _Run:
         """Whether the server has let go, or still reads."""
         with suppress(OSError):  # this side has ended what it sends, too
             self.sock.send(b"\x00")
-            poll = select.poll()
-            poll.register(self.sock, 0)  # errors alone
-            self.seen.events.append("gone" if poll.poll(AFTER * 1000) else "reads on")
+            self.seen.events.append("gone" if broken(self.sock, AFTER) else "reads on")
 
     def result(self) -> Seen:
         if not self.over:

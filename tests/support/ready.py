@@ -12,6 +12,15 @@ class HasFileno(Protocol):
 
 def readable(what: int | HasFileno, seconds: float = 0.0) -> bool:
     """Waits until it is, or so long."""
+    return _polled(what, select.POLLIN, seconds)
+
+
+def broken(what: int | HasFileno, seconds: float = 0.0) -> bool:
+    """Waits until it has an error, or nobody is at its other end."""
+    return _polled(what, 0, seconds)
+
+
+def _polled(what: int | HasFileno, events: int, seconds: float) -> bool:
     poll = select.poll()
-    poll.register(what, select.POLLIN)
+    poll.register(what, events)
     return bool(poll.poll(int(seconds * 1000)))

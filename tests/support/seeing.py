@@ -9,6 +9,7 @@ import ssl
 import time
 
 from loopback import dial_tcp
+from ready import readable
 
 BOUND = 30.0
 REQUEST = b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n"
@@ -74,9 +75,7 @@ class Seeing:
         return self.ends[-1:] in (["FIN"], ["RST"])
 
     def _take(self) -> None:
-        waits = select.poll()  # select.select takes low descriptors only
-        waits.register(self.sock, select.POLLIN)
-        assert waits.poll(BOUND * 1000), f"nothing more came behind {self.ends}"
+        assert readable(self.sock, BOUND), f"nothing more came behind {self.ends}"
         try:
             data = self.sock.recv(1 << 16)
         except ConnectionResetError:
