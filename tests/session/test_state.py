@@ -32,7 +32,8 @@ def state(roles: Roles) -> State:
 
 
 def descriptors() -> set[str]:
-    """Those of this process. Selectors that other tests left close when they are collected: now, and not later."""
+    """Those of this process. Selectors that other tests left close when they are collected: now, and not later; but
+    their threads may still close theirs."""
     gc.collect()
     return set(os.listdir("/proc/self/fd"))
 
@@ -135,7 +136,7 @@ def test_its_descriptors_go_with_it(roles: Roles) -> None:
     made = State(Attached(like.keys, like.ephemeral), like.terms, True, (WINDOW, WINDOW))
     assert len(descriptors() - before) == 4
     made.close()
-    assert descriptors() == before
+    assert descriptors() <= before
     made.end(Outcome.OVER, "a timer comes late")
 
 
@@ -144,7 +145,7 @@ def test_without_descriptors_none_is_left(left: int, roles: Roles) -> None:
     like, before = roles.server.state, descriptors()
     with few_eventfds(left), pytest.raises(OSError, match="Too many open files"):
         State(Attached(like.keys, like.ephemeral), like.terms, True, (WINDOW, WINDOW))
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_a_stream_begins_with_the_window_of_this_side(roles: Roles) -> None:

@@ -128,7 +128,8 @@ class Session(ExitStack):
         left = len(os.listdir("/proc/self/fd"))
         super().__exit__(kind, *rest)
         if kind is None:
-            assert watched == 1 and left == self._before and not self.dials.take()
+            # threads of earlier tests may close theirs meanwhile
+            assert watched == 1 and left <= self._before and not self.dials.take()
 
 
 @contextmanager
