@@ -112,4 +112,4 @@ def test_no_descriptor_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
         names(monkeypatch, dead, silent.getsockname(), ("127.0.0.1", unused_port()))
         with pytest.raises(NetworkError):
             call(1, 0.2)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before

@@ -276,7 +276,7 @@ def test_where_no_thread_can_be_started_nothing_is_left(monkeypatch: pytest.Monk
     with pytest.raises(RuntimeError):
         watch.start()
     watch.close()
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 # -- what is looked at -------------------------------------------------------------------------------------------------

@@ -285,4 +285,4 @@ def test_no_watch_is_left_of_a_thousand_streams(client: StillReading) -> None:
         assert stream.ending is Ending.CLEAN
     assert client.reading._watched == 0 and client.tunnel.load == 0
     assert len(client.state.outbox.waiter._selector.get_map()) == 1, "its own wake"
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before
