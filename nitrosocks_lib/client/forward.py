@@ -96,7 +96,7 @@ class Forwarder:
 
             self._datagrams = Datagrams(self._pool)
         if where.host == LOOPBACK:
-            bound = bind_at((LOOPBACK, "::1"), (where.port,), kind=DATAGRAM)
+            bound = bind_at((FIRST, "::1"), (where.port,), kind=DATAGRAM)
         else:
             bound = bind_all(where.host, where.port, kind=DATAGRAM)
         self._unserved += [(each, target) for each in bound]

@@ -122,8 +122,9 @@ def test_a_port_that_is_taken_is_told(world: World) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         made = Forwarder(world.pool())
-        with pytest.raises(CannotCreate, match="Address already in use"):
-            made.bind(Forward(Target(Kind.UDP, LOOPBACK, taken.getsockname()[1]), Target(Kind.UDP, "127.0.0.1", 7)))
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotCreate, match=rf"127\.0\.0\.1:{port}: Address already in use"):
+            made.bind(Forward(Target(Kind.UDP, LOOPBACK, port), Target(Kind.UDP, "127.0.0.1", 7)))
 
 
 def lost(reason: str) -> Stream:
