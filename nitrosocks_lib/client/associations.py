@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from ..facts import limits
 from ..facts.errors import CannotCreate
 from ..facts.wire import Reply
-from ..net.datagrams import roomy
+from ..net.datagrams import AT_ONCE, ROOM, roomy
 from ..net.flows import Flows
 from ..net.listener import DATAGRAM, bind
 from ..net.turns import Turns
@@ -25,8 +25,6 @@ from ..session.streams import Request
 from .datagrams import Reports
 from .pool import Pool
 
-_ROOM = 1 << 16  # bytes: more than a datagram has
-_AT_ONCE = 64  # datagrams in one turn
 _LOCAL = "127.0.0.1"  # where the application is whose connection came over a unix socket
 
 
@@ -73,7 +71,7 @@ class Association:
     def go_on(self) -> None:
         """As Turning."""
         try:
-            if not self._local.recv(_ROOM):  # what is said there means nothing; that it ends does
+            if not self._local.recv(ROOM):  # what is said there means nothing; that it ends does
                 self.close()
                 return
         except BlockingIOError:
@@ -81,9 +79,9 @@ class Association:
         except OSError:
             self.close()
             return
-        for _ in range(_AT_ONCE):
+        for _ in range(AT_ONCE):
             try:
-                packet, sender = self._relay.recvfrom(_ROOM)
+                packet, sender = self._relay.recvfrom(ROOM)
             except OSError:
                 return
             if self._is_ours(sender):

@@ -14,7 +14,7 @@ from ..net.turns import Turns
 from ..protocol.frames import Target
 from ..session.streams import Ending, Stream
 from .pool import Pool
-from .refusals import refusal
+from .refusals import in_full, refusal
 from .session import OWN_END
 
 log = logging.getLogger(__name__)
@@ -58,8 +58,7 @@ class Reports:
     def report(self, stream: Stream) -> None:
         """A stream is over."""
         if stream.ending is Ending.REFUSED:
-            error = refusal(stream.target, stream.detail, stream.reason)
-            self._say(f"{error}{f'; {error.hint}' if error.hint else ''}")
+            self._say(in_full(refusal(stream.target, stream.detail, stream.reason)))
         elif stream.ending is Ending.LOST and stream.reason != OWN_END:
             self._say(f"{stream.target}: datagrams are lost: {stream.reason}")
 

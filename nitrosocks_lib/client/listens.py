@@ -23,6 +23,7 @@ from ..session.dials import Dials, Reach
 from ..session.streams import Ending, Stream
 from .direct import ASKED, Anywhere
 from .keeper import Keeper, Reaching
+from .refusals import in_full
 from .session import OWN_END, ClientSession
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class Remotes(Keeper):
             error = _error(remote)
             if not retry:
                 raise error
-            log.warning("%s; asking again every %.0f s", f"{error}; {error.hint}".removesuffix("; "), _AGAIN)
+            log.warning("%s; asking again every %.0f s", in_full(error), _AGAIN)
             remote.told.set()
 
     def hurry(self) -> None:

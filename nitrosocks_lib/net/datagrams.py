@@ -12,6 +12,8 @@ from typing import Final
 from .race import Connected, Place
 
 MOST: Final = 65_507  # bytes of the largest datagram over IPv4
+ROOM: Final = 1 << 16  # bytes of a buffer: more than any datagram has
+AT_ONCE: Final = 64  # datagrams that are read in one turn
 _BUFFER: Final = 1 << 20  # bytes that are asked of the kernel for those that come in bursts
 
 

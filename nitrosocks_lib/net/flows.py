@@ -13,13 +13,11 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from ..facts import limits
-from .datagrams import roomy
+from .datagrams import AT_ONCE, ROOM, roomy
 from .timers import now
 from .turns import Turns
 
 log = logging.getLogger(__name__)
-_ROOM: Final = 1 << 16  # bytes: more than a datagram has
-_AT_ONCE: Final = 64  # datagrams in one turn
 _PKTINFO: Final = 8 if sys.platform == "linux" else 26  # IP_PKTINFO, which `socket` does not name
 _CONTROL: Final = socket.CMSG_SPACE(40)
 
@@ -74,7 +72,7 @@ class Flows:
             log.warning("datagrams of new senders are dropped: %s", error.strerror)
 
     def close(self, of: object) -> None:
-        """Those with a key that begins with this."""
+        """Ends those with a key that begins with this."""
         for flow in [*self.live.values(), *self.ending]:
             if flow.is_of(of):
                 flow.close()
@@ -104,9 +102,9 @@ class Flow:
 
     def go_on(self) -> None:
         """As Turning: what came back."""
-        for _ in range(_AT_ONCE):
+        for _ in range(AT_ONCE):
             try:
-                came = self._near.recv(_ROOM)
+                came = self._near.recv(ROOM)
             except BlockingIOError:
                 return
             except OSError:
@@ -161,9 +159,9 @@ class Entry:
 
     def go_on(self) -> None:
         """As Turning: passes on what came."""
-        for _ in range(_AT_ONCE):
+        for _ in range(AT_ONCE):
             try:
-                datagram, info, _, address = self._sock.recvmsg(_ROOM, _CONTROL)
+                datagram, info, _, address = self._sock.recvmsg(ROOM, _CONTROL)
             except OSError:  # most often there is no more
                 return
             if datagram and self._open():
