@@ -6,8 +6,9 @@ import socket
 
 import pytest
 from doctoring import Examined
+from in_tls import in_tls
 from loopback import pem, unused_port
-from proxied import Plain, Socks, connecting, head_of, in_tls
+from proxied import Plain, Socks, connecting, head_of
 from world import World
 
 from nitrosocks_lib.client.findings import Alpn, Name, Proxy, State, Tcp, Tls, Verdict

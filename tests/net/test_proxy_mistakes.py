@@ -8,9 +8,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
+from in_tls import in_tls
 from links import BOUND
 from loopback import Server, echo, reset, unused_port
-from proxied import OPEN, Plain, Socks, connecting, head_of, in_tls
+from proxied import OPEN, Plain, Socks, connecting, head_of
 from targets import unanswering
 from ways import LOGIN, SHORT, WAYS, at, fails, through
 

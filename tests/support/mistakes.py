@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 import tomli_w
+from in_tls import in_tls
 from loopback import unused_port
 from program import NITROSOCKS, ROOT, Site, expect_no_fault
-from proxied import in_tls
 from targets import Target, echo
 
 PAGE: Final = ROOT / "docs" / "messages.md"

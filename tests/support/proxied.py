@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import ssl
 import subprocess
 import tempfile
 import threading
@@ -54,14 +53,14 @@ def exactly(sock: socket.socket, size: int) -> bytes:
 
 
 def relay(one: socket.socket, other: socket.socket) -> None:
-    """Both ways, to both ends. Two threads: one of them may be TLS, where each direction has its own calls only."""
+    """Both ways, to both ends. None of the two may be TLS: two threads are in each."""
 
     def move(source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError, ValueError):
             while piece := source.recv(CHUNK):
                 sink.sendall(piece)
         with suppress(OSError, ValueError):
-            socket.socket.shutdown(sink, socket.SHUT_WR)
+            sink.shutdown(socket.SHUT_WR)
 
     back = threading.Thread(target=move, args=[other, one], daemon=True)
     back.start()
@@ -145,18 +144,6 @@ class Guard:
                 return lead(sock, host, int(port))
             offer = f"Proxy-Authenticate: {self.scheme} {said}".rstrip()
             sock.sendall(f"HTTP/1.1 407 Who\r\n{offer}\r\nContent-Length: 4\r\n\r\nWho?".encode())
-
-
-def in_tls(serve: Callable[[socket.socket], None], name: str = "localhost") -> Callable[[socket.socket], None]:
-    """The same, spoken to in TLS."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*pem(name))
-
-    def secured(sock: socket.socket) -> None:
-        with context.wrap_socket(sock, server_side=True) as tls:
-            serve(tls)
-
-    return secured
 
 
 class Squid:

@@ -6,9 +6,10 @@ import socket
 from collections.abc import Callable
 
 import pytest
+from in_tls import in_tls
 from links import BOUND
 from loopback import pem
-from proxied import Socks, connecting, in_tls
+from proxied import Socks, connecting
 
 from nitrosocks_lib.client.proxies import Proxies, chosen
 from nitrosocks_lib.facts.errors import NetworkError

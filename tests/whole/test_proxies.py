@@ -11,9 +11,10 @@ from pathlib import Path
 import program
 import pytest
 from faultproxy import FaultProxy
+from in_tls import in_tls
 from loopback import pem, read_exactly, unused_port
 from program import Process, Site, expect_one_line
-from proxied import Guard, Plain, Socks, Squid, connecting, head_of, in_tls, squid
+from proxied import Guard, Plain, Socks, Squid, connecting, head_of, squid
 from served import fails
 from targets import Target, dial, echo, exchange
 
