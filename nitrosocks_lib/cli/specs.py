@@ -122,7 +122,7 @@ def destination(host: str, port: str | None) -> Target:
     if port is None and host.startswith("/"):
         raise UsageError(f"{quoted(host)} has no port", f"for a unix socket at the server write unix:{foreign(host)}")
     if port is None:
-        return Target(Kind.TCP, *split_host_port(host))
+        return Target(Kind.TCP, *split_host_port(_numbered(host)))
     given = f"{foreign(host)} {foreign(port)}"
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if host.startswith("unix:"):
@@ -226,5 +226,16 @@ def _ports(given: str, text: str, *, zero: bool) -> list[int]:
 
 def _port(given: str, text: str, *, zero: bool = False) -> int:
     """A number, or the name of a service that this machine knows."""
-    found = port_of(text) if text[:1].isalpha() and text.isascii() else None
-    return found or parse_port(text, given, zero=zero)
+    return _service(text) or parse_port(text, given, zero=zero)
+
+
+def _service(text: str) -> int | None:
+    return port_of(text) if text[:1].isalpha() and text.isascii() else None
+
+
+def _numbered(text: str) -> str:
+    """`host:http` as `host:80`; all else as it is."""
+    host, _, name = text.rpartition(":")
+    alone = ":" not in host or host.endswith("]")  # else it is an IPv6 address that lacks its brackets
+    number = _service(name) if host and alone else None
+    return f"{host}:{number}" if number else text

@@ -99,7 +99,7 @@ def _check_bare(text: str, what: str) -> None:
     """Neither a scheme nor a user may stand before the host."""
     if url := _URL.match(text):
         bare = url[2].rpartition("@")[2]
-        if not re.search(r":[0-9]+$", bare):
+        if not re.search(r":\w[\w-]*$", bare):
             bare += f":{_PORTS.get(url[1].lower(), 'PORT')}"
         raise UsageError(f"{what}: no scheme here", f"write {foreign(bare)}")
     _, at, bare = text.rpartition("@")

@@ -74,6 +74,10 @@ def test_urls_are_no_forwards(spec: str, told: str) -> None:
         ("a.example", "22", Target(1, "a.example", 22)),
         ("[::1]", "22", Target(1, "::1", 22)),
         ("::1", "22", Target(1, "::1", 22)),
+        ("a.example", "ssh", Target(1, "a.example", 22)),
+        ("a.example:ssh", None, Target(1, "a.example", 22)),
+        ("[::1]:ssh", None, Target(1, "::1", 22)),
+        ("udp:a.example:domain", None, Target(3, "a.example", 53)),
     ],
 )
 def test_destinations(host: str, port: str | None, target: Target) -> None:
@@ -270,6 +274,8 @@ def test_names_that_are_also_kinds(spec: str) -> None:
         ("UDP:a:53", None, "'UDP:a:53': for datagrams write udp: in front; as in udp:10.0.0.2:53"),
         ("a:53/udp", None, "'a:53/udp': for datagrams write udp: in front; "),
         ("tcp:a:53", None, "'tcp:a:53': no tcp here; "),
+        ("ssh://a:ssh", None, "'ssh://a:ssh': no scheme here; write a:ssh"),
+        ("::ssh", None, "'::ssh': an IPv6 address needs brackets; "),
         ("*:53", None, "'*:53' is not a target; "),
         ("@web", None, "'@web' is not a target; "),
         ("unix:/run/a", "80", "unix:/run/a 80: a path has no port; write unix:/run/a alone"),

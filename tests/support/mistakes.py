@@ -76,7 +76,7 @@ SECTIONS: Final[dict[str, list[Mistake]]] = {
         Mistake("connect ssh://intranet.example"),
         Mistake("connect https://intranet.example/index.html"),
         Mistake("connect alice@intranet.example:22"),
-        Mistake("connect intranet.example:http"),
+        Mistake("connect intranet.example:web"),
         Mistake("connect intranet.example:99999"),
         Mistake("connect intranet.example:22 22"),
         Mistake("connect 2001:db8::1:22"),
