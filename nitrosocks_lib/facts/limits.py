@@ -32,6 +32,7 @@ TARPIT: Final = 1024  # connections that wait for their late close; the one whos
 LINGER_REFUSED: Final = 1.0  # one that was refused has that long to read it
 ASKING: Final = 30.0  # an application at -D has that long to say where it wants to go
 APPLICATIONS: Final = 256  # so many may be about to ask; the one that came first gives way to the next
+ASKED_HEAD: Final = 128 << 10  # bytes of a request to it: a ticket of Kerberos has up to 64 KiB, in base64 a third more
 FIRST_READ: Final = 16_384  # one TLS record
 
 # Admission: connections before authentication, by how far they came (server.admission). When a rank is full, one of it

@@ -79,7 +79,9 @@ class Messages(ABC):
     `raw` of some event, in order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = limits.HEAD) -> None:
+        """A head of more than `most` bytes is none."""
+        self._most = most
         self._got = b""
         self._looked = 0  # so much of an unfinished head was looked at
         self._left: int | None = 0  # bytes of the body that are to come; None: until the connection ends
@@ -131,7 +133,7 @@ class Messages(ABC):
         if end < len(_END):
             end = 0
         seen = end or len(got) - got.endswith(b"\r")  # of which the next byte decides
-        if seen > limits.HEAD or got[:1] in (b"\r", b"\n") or _AMBIGUOUS.search(got, since, seen):
+        if seen > self._most or got[:1] in (b"\r", b"\n") or _AMBIGUOUS.search(got, since, seen):
             return self._all_opaque()
         self._looked = seen
         if not end:

@@ -4,13 +4,18 @@ One such request a connection, and both ends are told so. A target may close the
 having said so, and an application that had sent its next request by then would lose it: so the answer is passed on as
 it comes, with our own word in its head. What an application sends behind its request, since it does not wait, or does
 not heed that, may be for another host: it is not passed on. Nor is an end, which some targets take for a cancellation.
+
+A head is made anew, so what is often wrong with its form is no reason to refuse it: lines that end with LF alone, bytes
+in a URL that should be %XX, no Host, or two. The URL alone says where a request goes.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from ..crypto.schedule import equal
 from ..facts import limits
@@ -32,6 +37,9 @@ _STATUS: Final = {
 _HOP: Final = (b"proxy-connection", b"proxy-authorization", b"connection", b"keep-alive", b"host")
 _FRAMING: Final = (b"content-length", b"transfer-encoding")  # without it a body would become a request
 _SCHEME: Final = b"http://"
+_BLANK: Final = re.compile(rb"\n\r?\n")
+_NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
+_HOST: Final = re.compile(rb"host:", re.IGNORECASE)
 _INTERIM: Final = re.compile(rb"HTTP/1\.\d 1(?!01)")
 _CLOSE: Final = b"Connection: close"
 _CONNECTED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -65,12 +73,12 @@ def _answer(status: HTTPStatus, text: str, header: str = "") -> bytes:
 
 def http(reader: Reader, login: Login | None) -> Talk:
     """One request to an HTTP proxy, of which a part has come; a `login` must be given as Basic. Raises Rejected."""
-    requests = Requests()
-    requests.feed(reader.held)
-    while (head := requests.next()) is None:
-        requests.feed((yield b""))
+    whole, rest = yield from _headed(reader.held)
+    requests = Requests(len(whole))
+    requests.feed(whole + rest)
+    head = requests.next()
     if not isinstance(head, Head):
-        raise _bad(f"its head is not valid HTTP/1.1, or longer than {limits.HEAD // 1024} KiB")
+        raise _bad("its head is not valid HTTP/1.1")
     if login is not None and not equal(_credentials(head), raw(basic(login))):
         wanted = 'Proxy-Authenticate: Basic realm="nitrosocks"\r\n'
         raise Rejected(
@@ -83,7 +91,7 @@ def http(reader: Reader, login: Login | None) -> Talk:
         if not head.target.startswith(b"/"):
             raise _bad("a request may name an http:// URL alone: for all others use CONNECT")
         raise _bad("this is a proxy, not a web server: name it as the proxy of your browser")
-    authority, path = _parted(head.target[len(_SCHEME) :])
+    authority, path = _parted(head.target[len(_SCHEME) :], b"*" if head.method == b"OPTIONS" else b"/")
     target = _target(authority, ":80")
     websocket = head.upgrade and value(head.headers, b"upgrade").lower() == b"websocket"
     first = _rewritten(head, authority, path, websocket)
@@ -91,6 +99,21 @@ def http(reader: Reader, login: Login | None) -> Talk:
         return Asked(target, first + requests.rest, AnswersRequest())
     rest, body = requests.rest, _OneRequest(requests)
     return Asked(target, first + rest[: body.belongs(b"")], AnswersRequest(), body.belongs, _LastAnswer().told)
+
+
+def _headed(held: bytes) -> Generator[bytes, bytes, tuple[bytes, bytes]]:
+    """A request's head, in an exact form, and what came behind it. Raises Rejected."""
+    at = 0
+    while (end := _BLANK.search(held, at)) is None:
+        if len(held) > limits.ASKED_HEAD:
+            why = f"its head is longer than {limits.ASKED_HEAD >> 10} KiB"
+            raise Rejected(why, _answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, why))
+        at = max(0, len(held) - 2)
+        held += yield b""
+    first, *lines = (line.removesuffix(b"\r") for line in held[: end.start()].split(b"\n"))
+    first = _NOT_ASCII.sub(lambda found: b"%%%02X" % ord(found[0]), first)
+    kept = (line for line in lines if not _HOST.match(line))
+    return b"\r\n".join([first, *kept, b"Host: x", b"", b""]), held[end.end() :]
 
 
 class _OneRequest:
@@ -150,16 +173,16 @@ def _bad(why: str) -> Rejected:
     return Rejected(why, _answer(HTTPStatus.BAD_REQUEST, why))
 
 
-def _parted(rest: bytes) -> tuple[bytes, bytes]:
-    """Host and port, without the user before it, and the path with its query."""
+def _parted(rest: bytes, empty: bytes) -> tuple[bytes, bytes]:
+    """Host and port, without the user before it, and the path with its query; `empty` where there is neither."""
     end = min((at for mark in b"/?#" if (at := rest.find(mark)) >= 0), default=len(rest))
-    path = rest[end:].partition(b"#")[0]
-    return rest[:end].rpartition(b"@")[2], path if path.startswith(b"/") else b"/" + path
+    path = rest[end:].partition(b"#")[0] or empty
+    return rest[:end].rpartition(b"@")[2], b"/" + path if path.startswith(b"?") else path
 
 
 def _target(authority: bytes, default: str) -> Target:
     try:
-        text = authority.decode()
+        text = unquote_to_bytes(authority).decode()
         bare = text.endswith("]") or ":" not in text
         return Target(Kind.TCP, *split_host_port(text + default if bare else text))
     except (UsageError, UnicodeDecodeError):

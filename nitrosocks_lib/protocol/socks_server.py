@@ -61,14 +61,17 @@ def _where(at: Address) -> bytes:
 
 
 def socks5(reader: Reader, login: Login | None, datagrams: bool) -> Talk:
-    """One request of SOCKS 5; with `login` only for who gives it, with `datagrams` for them, too. Raises Rejected."""
+    """One request of SOCKS 5; with `login` only for who gives it, with `datagrams` for them, too. Raises Rejected.
+
+    Without `login` any user and password will do: some applications always give them, as in SOCKS 4 and HTTP.
+    """
     methods = yield from reader.take((yield from reader.take(2))[1])
-    wanted = socks.NO_AUTH if login is None else socks.PASSWORD
-    if wanted not in methods:
+    method = socks.NO_AUTH if login is None and socks.NO_AUTH in methods else socks.PASSWORD
+    if method not in methods:
         what = "it offers no way without a password" if login is None else "it gives no user and password"
         raise Rejected(what, bytes([socks.VERSION, socks.NO_METHOD]))
-    reader.send(bytes([socks.VERSION, wanted]))
-    if login is not None:
+    reader.send(bytes([socks.VERSION, method]))
+    if method == socks.PASSWORD:
         yield from _log_in(reader, login)
     version, command, _, kind = yield from reader.take(4)
     if version != socks.VERSION:
@@ -121,16 +124,18 @@ def _host(kind: int, data: bytes) -> str:
 def _name(data: bytes) -> str:
     try:
         name = data.decode()
-    except UnicodeDecodeError:
+        if name.startswith("[") and name.endswith("]"):  # an address as it stands in a URL
+            name = str(IPv6Address(name[1:-1]))
+    except ValueError:
         return ""
     return name if is_host(name) else ""
 
 
-def _log_in(reader: Reader, login: Login) -> Generator[bytes, bytes, None]:
+def _log_in(reader: Reader, login: Login | None) -> Generator[bytes, bytes, None]:
     version, size = yield from reader.take(2)
     user = yield from reader.take(size)
     password = yield from reader.take((yield from reader.take(1))[0])
-    known = equal(user, raw(login.user)) & equal(password, raw(login.password))
+    known = login is None or equal(user, raw(login.user)) & equal(password, raw(login.password))
     if version != socks.AUTH_VERSION or not known:
         raise Rejected("its user or password is wrong", bytes([socks.AUTH_VERSION, 1]))
     reader.send(bytes([socks.AUTH_VERSION, 0]))

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pytest
 from asking_proxy import ask, asked, in_pieces, rejected
 
+from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.wire import Reply
 from nitrosocks_lib.protocol.frames import Address, Target
 from nitrosocks_lib.protocol.proxy_auth import Login, basic
@@ -36,6 +37,11 @@ def test_early_data_behind_connect() -> None:
         ("POST HTTP://a.example:8080", Target(1, "a.example", 8080), "POST / HTTP/1.1\r\nHost: a.example:8080\r\n"),
         ("HEAD http://u:p@[::1]?q", Target(1, "::1", 80), "HEAD /?q HTTP/1.1\r\nHost: [::1]\r\n"),
         ("GET http://[::1]:81/", Target(1, "::1", 81), "GET / HTTP/1.1\r\nHost: [::1]:81\r\n"),
+        ("GET http://a/ä?ö", Target(1, "a", 80), "GET /%C3%A4?%C3%B6 HTTP/1.1\r\nHost: a\r\n"),
+        ("GET http://ä.example/", Target(1, "ä.example", 80), "GET / HTTP/1.1\r\nHost: %C3%A4.example\r\n"),
+        ("OPTIONS http://a", Target(1, "a", 80), "OPTIONS * HTTP/1.1\r\nHost: a\r\n"),
+        ("OPTIONS http://a?b", Target(1, "a", 80), "OPTIONS /?b HTTP/1.1\r\nHost: a\r\n"),
+        ("OPTIONS http://a/", Target(1, "a", 80), "OPTIONS / HTTP/1.1\r\nHost: a\r\n"),
     ],
 )
 def test_requests_with_the_whole_url(line: str, target: Target, first: str) -> None:
@@ -43,6 +49,35 @@ def test_requests_with_the_whole_url(line: str, target: Target, first: str) -> N
     assert found.target == target
     assert found.early == f"{first}Connection: close\r\n\r\n".encode()
     assert found.answers.opened(AT) == b""
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+@pytest.mark.parametrize(
+    "head",
+    [
+        "{}\r\n\r\n",  # as some have it in HTTP/1.1, too
+        "{}\r\nHost: b\r\nhost:c\r\n\r\n",
+        "{}\nHost: b\n\n",
+        "{}\nHost: b\r\n\n",
+        "{}\nHost: b\n\r\n",
+    ],
+)
+def test_a_form_that_is_not_exact(head: str, size: int) -> None:
+    _, found = asked(head.format("GET http://a/ HTTP/1.1").encode() + b"more", size=size)
+    assert (found.target, found.early) == (
+        Target(1, "a", 80),
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    )
+    _, found = asked(head.format("CONNECT a:443 HTTP/1.1").encode())
+    assert (found.target, found.early) == (Target(1, "a", 443), b"")
+
+
+def test_a_long_head() -> None:
+    """As one with a ticket of Kerberos; what is longer is told so."""
+    head = b"GET http://a/ HTTP/1.1\r\nHost: a\r\nAuthorization: Negotiate " + b"x" * 88_000
+    assert head.partition(b"Host: a")[2] in asked(head + b"\r\n\r\n", size=1000)[1].early
+    said, why = rejected(head + b"x" * limits.ASKED_HEAD)
+    assert said.startswith(b"HTTP/1.1 431 ") and why == "its head is longer than 128 KiB"
 
 
 def test_what_is_between_the_application_and_us_is_left_out() -> None:
@@ -161,8 +196,9 @@ def test_a_body_whose_end_is_not_sure_goes_through() -> None:
         b"CONNECT :443 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"CONNECT a:443\r\n\r\n",
         b"POST http://a/ HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"GET http://a/ HTTP/1.1\nHost: a\n\n",
-        b"G" * 20_000,
+        b"GET http://a%2Fb/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET http://a/ HTTP/1.1\r\nHost: a\r\n b\r\n\r\n",
+        b"GET http://a/ HTTP/1.1\r\nHost: a\r\nx: a\rb\r\n\r\n",
     ],
 )
 def test_requests_that_lead_nowhere(data: bytes) -> None:

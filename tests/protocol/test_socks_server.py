@@ -41,6 +41,14 @@ def test_user_and_password(size: int) -> None:
     assert (said, found.target.host) == (b"\5\2\1\0", "server.example")
 
 
+@pytest.mark.parametrize("size", [1, 1 << 20])
+@pytest.mark.parametrize("words", [b"\1\4user\4pass", b"\1\0\0"])
+def test_a_user_and_password_that_nobody_asks_for(words: bytes, size: int) -> None:
+    said, found = asked(b"\5\1\2" + words + NAME, size=size)
+    assert (said, found.target.host) == (b"\5\2\1\0", "server.example")
+    assert asked(b"\5\2\2\0" + NAME)[0] == b"\5\0", "it need not give them"
+
+
 @pytest.mark.parametrize(
     "words", [b"\1\4user\4pasS", b"\1\4useR\4pass", b"\1\0\0", b"\1\4user\3pas", b"\2\4user\4pass"]
 )
@@ -52,7 +60,7 @@ def test_a_wrong_user_or_password(words: bytes) -> None:
     ("data", "login", "answer"),
     [
         (b"\5\0", None, b"\5\xff"),
-        (b"\5\1\2", None, b"\5\xff"),
+        (b"\5\1\1", None, b"\5\xff"),  # GSSAPI alone
         (b"\5\1\0", LOGIN, b"\5\xff"),
         (b"\5\1\0\4\1\0\1", None, b"\5\0\5\1"),  # another version in the request
         (b"\5\1\0\5\1\0\2", None, b"\5\0\5\x08"),  # no such kind of address
@@ -63,6 +71,8 @@ def test_a_wrong_user_or_password(words: bytes) -> None:
         (b"\5\1\0\5\1\0\3\3a b\0\x50", None, b"\5\0\5\1"),
         (b"\5\1\0\5\1\0\3\2\xff\xfe\0\x50", None, b"\5\0\5\1"),
         (b"\5\1\0\5\1\0\3\3a\0b\0\x50", None, b"\5\0\5\1"),
+        (b"\5\1\0\5\1\0\3\3[a]\0\x50", None, b"\5\0\5\1"),
+        (b"\5\1\0\5\1\0\3\x09[::1%a b]\0\x50", None, b"\5\0\5\1"),
     ],
 )
 def test_requests_that_lead_nowhere(data: bytes, login: Login | None, answer: bytes) -> None:
