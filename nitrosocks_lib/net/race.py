@@ -200,8 +200,12 @@ def interleaved(places: Iterable[Place]) -> list[Place]:
 
 
 def tune(sock: socket.socket) -> None:
-    """Small frames leave at once, and the kernel notices a dead peer in the end. Unix sockets have no such options."""
+    """Small frames leave at once, and the kernel notices a dead peer in the end. Unix sockets have no such options.
+
+    A byte that was sent as urgent, as telnet and ftp do, is read in its place: else no read would give it.
+    """
     with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_KEEPIDLE"):

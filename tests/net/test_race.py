@@ -10,11 +10,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from loopback import unused_port
+from loopback import read_all, unused_port
 from targets import unanswering
 
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.net.race import Connected, Place, Race, interleaved, tune
+from nitrosocks_lib.net.sockets import tcp_pair
 from nitrosocks_lib.net.wake import wait
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -255,3 +256,14 @@ def test_tune() -> None:
         tune(tcp)
         assert tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert tcp.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) and os.name == "posix"
+
+
+def test_an_urgent_byte_is_read_in_its_place() -> None:
+    near, far = tcp_pair()
+    with near, far:
+        tune(far)
+        far.setblocking(True)
+        for piece, how in ((b"IAC", 0), (b"D", socket.MSG_OOB), (b"more", 0)):
+            near.send(piece, how)
+        near.shutdown(socket.SHUT_WR)
+        assert read_all(far) == b"IACDmore"
