@@ -189,6 +189,10 @@ class Pipe:
     def _close_sink(self) -> None:
         """Its reader sees the end now, and may end the source for that. The number is not free for others."""
         with suppress(OSError):
+            if os.path.sameopenfile(self._source, self._sink):  # a socket, of rsync or inetd: the source keeps it open
+                with socket.socket(fileno=os.dup(self._sink)) as both:
+                    both.shutdown(socket.SHUT_WR)
+        with suppress(OSError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._sink)
             os.close(nowhere)

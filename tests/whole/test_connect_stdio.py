@@ -7,13 +7,14 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import program
 import pytest
 from piped import read, read_pipe, talk, write_all
 from program import Process, Site
-from targets import Target, echo
+from targets import Target, echo, read_all
 
 site = program.site
 PIPE = subprocess.PIPE
@@ -65,6 +66,31 @@ def test_stdin_from_a_file(site: Site, profile: Path, echoing: Target) -> None:
 def test_stdin_from_nowhere(site: Site, profile: Path, echoing: Target) -> None:
     done = site.run("connect", "-i", profile, "127.0.0.1", echoing.port)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_one_socket_for_both_is_told_the_end(site: Site, profile: Path) -> None:
+    """As rsync and inetd give it: it stays open for what the other end still sends."""
+    got: list[bytes] = []
+
+    def sink(sock: socket.socket) -> None:
+        sock.shutdown(socket.SHUT_WR)
+        got.append(read_all(sock))
+
+    near, far = socket.socketpair()
+    with Target(sink) as target, near, far:
+        process = site.connect(profile, "127.0.0.1", target.port, stdin=far, stdout=far)
+        far.close()
+        near.settimeout(0.05)
+        sent, ended = b"", False
+        while not ended and len(sent) < 200:
+            sent += b"x"
+            near.send(b"x")  # so stdin is never silent for long
+            with suppress(TimeoutError):
+                ended = not near.recv(1)
+        assert ended
+        near.shutdown(socket.SHUT_WR)
+        assert (process.wait(), str(process.err)) == (0, "")
+    assert got == [sent]
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
