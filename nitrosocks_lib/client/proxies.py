@@ -96,7 +96,7 @@ def _login(text: str, shown: str) -> Login:
 
 def login_of(text: str, option: str, name: str) -> Login:
     """What the file of an option says, `user:password` on one line; raises UsageError, which shows none of it."""
-    line = text.removesuffix("\n").removesuffix("\r")
+    line = text.removeprefix("\ufeff").strip("\r\n")  # some editors begin a file so, or leave lines empty
     user, colon, password = line.partition(":")
     if not colon or not user or not line.isprintable():
         raise UsageError(f"{option} {quoted(name)}: not one line with user:password", "as in alice:secret")

@@ -167,7 +167,9 @@ def test_the_login_of_a_file_goes_before_that_of_the_url() -> None:
         assert talk.send(b"\5\2") == (b"\1\1x\1y" if login else b"\1\5alice\6secret")
 
 
-@pytest.mark.parametrize("text", ["alice:secret\n", "alice:secret", "alice:secret\r\n"])
+@pytest.mark.parametrize(
+    "text", ["alice:secret\n", "alice:secret", "alice:secret\r\n", "\ufeffalice:secret\r\n", "\nalice:secret\n\n"]
+)
 def test_a_file_with_a_login(text: str) -> None:
     assert login_of(text, "--proxy-auth", "file") == Login("alice", "secret")
 
