@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 from ..facts import limits
 from ..facts.errors import NetworkError, NitroSocksError, NotAuthorised
-from ..facts.wire import Kind, Reply
+from ..facts.wire import Reply
 from ..net.timers import jittered, now
 from ..protocol.frames import Address, Reason, Target
 from ..session.dials import Dials, Reach
 from ..session.streams import Ending, Stream
 from .direct import ASKED, Anywhere
 from .keeper import Keeper, Reaching
-from .refusals import in_full
+from .refusals import in_full, listening
 from .session import OWN_END, ClientSession
 
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ class Remote:
         """Where it listens, for people; before LISTENING, where it was asked for."""
         at = self.where if self.at is None else self.where._replace(port=self.at.port)
         return str(at) if at.host else f"*:{at.port}"
+
+    @property
+    def forbidden(self) -> bool:
+        """Whether no rule of this client permits it."""
+        return self.refused is not None and self.refused.code == Reply.NOT_PERMITTED
 
     @property
     def wanted(self) -> Target:
@@ -150,9 +155,10 @@ class Remotes(Keeper):
         until = now() + limits.HANDSHAKE
         for remote in self.remotes:
             remote.told.wait(max(0.0, until - now()))
+        for remote in self.remotes:
             if remote.at is not None:
                 continue
-            error = _error(remote)
+            error = _error(remote, [remote] if retry else self.remotes)
             if not retry:
                 raise error
             log.warning("%s; asking again every %.0f s", in_full(error), _AGAIN)
@@ -240,15 +246,11 @@ class Remotes(Keeper):
         session.tunnel.listen(_Asked(remote, session))
 
 
-def _error(remote: Remote) -> NitroSocksError:
-    """Why the server does not listen for it."""
+def _error(remote: Remote, remotes: Iterable[Remote]) -> NitroSocksError:
+    """Why the server does not listen for it; the hint is for all that are not permitted."""
     refused, given = remote.refused, f"-R {remote.place}"
     if refused is None:
         return NetworkError(f"{given}: the server does not say whether it listens")
-    if refused.code != Reply.NOT_PERMITTED:
+    if not remote.forbidden:
         return NetworkError(f"{given}: {refused.text}")
-    at = remote.where._replace(host=remote.where.host or "*")
-    rule = str(at) if at.port or at.kind == Kind.UNIX else f"{str(at).removesuffix('0')}*"
-    return NotAuthorised(
-        f"{given}: {refused.text}", f"the operator permits it: nitrosocks permit NAME --listen '{rule}'"
-    )
+    return NotAuthorised(f"{given}: {refused.text}", listening(each.where for each in remotes if each.forbidden))

@@ -1,7 +1,8 @@
-"""Why a server did not open a stream, for people: one error for each REFUSED."""
+"""Why a server did not open a stream, for people: one error for each REFUSED; and what permits it to listen."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from shlex import quote
 from typing import Final
 
@@ -40,3 +41,22 @@ def refusal(target: Target, code: int, reason: str) -> NitroSocksError:
         said = reason.removeprefix(f"{name}: ")
         text = f"the server {said}" if said.startswith("cannot find ") else f"the server cannot open it: {said}"
     return NetworkError(f"{name}: {text}", (_PATH_HINTS if target.kind == Kind.UNIX else _HINTS).get(code, ""))
+
+
+def listening(places: Iterable[Target]) -> str:
+    """What the operator types so that the server may listen at all of these. Ports in a row are one rule."""
+    rules = list[tuple[Target, int]]()  # and the last port
+    for at in places:
+        first, last = rules[-1] if rules else (at, 0)
+        if at.port == last + 1 > 1 and at == first._replace(port=at.port):
+            rules[-1] = first, at.port
+        else:
+            rules.append((at, at.port))
+    return "the operator permits it: nitrosocks permit NAME " + " ".join(f"--listen '{_rule(*each)}'" for each in rules)
+
+
+def _rule(at: Target, last: int) -> str:
+    text = foreign(at._replace(host=at.host or "*"))
+    if at.kind == Kind.UNIX or last == at.port > 0:
+        return text
+    return f"{text}-{last}" if last else f"{text.removesuffix('0')}*"

@@ -134,6 +134,7 @@ def test_a_rule_that_is_taken_away(site: Remote) -> None:
         ("*:0:a:1", 77, "nitrosocks permit NAME --listen '*:*'"),
         ("80:a:1", 77, "nitrosocks permit NAME --listen 'localhost:80'"),
         ("/run/a.sock:a:1", 77, "nitrosocks permit NAME --listen '/run/a.sock'"),
+        ("127.0.0.2:8000-8010:a:1-11", 77, "nitrosocks permit NAME --listen '127.0.0.2:8000-8010'"),
         ("name.example:8080:a:1", 69, "is not an address"),
     ],
 )
