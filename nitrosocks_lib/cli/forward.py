@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address
@@ -43,7 +44,7 @@ def forward(options: Options) -> int:
     ready = into_background() if options["-f"] else lambda: None
     if not options["--pidfile"]:
         return _forward(options, forwards, asked, ready)
-    with pid_file(Path(options["--pidfile"]).absolute()):
+    with pid_file(_number(options)):
         return _forward(options, forwards, asked, ready)
 
 
@@ -146,7 +147,13 @@ def _loopback(where: Target) -> bool:
 def _removed(options: Options, forwards: list[Forward]) -> set[Path]:
     """The directories in which unix sockets are made, and files removed at the end."""
     paths = {each.where.host for each in forwards if each.where.kind == Kind.UNIX}
-    return {Path(path).absolute().parent for path in paths | ({options["--pidfile"]} - {None})}
+    numbered = {_number(options).parent} if options["--pidfile"] else set()
+    return numbered | {Path(path).absolute().parent for path in paths}
+
+
+def _number(options: Options) -> Path:
+    """The file for the number of this process, where links lead."""
+    return Path(os.path.realpath(options["--pidfile"]))
 
 
 def _places(at: Target, forwarder: Forwarder) -> str:
