@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import logging
 import os
@@ -24,7 +23,7 @@ from ..facts.errors import NitroSocksError
 from ..facts.wire import Refusal
 from ..net.lines import STDERR
 from . import logs, usage_errors
-from .output import MORE_FILES, discard, tell
+from .output import discard, lack, tell
 from .packages import install
 from .usage import USAGE, usage_of
 
@@ -142,8 +141,8 @@ def _run(work: Callable[[], int | None]) -> int:
     except BrokenPipeError:
         return EXIT_FAULT
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.EMFILE:
-            _say("too many files are open", MORE_FILES)
+        if lacking := lack(error):
+            _say(*lacking)
             return EXIT_CANNOT_CREATE
         log.exception("internal error; please report it")
         return EXIT_FAULT

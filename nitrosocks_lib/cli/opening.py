@@ -16,7 +16,7 @@ from ..client.openers import Web
 from ..client.pool import Pool
 from ..client.proxies import Proxies, chosen, login_of
 from ..facts import limits
-from ..facts.errors import KeyFileError, NitroSocksError, UsageError
+from ..facts.errors import CannotCreate, KeyFileError, NitroSocksError, UsageError
 from ..facts.words import foreign, said
 from ..files import profiles
 from ..files.keyfiles import read_secret
@@ -29,7 +29,7 @@ from ..net.process import harden, settle
 from ..net.signals import Stop
 from . import options as specs
 from .options import Options
-from .output import note
+from .output import lack, note
 
 if TYPE_CHECKING:
     from ..protocol.proxy_auth import Login
@@ -75,7 +75,7 @@ def _proxies(options: Options) -> Proxies:
 def login_in(option: str, options: Options) -> Login | None:
     """User and password from the file that the option names, if it does."""
     file = options[option]
-    if file and ":" in file and not Path(file).exists():  # a password, it seems: not to be repeated
+    if file and ":" in file and not os.path.exists(file):  # a password, it seems: not to be repeated
         raise UsageError(f"{option} names a file, but this file does not exist", _LOGIN)
     return login_of(read_secret(Path(file), _LOGIN), option, file) if file else None
 
@@ -87,7 +87,7 @@ def load_profile(options: Options) -> Profile:
         return profiles.load_profile(profiles.default_profile(home, os.environ))
     if not os.path.lexists(named) and "/" not in named:
         for near in (home / named, home / f"{named}{profiles.PROFILE}"):
-            if near.is_file():
+            if os.path.isfile(near):
                 raise KeyFileError(
                     f"{foreign(named)}: there is no such file here", f"write -i {foreign(quote(str(near)))}"
                 )
@@ -168,6 +168,8 @@ def _start(pool: Pool, stop: Stop) -> NitroSocksError | None:
 
 
 def _failure(error: BaseException) -> NitroSocksError:
+    if lacking := lack(error.__cause__ or error):
+        return CannotCreate(f"cannot make a session: {lacking[0]}", lacking[1])
     if isinstance(error, NitroSocksError):
         return error
     log.info("no session can be made", exc_info=error)

@@ -17,6 +17,7 @@ from ..net.lines import STDERR, STDOUT
 
 log = logging.getLogger("nitrosocks")
 MORE_FILES: Final = "raise the limit: ulimit -n 4096 where the program is started, or LimitNOFILE= in its unit"
+_MORE_THREADS: Final = "raise the limit: ulimit -u where the program is started, or TasksMax= in its unit"
 
 
 def note(text: str) -> None:
@@ -35,6 +36,28 @@ def warn_of_few_descriptors() -> None:
     if most != resource.RLIM_INFINITY and most < limits.DESCRIPTORS:
         wanted = f"{limits.DESCRIPTORS} are needed at least, and one more for each stream"
         log.warning("only %d files may be open at once; %s; %s", most, wanted, MORE_FILES)
+
+
+def lack(error: BaseException) -> tuple[str, str] | None:
+    """What this machine lacks, and what to do, where that is why it was raised: then it is no fault of ours."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return "too many files are open", MORE_FILES
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return "no further thread can be started", _MORE_THREADS
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return "there is no memory left", "free some, or raise the limit: ulimit -v, or MemoryMax= in its unit"
+    if isinstance(error, FileNotFoundError) and _is_nowhere():
+        return "the current directory is gone", "change to another one, or name whole paths"
+    return None
+
+
+def _is_nowhere() -> bool:
+    """Whether the directory was removed from which paths would be relative."""
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
 
 
 def tell(text: str) -> None:

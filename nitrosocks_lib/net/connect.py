@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
@@ -183,6 +184,8 @@ def _unreached(where: str, failed: dict[Place, Exception]) -> NetworkError:
     hint = "is 'nitrosocks serve' running there?"
     if any(isinstance(error, ssl.SSLCertVerificationError) for error in failed.values()):
         hint = UNVERIFIED
+    if any(isinstance(error, OSError) and error.errno == errno.EMFILE for error in failed.values()):
+        hint = "raise the limit on open files"  # as for the listener
     kind = Unreachable if all(map(_is_of_tcp, failed.values())) else NetworkError
     return kind(f"cannot reach {where} ({reasons(failed)})", hint)
 

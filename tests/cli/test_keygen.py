@@ -197,3 +197,12 @@ def test_a_full_disk(site: Site, pages: int) -> None:
     assert all(name in ("server.key", "bob.toml", "bob.profile") and int(size) > 1_000 for name, size in found.items())
     assert done.returncode == (0 if len(found) == 3 else 73), (found, done.stderr)
     assert done.returncode == 0 or ("bob.toml" not in found and "No space left" in expect_one_line(done.stderr))
+
+
+def test_the_current_directory_is_gone(site: Site) -> None:
+    """What has a whole path does not need it."""
+    gone = ["/bin/sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', "sh", *NITROSOCKS]
+    assert site.call(*gone, "keygen", "--home", site.home).returncode == 0
+    done = site.call(*gone, "keygen", "--home", "near")
+    told = "nitrosocks: the current directory is gone; change to another one, or name whole paths"
+    assert (done.returncode, expect_one_line(done.stderr)) == (73, told)

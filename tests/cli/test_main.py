@@ -97,10 +97,19 @@ def test_what_a_command_returns(code: int, connects: int, run) -> None:
     assert run(SERVE, code) == (code, []) and run(CONNECT, code) == (connects, [])
 
 
-def test_there_is_no_descriptor_left(run) -> None:
+LACKS = {
+    "too many files are open; raise the limit: ulimit -n ": OSError(errno.EMFILE, "Too many open files"),
+    "no further thread can be started; raise the limit: ulimit -u ": RuntimeError("can't start new thread"),
+    "there is no memory left; free some, ": OSError(errno.ENOMEM, "Cannot allocate memory"),
+    "there is no memory left; free some, or raise ": MemoryError(),
+}
+
+
+@pytest.mark.parametrize("told", LACKS)
+def test_what_the_machine_lacks(told: str, run) -> None:
     """No fault of ours: the limit is the operator's."""
-    code, lines = run(SERVE, OSError(errno.EMFILE, "Too many open files"))
-    assert code == 73 and lines[0].startswith("nitrosocks: too many files are open; raise the limit: ulimit -n ")
+    code, lines = run(SERVE, LACKS[told])
+    assert code == 73 and lines[0].startswith(f"nitrosocks: {told}") and len(lines) == 1
 
 
 def test_a_hint_stands_on_the_same_line(run) -> None:

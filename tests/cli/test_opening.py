@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from program import Site, expect_one_line
 from nitrosocks_lib.cli.main import exit_code
 from nitrosocks_lib.cli.opening import first_session
 from nitrosocks_lib.facts import limits
-from nitrosocks_lib.facts.errors import NetworkError, NitroSocksError, NotAuthorised, Unanswered
+from nitrosocks_lib.facts.errors import CannotCreate, NetworkError, NitroSocksError, NotAuthorised, Unanswered
 
 site = program.site
 
@@ -54,7 +55,7 @@ def pool(*failures: BaseException) -> Any:
     return SimpleNamespace(start=start, doubt=lambda _: None)
 
 
-@pytest.mark.parametrize("raised", [ValueError("told"), MemoryError(), SystemExit(0), KeyboardInterrupt()])
+@pytest.mark.parametrize("raised", [ValueError("told"), AssertionError(), SystemExit(0), KeyboardInterrupt()])
 def test_whatever_is_raised_there_is_no_session(raised: BaseException) -> None:
     stop: Any = Stop()
     with pytest.raises(NitroSocksError, match="^cannot make a session: ") as caught:
@@ -68,8 +69,19 @@ def test_without_a_thread_there_is_no_session(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(threading.Thread, "start", none)
     stop: Any = Stop()
-    with pytest.raises(NitroSocksError, match="^cannot make a session: can't start new thread$"):
+    with pytest.raises(CannotCreate, match="^cannot make a session: no further thread can be started$") as caught:
         first_session(pool(), stop, retry=False)
+    assert "ulimit -u" in caught.value.hint
+
+
+def test_without_a_descriptor_there_is_no_session() -> None:
+    """Whether it lacks here, or in the pool, which says so in words of its own."""
+    stop: Any = Stop()
+    (told := NitroSocksError("told")).__cause__ = OSError(errno.EMFILE, "Too many open files")
+    for raised in (told, told.__cause__):
+        with pytest.raises(CannotCreate, match="^cannot make a session: too many files are open$") as caught:
+            first_session(pool(raised), stop, retry=False)
+        assert "ulimit -n" in caught.value.hint
 
 
 SOURCE = """

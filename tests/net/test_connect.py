@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 from pathlib import Path
+from typing import Never
 
 import pytest
 from links import BOUND, TLS, Pairs, Threads
@@ -51,11 +52,12 @@ def test_all_addresses_are_tried_in_their_order(monkeypatch: pytest.MonkeyPatch)
         far.close()
 
 
-def test_there_is_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(*_: object) -> int:
-        raise OSError(errno.EMFILE, "Too many open files")
+def no_descriptor(*_: object) -> Never:
+    raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(os, "eventfd", none, raising=False)
+
+def test_there_is_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "eventfd", no_descriptor, raising=False)
     with pytest.raises(NetworkError, match=r"cannot reach localhost:1 \(Too many open files\)"):
         call(1)
 
@@ -83,6 +85,14 @@ def test_where_no_address_has_tcp_no_other_carrier_does_better(monkeypatch: pyte
     names(monkeypatch, ("127.0.0.2", unused_port()), ("127.0.0.1", unused_port()))
     with pytest.raises(Unreachable, match="127.0.0.2: Connection refused; 127.0.0.1: Connection refused"):
         call(443)
+
+
+def test_where_files_are_short_the_server_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    names(monkeypatch, ("127.0.0.1", unused_port()))
+    monkeypatch.setattr(socket, "socket", no_descriptor)
+    with pytest.raises(NetworkError, match=r"cannot reach localhost:1 \(127.0.0.1: Too many open files\)") as failure:
+        call(1)
+    assert failure.value.hint == "raise the limit on open files"
 
 
 @pytest.mark.parametrize(("web", "offered"), [(False, None), (True, "http/1.1")])
