@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from ..demo.demo import show
+from ..net.signals import ended_by_exception
 from .options import Options
 from .output import tell
 
@@ -15,6 +16,7 @@ EXIT_READABLE: Final = 76
 
 def demo(options: Options) -> int:
     """0 only when all is as promised; 76 when the box could read something, 70 when anything else failed."""
+    ended_by_exception()  # keys lie in its temporary directory
     keep = options["--keep"]
     shown = show(None if keep is None else Path(keep))
     failed = sum(not row.good for row in shown.rows)
