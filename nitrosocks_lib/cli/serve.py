@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
+from glob import glob
 from pathlib import Path
 from shlex import quote
 from typing import Final
@@ -126,7 +127,8 @@ def _read_again(home: Path, settings: Settings) -> Iterator[Path]:
     yield from settings.certificates.places()
     yield home
     yield (clients := home / profiles.CLIENTS)
-    yield from (path.resolve().parent for path in clients.glob("*.toml") if path.is_symlink())
+    links = filter(os.path.islink, (clients / name for name in glob("*.toml", root_dir=clients)))
+    yield from (Path(os.path.realpath(path)).parent for path in links)
 
 
 def open_clients(home: Path) -> Clients:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 import threading
 import time
@@ -235,7 +236,7 @@ def _folders(place: Path) -> tuple[Path, Path]:
     folders = place / "with-nitrosocks", place / "without"
     try:
         make_directory(place)
-        if any(folder.exists() for folder in folders):
+        if any(map(os.path.exists, folders)):
             raise CannotCreate(f"{foreign(place)} already holds recordings", "choose another directory with --keep")
         for folder in folders:
             folder.mkdir(mode=0o700)

@@ -15,7 +15,7 @@ from ..facts.words import foreign
 from ..protocol.permit import GROUPS
 from . import groups, profiles
 from .clients import listed
-from .places import check_place
+from .places import check_place, ending_in
 
 Pair = Callable[[Path, Path], object]
 
@@ -31,8 +31,13 @@ class Checked:
         self.faults: list[NitroSocksError] = []
         self.notes: list[str] = []
         self._home, self._now, self._usable = home, now, usable
-        if not os.path.isdir(home):
+        try:
+            os.listdir(home)
+        except (FileNotFoundError, NotADirectoryError):
             self._fault("there is no such directory", "make keys with 'nitrosocks keygen', or name it with --home DIR")
+            return
+        except OSError as error:
+            self._fault(error.strerror or "cannot be read", "see its mode and its owner")
             return
         self._try(partial(check_place, home))
         self._server()
@@ -74,7 +79,7 @@ class Checked:
             self._try(self._clients)
 
     def _clients(self) -> None:
-        for other in sorted((self._home / profiles.CLIENTS).glob("_*.toml")):
+        for other in (path for path in ending_in(self._home / profiles.CLIENTS, ".toml") if path.name.startswith("_")):
             name = f"{profiles.CLIENTS}/{other.name}"
             if other.name == GROUPS:
                 self.files.append(name)
@@ -106,7 +111,6 @@ class Checked:
     # -- the client's --------------------------------------------------------------------------------------------------
 
     def _profiles(self) -> None:
-        for name in sorted(os.listdir(self._home)):
-            if name.endswith(profiles.PROFILE) and not name.startswith("."):
-                self.files.append(name)
-                self._try(partial(profiles.load_profile, self._home / name))
+        for path in ending_in(self._home, profiles.PROFILE):
+            self.files.append(path.name)
+            self._try(partial(profiles.load_profile, path))

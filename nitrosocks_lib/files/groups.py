@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ def needed(directory: Path, rules: Iterable[str], place: bool = True) -> Groups:
     Raises KeyFileError, also where somebody else could have written the file, unless without `place`.
     """
     path = directory / GROUPS
-    return load(path, place) if any(rule.startswith(GROUP) for rule in rules) and path.is_file() else NONE
+    return load(path, place) if any(rule.startswith(GROUP) for rule in rules) and os.path.isfile(path) else NONE
 
 
 def load(path: Path, place: bool = True) -> Groups:

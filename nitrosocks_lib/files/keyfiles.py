@@ -77,6 +77,16 @@ def check_secret(path: Path) -> None:
             _check_owner(path, status)
 
 
+def check_there(path: Path, hint: str) -> None:
+    """Raises KeyFileError, with `hint`, where there is no such file. What cannot be looked at is left to its reader."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise KeyFileError(f"{foreign(path)}: there is no such file", hint) from None
+    except OSError:
+        return
+
+
 def _check_owner(path: Path, status: os.stat_result, hint: str = "", others: bool = True) -> None:
     """As ssh does; root may use the files of `others`."""
     shown, given = foreign(path), foreign(quote(str(path)))

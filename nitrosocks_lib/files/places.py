@@ -32,6 +32,18 @@ def _listed_home() -> str:
         return ""
 
 
+def ending_in(directory: Path, ending: str, hint: str = "see its mode and its owner") -> list[Path]:
+    """What is in a directory and ends so, but for hidden files; nothing where there is no such directory. Raises
+    KeyFileError where it cannot be read."""
+    try:
+        names = os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise KeyFileError(f"{foreign(directory)}: {error.strerror}", hint) from error
+    return sorted(directory / name for name in names if name.endswith(ending) and not name.startswith("."))
+
+
 def check_place(path: Path, owner_too: bool = False) -> None:
     """Raises KeyFileError where somebody else could have written what is at this path.
 

@@ -21,8 +21,8 @@ from ..facts.address import split_host_port
 from ..facts.errors import ConfigurationError, KeyFileError, NitroSocksError, ProtocolError, UsageError
 from ..facts.words import foreign, quoted
 from ..protocol.greet import Credentials
-from .keyfiles import Table, b64, read_secret
-from .places import below_home, check_place
+from .keyfiles import Table, b64, check_there, read_secret
+from .places import below_home, check_place, ending_in
 from .writing import locked, write_secret
 
 if TYPE_CHECKING:  # what only a server needs is imported when it is needed: a client is to begin soon
@@ -81,7 +81,7 @@ def check_name(name: str) -> str:
 
 def load_server(path: Path) -> ServerKey:
     """The server's key; raises KeyFileError, also where `public` is not the key that `secret` makes."""
-    _exists(path, _MAKE_SERVER)
+    check_there(path, _MAKE_SERVER)
     table = Table(path, RESTORE_SERVER)
     table.only("secret public")
     key = ServerKey(table.base64("secret", wire.SECRET))
@@ -184,7 +184,7 @@ def read_client(path: Path, place: bool = True) -> tuple[Client, Table]:
 
 def socket_places(home: Path) -> Iterator[Path]:
     """The directories that files without a fault name for unix sockets, with or without wildcards, and that exist."""
-    for path in (home / CLIENTS).glob("*.toml"):
+    for path in (home / CLIENTS / name for name in glob("*.toml", root_dir=home / CLIENTS)):
         with suppress(NitroSocksError, OSError):
             if b"listen" in path.read_bytes():
                 texts = [text for text in load_client(path).listen.texts if text.startswith("/")]
@@ -223,7 +223,7 @@ def load_profile(path: Path) -> Profile:
     One that is ours nobody else can have written, wherever it is. root reads those of others: then the directories are
     judged, too.
     """
-    _exists(path, _MAKE_CLIENT)
+    check_there(path, _MAKE_CLIENT)
     if others := os.geteuid() == 0 and not _is_ours(path):
         check_place(path, owner_too=True)
     table = Table(path, _ASK_AGAIN, others)
@@ -250,11 +250,11 @@ def default_profile(home: Path, environ: Mapping[str, str]) -> Path:
     """
     if chosen := environ.get("NITROSOCKS_PROFILE"):
         return Path(chosen)
-    found = sorted(path for path in home.glob(f"*{PROFILE}") if not path.name.startswith("."))
+    here = foreign(home)
+    found = ending_in(home, PROFILE, "name the profile with -i FILE")
     default = home / f"default{PROFILE}"
     if default in found or len(found) == 1:
         return default if default in found else found[0]
-    here = foreign(home)
     if not found:
         raise KeyFileError(f"there is no profile in {here}", f"name one with -i FILE; {_MAKE_CLIENT}")
     names = foreign(", ".join(path.name for path in found))
@@ -275,11 +275,6 @@ def _is_ours(path: Path) -> bool:
         return path.stat().st_uid == os.geteuid()
     except OSError:  # whoever reads it will tell
         return False
-
-
-def _exists(path: Path, hint: str) -> None:
-    if not os.path.lexists(path):
-        raise KeyFileError(f"{foreign(path)}: there is no such file", hint)
 
 
 def _name(table: Table) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,7 +60,7 @@ class Remembered:
             self._say(str(error))
 
     def _read(self) -> dict[tuple[str, str], Known]:
-        if not self._path.exists():
+        if not os.path.exists(self._path):  # nor where we may not look
             return {}
         try:
             table = Table(self._path)

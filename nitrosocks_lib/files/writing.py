@@ -96,9 +96,9 @@ def _ready(path: Path, text: str, temporaries: ExitStack, directories: bool) -> 
 
 def _check_place(path: Path) -> None:
     """To replace a device would harm the whole machine; a secret never goes into what is no file of its own."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise CannotCreate(f"{foreign(path)} is a directory", "name a file in it")
-    if str(path) in _STDOUT or (path.exists() and not path.is_file()):
+    if str(path) in _STDOUT or (os.path.exists(path) and not os.path.isfile(path)):
         raise CannotCreate(f"{foreign(path)} is not a regular file", "for standard output write -o -")
 
 
@@ -170,14 +170,14 @@ def settle(directory: Path) -> None:
 
 def make_directory(path: Path) -> None:
     """Makes a directory and the missing ones above it, all with mode 0700; raises OSError."""
-    if path.is_dir():
+    if os.path.isdir(path):
         return
     make_directory(path.parent)
     try:
         path.mkdir(mode=0o700)
         path.chmod(0o700)  # whatever the umask
     except FileExistsError:
-        if not path.is_dir():  # else another program was first
+        if not os.path.isdir(path):  # else another program was first
             raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR)) from None
 
 

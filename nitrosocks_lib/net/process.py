@@ -96,7 +96,7 @@ def _of_links() -> Iterator[Path]:
     What is there is replaced whole, so its directory is needed; but of none right below / more than the file.
     """
     for path in (_ETC / name for name in _NAMES):
-        if path.is_symlink():
+        if os.path.islink(path):
             file = Path(os.path.realpath(path))
             yield file
             above = next(each for each in file.parents if os.path.exists(each))  # False where we may not look

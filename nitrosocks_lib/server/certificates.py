@@ -93,9 +93,9 @@ class Certificates:
         """What must be readable for `look`: the directories of the files, and those of links on the way to them."""
         for path in self._files:
             for _ in range(_LINKS):
-                yield path.parent if path.resolve().parent != Path("/") else path
-                yield from (each.parent for each in path.parents if each.is_symlink() and _is_deep(each.parent))
-                if not path.is_symlink():
+                yield path.parent if os.path.dirname(os.path.realpath(path)) != "/" else path
+                yield from (each.parent for each in path.parents if os.path.islink(each) and _is_deep(each.parent))
+                if not os.path.islink(path):
                     break
                 path = path.parent / path.readlink()
 
@@ -137,7 +137,7 @@ class Certificates:
 
 
 def _is_deep(directory: Path) -> bool:
-    return len(directory.resolve().parts) > _SHALLOW
+    return len(Path(os.path.realpath(directory)).parts) > _SHALLOW
 
 
 def _read(certificate: Path, key: Path, check: Callable[[Path], None]) -> Presented:
@@ -159,7 +159,7 @@ def _read(certificate: Path, key: Path, check: Callable[[Path], None]) -> Presen
 def _content(path: Path) -> bytes:
     """Nothing where it cannot be read: whoever uses it tells."""
     with suppress(OSError):
-        if path.is_file():
+        if os.path.isfile(path):
             return path.read_bytes()
     return b""
 

@@ -105,3 +105,9 @@ def test_a_home_that_is_none(tmp_path: Path) -> None:
     assert "no server's key" in str(checked(tmp_path).faults[0])
     write_secret(tmp_path / "a.profile", enrol.make_client("a", ["h:1"], SERVER.public, [])[0])
     assert checked(tmp_path).files == ["a.profile"] and not checked(tmp_path).faults
+
+
+def test_a_home_that_cannot_be_looked_at(tmp_path: Path) -> None:
+    """It is there perhaps. root may look anywhere, but not at such a name."""
+    found = checked(tmp_path / ("x" * 256))
+    assert [str(fault).rpartition(": ")[2] for fault in found.faults] == ["File name too long"]

@@ -9,7 +9,7 @@ from keys import SERVER, put
 
 from nitrosocks_lib.facts.errors import KeyFileError
 from nitrosocks_lib.files import enrol, profiles
-from nitrosocks_lib.files.places import check_place
+from nitrosocks_lib.files.places import check_place, ending_in
 from nitrosocks_lib.files.writing import write_secret
 
 US = os.geteuid()
@@ -151,3 +151,12 @@ def test_what_was_seen_as_ones_own_is_not_another_when_it_is_read(path: Path, mo
     monkeypatch.setattr(profiles, "_is_ours", lambda _: True)
     with pytest.raises(KeyFileError, match=f"belongs to user {US or 9}, not to 0"):
         profiles.load_profile(profile)
+
+
+def test_what_ends_so(tmp_path: Path) -> None:
+    for name in ("b.profile", "a.profile", ".a.profile", "a.toml", "profile"):
+        (tmp_path / name).touch()
+    assert ending_in(tmp_path, ".profile") == [tmp_path / "a.profile", tmp_path / "b.profile"]
+    assert ending_in(tmp_path / "none", ".profile") == ending_in(tmp_path / "a.toml", ".profile") == []
+    with pytest.raises(KeyFileError, match="xx: File name too long"):  # root may look anywhere, but not there
+        ending_in(tmp_path / ("x" * 256), ".profile")

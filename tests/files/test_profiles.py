@@ -209,3 +209,10 @@ def test_a_choice_is_not_guessed(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match="alice.profile, bob.profile") as caught:
         profiles.default_profile(tmp_path, {})
     assert "-i FILE" in caught.value.hint and "NITROSOCKS_PROFILE" in caught.value.hint
+
+
+def test_a_profile_that_cannot_be_looked_at_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    """root may look anywhere, but not at such a name."""
+    for load in (profiles.load_profile, lambda path: profiles.default_profile(path, {})):
+        with pytest.raises(KeyFileError, match="xx: File name too long"):
+            load(tmp_path / ("x" * 256))

@@ -131,3 +131,10 @@ def test_whoever_reads_while_others_write_sees_a_whole_file(tmp_path: Path, capl
         while any(thread.is_alive() for thread in threads):
             reader.look(SERVER, HERE)
     assert by(caplog, "files.remembered") == []
+
+
+def test_a_place_that_cannot_even_be_looked_at(tmp_path: Path) -> None:
+    """As $HOME of another user, which `sudo -u` leaves there. root may look anywhere, but not at such a name."""
+    kept = Remembered(tmp_path / ("x" * 256))
+    kept.keep(SERVER, HERE, Known(RAW, NOW))
+    assert kept.look(SERVER, HERE) is None

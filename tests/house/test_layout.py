@@ -163,6 +163,19 @@ def test_tests_are_where_they_belong() -> None:
     expect_none(layout.homeless(set(TESTS)))
 
 
+# Paths
+
+
+@pytest.mark.parametrize("source", ["path.exists()", "Path(text).resolve().parent", "self._path.is_file()"])
+def test_an_unsure_question_is_found(source: str) -> None:
+    assert layout.unsure_questions(source)
+
+
+def test_a_path_is_asked_what_it_always_answers() -> None:
+    assert layout.unsure_questions("os.path.exists(path), path.stat(), path.exists") == []
+    expect_none(faults_of(layout.unsure_questions, MODULES))
+
+
 # Registries
 
 

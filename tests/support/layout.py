@@ -25,6 +25,9 @@ FOLDERS = (
     "long",  # scripts that run for minutes
 )
 
+# Methods of a Path that raise for more than they should: is_file where nobody may look, resolve for a link to itself.
+UNSURE = ("exists", "is_dir", "is_file", "is_fifo", "is_mount", "is_socket", "is_symlink", "resolve")
+
 # Package registries; the labels stand apart so that this file passes its own rule.
 REGISTRIES = tuple(
     ".".join(labels)
@@ -92,6 +95,13 @@ def missing_docstrings(source: str) -> list[str]:
     tree = ast.parse(source)
     faults = [] if ast.get_docstring(tree) else ["the module has no docstring"]
     return faults + [f"line {n.lineno}: {n.name} has none" for n in public(tree.body) if not ast.get_docstring(n)]
+
+
+def unsure_questions(source: str) -> list[str]:
+    """Questions to a Path for which os.path has a function that answers always, or os.path.realpath."""
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    asked = [call for call in calls if isinstance(call, ast.Attribute) and call.attr in UNSURE]
+    return [f"line {call.lineno}: {call.attr}" for call in asked if ast.unparse(call.value) != "os.path"]
 
 
 def registry_hosts(text: str) -> list[str]:
