@@ -47,12 +47,14 @@ def unfound(host: str, error: Exception) -> Unreached:
 
 def unreached(target: Target, failed: Iterable[OSError]) -> Unreached:
     """No place of it could be connected to: the reason of the one that came nearest."""
-    codes = {error.errno for error in failed}
-    reply, text = next((told for code, told in _REPLIES.items() if code in codes), _OTHERWISE)
-    return Unreached(reply, f"{name_of(target)}: {text}")
+    why = {error.errno: error.strerror for error in failed}
+    for code, (reply, text) in _REPLIES.items():
+        if code in why:
+            return Unreached(reply, f"{name_of(target)}: {text}")
+    reason = next(filter(None, why.values()), "cannot be reached")
+    return Unreached(Reply.GENERAL, f"{name_of(target)}: {reason}")
 
 
-_OTHERWISE = (Reply.GENERAL, "cannot be reached")
 _REPLIES = {  # the most telling first
     errno.ECONNREFUSED: (Reply.CONNECTION_REFUSED, "connection refused"),
     errno.EACCES: (Reply.GENERAL, "permission denied"),

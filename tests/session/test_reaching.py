@@ -50,6 +50,13 @@ def test_the_most_telling_error_is_told() -> None:
     assert unreached(Target(Kind.UNIX, "/x", 0), []).text == "/x: cannot be reached"
 
 
+def test_a_reason_that_has_no_words_of_ours() -> None:
+    """As of a socket of datagrams, or where a firewall forbids it: that of the kernel."""
+    failed = [OSError("odd"), OSError(errno.EPROTOTYPE, "Protocol wrong type for socket"), OSError(errno.EPERM, "x")]
+    told = unreached(Target(Kind.UNIX, "/dev/log", 0), failed)
+    assert told == Unreached(Reply.GENERAL, "/dev/log: Protocol wrong type for socket")
+
+
 def test_names_without_an_address() -> None:
     told = unfound("name", socket.gaierror(-2, "Name or service not known"))
     assert told == Unreached(Reply.HOST_UNREACHABLE, "cannot find name: Name or service not known")
