@@ -125,6 +125,8 @@ def answer(where: tuple[str, int] | str, asks: tuple[str, int] | None = None) ->
                 got = read_all(sock)
     except ConnectionResetError:
         return "reset"
+    except TimeoutError:
+        return "silent"
     return got.decode() or "closed"
 
 

@@ -30,6 +30,7 @@ def compare(tmp_path: Path) -> Compare:
         shown = tables(page)[name]
         if not ours:
             rows, shown = [wordless(row) for row in rows], [wordless(row) for row in shown]
-        assert rows == shown, "run: python tests/long/ssh_page.py --write"
+        others = "\n".join(row for row in rows if row not in shown)
+        assert rows == shown, f"run: python tests/long/ssh_page.py --write; not on the page:\n{others}"
 
     return run
