@@ -6,6 +6,7 @@ that asked for it.
 
 from __future__ import annotations
 
+import logging
 import selectors
 import socket
 from contextlib import suppress
@@ -25,6 +26,7 @@ from ..session.streams import Request
 from .datagrams import Reports
 from .pool import Pool
 
+log = logging.getLogger(__name__)
 _LOCAL = "127.0.0.1"  # where the application is whose connection came over a unix socket
 
 
@@ -39,11 +41,12 @@ class Associations:
 
     def begin(self, local: socket.socket, asked: Asked) -> bytes:
         """Answers, and takes the connection over; or, where there can be no more, returns the answer that says so."""
-        if len(self.live) >= limits.ASSOCIATIONS:
-            return asked.answers.failed(Reply.GENERAL, "")
         try:
+            if len(self.live) >= limits.ASSOCIATIONS:
+                raise CannotCreate(f"{limits.ASSOCIATIONS} do so already")
             association = Association(self, local, asked.target)
-        except (CannotCreate, OSError):  # or the application is gone
+        except (CannotCreate, OSError) as error:  # or the application is gone
+            log.info("an application cannot send datagrams: %s", error)
             return asked.answers.failed(Reply.GENERAL, "")
         self.live.add(association)
         return b""
@@ -57,7 +60,7 @@ class Association:
         unix = local.family == socket.AF_UNIX
         self._owner, self._local, self._port = owner, local, sender.port
         self._host = _LOCAL if unix else str(local.getpeername()[0])
-        self._relay = bind(_LOCAL if unix else str(local.getsockname()[0]), 0, kind=DATAGRAM)
+        self._relay = bind(_LOCAL if unix else _unmapped(str(local.getsockname()[0])), 0, kind=DATAGRAM)
         self._relay.setblocking(False)
         roomy(self._relay)
         self._to: tuple[str | int, ...] | None = None  # where answers go
@@ -140,5 +143,10 @@ class _Back:
 
 def _plain(host: str) -> str:
     """An IPv4 address in the form of IPv6 as the first; without a zone."""
-    address = ip_address(host.partition("%")[0])
+    return _unmapped(host.partition("%")[0])
+
+
+def _unmapped(host: str) -> str:
+    """The first alone: an application at all interfaces has it so, and no socket of IPv6 alone can be bound to it."""
+    address = ip_address(host)
     return str((address.version == 6 and address.ipv4_mapped) or address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -164,13 +165,17 @@ def test_what_is_not_permitted_is_logged_once(
     assert line.startswith("udp:127.0.0.2:7 is not permitted for this client")
 
 
-def test_there_are_so_many_at_most(world: World, monkeypatch: pytest.MonkeyPatch, echo: Echo) -> None:
+def test_there_are_so_many_at_most(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, echo: Echo
+) -> None:
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr(limits, "ASSOCIATIONS", 2)
     port = proxy(world)
     controls = [world.enter_context(dial_tcp(port)) for _ in range(3)]
     (first, at), _ = [associated(control, world) for control in controls[:2]]
     controls[2].sendall(ASSOCIATE)
     assert read_exactly(controls[2], 4) == b"\5\0\5\1"
+    assert "an application cannot send datagrams: 2 do so already" in caplog.text
     first.sendto(to(echo.port) + b"abc", at)
     assert first.recv(100) == to(echo.port) + b"ABC"
 
@@ -201,6 +206,14 @@ def test_over_ipv6(world: World, echo: Echo) -> None:
             near.settimeout(BOUND)
             near.sendto(to(echo.port) + b"abc", ("::1", int.from_bytes(at[22:], "big")))
             assert near.recv(100) == to(echo.port) + b"ABC"
+
+
+def test_at_all_interfaces_over_ipv4(world: World, echo: Echo) -> None:
+    """The kernel has both ends of such a connection in the form of IPv6."""
+    with dial_tcp(proxy(world, Target(Kind.TCP, "", 0))) as control:
+        near, at = associated(control, world)
+        near.sendto(to(echo.port) + b"abc", at)
+        assert near.recv(100) == to(echo.port) + b"ABC"
 
 
 def test_addresses_are_compared_in_one_form() -> None:
