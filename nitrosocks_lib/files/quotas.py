@@ -49,6 +49,6 @@ def _rate(table: Table, key: str) -> int:
     rate = parsed(value) if isinstance(value, str) else value
     if type(rate) is not int or (rate and not limits.RATE_LEAST <= rate <= limits.RATE_MOST):
         least, most = shown(limits.RATE_LEAST), shown(limits.RATE_MOST)
-        hint = f"""as in {key} = "2M", from {least} to {most}; 0 is no limit"""
-        raise table.fault(f"{key!r} is no number of bytes a second that can be held", hint, key)
+        hint = f"""in bytes a second, as in {key} = "2M", from {least} to {most}; 0 is no limit"""
+        raise table.fault(f"{key!r} is not a valid rate", hint, key)
     return rate

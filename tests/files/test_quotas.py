@@ -69,7 +69,7 @@ def test_check_names_the_line_of_a_rate_that_is_none_and_what_to_write(path: Pat
     path.write_text('streams = 2\nup = "fast"\n' + path.read_text())
     checked = Checked(path.parent.parent, datetime(2027, 1, 1, tzinfo=UTC), lambda *_: None)
     (fault,) = (each for each in checked.faults if "alice.toml" in str(each))
-    assert str(fault) == f"{path}: 'up' is no number of bytes a second that can be held (at line 2)"
+    assert str(fault) == f"{path}: 'up' is not a valid rate (at line 2)"
     assert fault.hint == 'as in up = "2M", from 1K to 1024G; 0 is no limit'
 
 
