@@ -37,10 +37,10 @@ def test_limits_are_read_and_kept(path: Path) -> None:
         ('streams = "20"', "'streams' is not a number"), ("streams = -1", "'streams' is not a number"),
         ("until = 2027", "'until' is not a day"), ('until = "soon"', "'until' is not a day"),
         ("until = 2027-01-31T10:00:00", "'until' is not a day"), ("until = 2027-02-30", "not TOML"),
-        ('up = "2X"', "'up' is no number of bytes"), ("up = 1000", "'up' is no number of bytes"),
-        ("down = true", "'down' is no number of bytes"), ('down = "2.5M"', "'down' is no number of bytes"),
-        ("down = -1", "'down' is no number of bytes"), ('down = ""', "'down' is no number of bytes"),
-        ('up = "99999999G"', "'up' is no number of bytes"), ("up = [1]", "'up' is no number of bytes"),
+        ('up = "2X"', "'up' is not a valid rate"), ("up = 1000", "'up' is not a valid rate"),
+        ("down = true", "'down' is not a valid rate"), ('down = "2.5M"', "'down' is not a valid rate"),
+        ("down = -1", "'down' is not a valid rate"), ('down = ""', "'down' is not a valid rate"),
+        ('up = "99999999G"', "'up' is not a valid rate"), ("up = [1]", "'up' is not a valid rate"),
         ("from = []", "'from' names no network"), ('from = ["10.0.0.1/8"]', "'10.0.0.1/8' is no network"),
         ('from = "10.0.0.0/8"', "'from' is not a list"), ("steams = 1", "unknown key 'steams'"),
     ],
@@ -70,7 +70,7 @@ def test_check_names_the_line_of_a_rate_that_is_none_and_what_to_write(path: Pat
     checked = Checked(path.parent.parent, datetime(2027, 1, 1, tzinfo=UTC), lambda *_: None)
     (fault,) = (each for each in checked.faults if "alice.toml" in str(each))
     assert str(fault) == f"{path}: 'up' is not a valid rate (at line 2)"
-    assert fault.hint == 'as in up = "2M", from 1K to 1024G; 0 is no limit'
+    assert fault.hint == 'in bytes a second, as in up = "2M", from 1K to 1024G; 0 is no limit'
 
 
 def test_check_tells_of_one_whose_last_day_is_over(path: Path) -> None:

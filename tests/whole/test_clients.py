@@ -79,7 +79,7 @@ def test_limits_are_listed_and_judged(site: Site) -> None:
     assert (alice["streams"], alice["up"], alice["down"]) == (20, 2 << 20, 1_500_000)
     file.write_text(f'up = "512"\n{text}')
     line = "'up' is not a valid rate (at line 1)"
-    hint = 'as in up = "2M", from 1K to 1024G; 0 is no limit'
+    hint = 'in bytes a second, as in up = "2M", from 1K to 1024G; 0 is no limit'
     assert f"{file}: {line}; {hint}\n" in run(site, "check", code=65)
 
 
