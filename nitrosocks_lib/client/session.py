@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from functools import partial
 
 from ..facts import limits
 from ..facts.address import join_host_port
@@ -21,6 +22,7 @@ from .attempt import Attempt
 from .dialler import Dialler, Greeting
 from .farewell import abort_first
 from .keeper import Owner, Reaching
+from .pauses import Pauses
 from .roam import Roam
 from .tunnel import ClientTunnel
 
@@ -53,11 +55,12 @@ class ClientSession:
             self.tunnel.inbound.dialling = reach(self.tunnel.state.inbox.waiter)
         self.tunnel.state.round_trip = max(made.round_trip, limits.ROUND_TRIP)
         self.idle_since = now()
+        self._connect = partial(dialler.connect, made.server)  # another connection for it; blocks
         self._link: Link | None = made.link  # the connection that is served, or is to be
         self._redial_age = redial
         self._roam = Roam(self.tunnel, self._connect, None)
-        self._attempts = 0  # j of protocol 3.5
-        self._given_up = ""
+        self._attempts, self._given_up = 0, ""  # j of protocol 3.5, and why there is to be no further one
+        self._pauses, self._attached_at = Pauses(), 0.0
         self._hurried = False  # the pause under way is to end
         self._anew = False  # an attempt that still dials is to be begun anew: its address may be gone
         self._missed = False  # people were told that it lost its connection
@@ -116,8 +119,7 @@ class ClientSession:
         """Ends the session now: with ABORT where there is a connection, else by forgetting it."""
         self._given_up = reason
         self._command.set()
-        told = "" if reason == OWN_END else reason
-        self.tunnel.post_abort(Abort.OTHER, told)  # without a connection: on the next one, if there is one yet
+        self.tunnel.post_abort(Abort.OTHER, "" if reason == OWN_END else reason)  # or on the next connection
         TIMERS.after(limits.RELEASE, self.tunnel.unanswered)
 
     def hurry(self) -> None:
@@ -157,13 +159,11 @@ class ClientSession:
             while self._link is not None:
                 self.tunnel.state.doubt.begin()
                 self._roam = Roam(self.tunnel, self._connect, self._redial_age)
+                self._attached_at = now()
                 outcome = self.tunnel.run(self._link)
                 self._link = self._next_link(outcome, self._roam.take())
         finally:
             liveness.stop()
-
-    def _connect(self) -> Link:
-        return self._dialler.connect(self._server)
 
     def _finish(self) -> None:
         """Gives everything back; streams of which nothing was carried go to another session."""
@@ -201,6 +201,7 @@ class ClientSession:
             prepared.close()
         if over:
             return None
+        self._pauses.lost(now() - self._attached_at, self.tunnel.inbound.received + self.tunnel.inbound.peer_acked)
         link = None
         try:
             link = self._reconnect(until)
@@ -221,10 +222,12 @@ class ClientSession:
         return at + max(resume - silent, min(resume, limits.TRIED))
 
     def _reconnect(self, until: float) -> Link | None:
-        """Dials until the session is resumed: at once, then with growing pauses (protocol 3.5)."""
-        pause, self._hurried = limits.BACKOFF_FIRST, False
+        """Dials until the session is resumed (protocol 3.5)."""
+        self._hurried = False
         with Edges([s.local.fileno() for s in self.tunnel.state.streams.all() if s.local is not None]) as locals_:
             while not self._given_up:
+                if (pause := self._pauses.take()) and self._rest(min(now() + jittered(pause), until), locals_):
+                    break
                 self._tell_people()
                 try:
                     return self._resume_on(None, until)
@@ -235,8 +238,6 @@ class ClientSession:
                 if now() >= until:
                     self.tunnel.state.reason = "the server was unreachable for longer than it keeps a session"
                     return None
-                self._rest(min(now() + jittered(pause), until), locals_)
-                pause = min(pause * 2, limits.BACKOFF_MAX)
         return None
 
     def _tell_people(self) -> None:
@@ -284,13 +285,16 @@ class ClientSession:
             return False
         return True
 
-    def _rest(self, until: float, locals_: Edges) -> None:
-        """Waits before the next attempt. What people do ends the wait: a keystroke, a new connection, SIGHUP."""
+    def _rest(self, until: float, locals_: Edges) -> bool:
+        """Waits before the next attempt; whether there is to be none. A keystroke ends the wait, as do others."""
         while not (self._given_up or self._hurried) and (left := until - now()) > 0:
             ready = self._command.wait(locals_.interest, left)
             self._command.clear()
             if ready and locals_.take():
                 self._hurried = True
-        self._hurried = False
+        if self._hurried:
+            self._hurried = False
+            self._pauses.anew()
         if locals_.all_broken:
             self._given_up = "the local side reset its connection"
+        return bool(self._given_up)

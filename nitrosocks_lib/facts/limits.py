@@ -155,6 +155,7 @@ TRIED: Final = 30.0  # seconds that a client tries to reconnect at least, howeve
 OUTAGE_TOLD: Final = 2.0  # seconds behind which people are told that a connection is lost
 BACKOFF_FIRST: Final = 0.1
 BACKOFF_MAX: Final = 10.0
+LIVED: Final = 1.0  # seconds: a connection that was of use for none of them is not replaced at once, but within these
 
 # Doubt (protocol 5): D lies between these; a frame that is under way for longer than the latter is none on a slow line.
 DOUBT_LEAST: Final = 1.0

@@ -11,6 +11,7 @@ import pytest
 from pools import WatchedPool, begun
 from world import BOUND, Opened, World, echo
 
+from nitrosocks_lib.client.pauses import Pauses
 from nitrosocks_lib.client.session import ClientSession
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import NetworkError
@@ -89,6 +90,29 @@ def test_what_was_typed_before_ends_none(monkeypatch: pytest.MonkeyPatch) -> Non
         pool.hurry()
         world.proxy.wait_connections(before + 1, BOUND)
         assert goes_on(opened, b"y") and world.proxy.connections == before + 1
+
+
+def test_a_box_that_ends_each_connection_is_not_asked_at_once_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LIVED", LONG)
+    monkeypatch.setattr(limits, "BACKOFF_FIRST", 0.01)
+    taken, take = list[float](), Pauses.take
+    monkeypatch.setattr(Pauses, "take", lambda pauses: taken.append(take(pauses)) or taken[-1])
+    with World(proxy=True) as world:
+        assert world.proxy is not None
+        pool = WatchedPool(world)
+        opened = begun(pool, world.target(echo))
+
+        def ends() -> None:
+            before = pool.session._attempts
+            world.proxy.cut()
+            world.proxy.wait(lambda: pool.session._attempts > before and pool.session.tunnel.connected, BOUND)
+
+        for _ in range(5):
+            ends()
+        assert [pause > 0 for pause in taken[-3:]] == [True] * 3 and taken[-1] > taken[-2]
+        assert goes_on(opened, b"x")
+        ends()
+        assert taken[-1] == 0.0 and pool.made == 1
 
 
 def test_a_change_of_network_begins_an_attempt_anew_that_dials(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,7 +206,7 @@ def test_a_local_side_that_hung_up_does_not_hurry_the_attempts() -> None:
         assert world.proxy.wait(lambda: not session.tunnel.connected, BOUND)
         with near:
             near.sendall(b"last words")
-        assert world.proxy.wait_connections(before + 4, BOUND)
+        assert world.proxy.wait_connections(before + 5, BOUND)
         pauses = limits.BACKOFF_FIRST * (1 + 2 + 4)
         assert now() - began >= pauses * (1 - limits.HEARTBEAT_JITTER)
         world.proxy.refuse(False)
