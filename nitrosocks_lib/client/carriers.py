@@ -61,11 +61,14 @@ class Carriers:
         turn, ordered = self._turn(self._key(server))
         return turn.now is not carrier or turn.hurried(ordered)
 
-    def first(self, server: Server, carrier: Carrier) -> float | None:
-        """Until when, of `timers.now`, an attempt that begins to resume over it must have an answer to go on."""
+    def first(self, server: Server, carrier: Carrier, doubtful: bool = False) -> float | None:
+        """Until when, of `timers.now`, an attempt that begins to resume over it must have an answer to go on.
+
+        `doubtful`: it may get none for another reason than the carrier, and the next one would.
+        """
         with self._lock:
             round_trip = self._round_trips.get(self._key(server), 0.0)
-        return now() + patience(round_trip) if self.hurried(server, carrier) else None
+        return now() + patience(round_trip) if doubtful or self.hurried(server, carrier) else None
 
     def worked(self, server: Server, carrier: Carrier, round_trip: float = 0.0) -> None:
         """A new session was made over it, with an answer after so many seconds: this is remembered."""

@@ -79,12 +79,13 @@ class Dialler:
         Raises NetworkError, or DecoyAnswer where a web server answers the upgrade.
         """
         carrier, hour = self._carriers.current(server), self._hour_now()
+        hurried = self._told is not None or self._carriers.hurried(server, carrier)
         try:
-            return self._openers.open(carrier, server, hour, self._carriers.hurried(server, carrier))
-        except Unreachable:
-            raise
-        except NetworkError:
-            self._carriers.failed(server, carrier)
+            return self._openers.open(carrier, server, hour, hurried)
+        except NetworkError as error:
+            self._told = None  # whoever told it need not be on the way any more
+            if not isinstance(error, Unreachable):
+                self._carriers.failed(server, carrier)
             raise
         except DecoyAnswer as answer:
             self._told = None
@@ -172,7 +173,8 @@ class Dialler:
 
     def resume(self, link: Link, server: tuple[str, int], terms: Terms, attempt: int, received: int) -> Recovered:
         """RESUME and RECOVERED on a link that `connect` made; the link stays the caller's (protocol 3.5)."""
-        hour, self._told, first = self._hour_now(), None, self._carriers.first(server, link.carrier)
+        hour, first = self._hour_now(), self._carriers.first(server, link.carrier, self._told is not None)
+        self._told = None
         dialogue = greet.resume(self.credentials, terms, attempt, received, hour, os.urandom)
         try:
             recovered = self._converse(Conversation(link, now() + limits.DIAL, first=first), dialogue, server)
