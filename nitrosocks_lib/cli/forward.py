@@ -18,8 +18,8 @@ from ..facts.words import quoted
 from ..net.signals import Stop
 from ..net.timers import now
 from ..protocol.frames import Target
+from . import later, specs
 from . import options as words
-from . import specs
 from .background import into_background, pid_file
 from .opening import first_session, login_in, open_pool
 from .options import Options
@@ -84,7 +84,8 @@ def _forward(
 
 def _until_stopped(stop: Stop, pool: Pool, remotes: Remotes | None, began: float) -> None:
     """Does what signals ask for, until one ends it."""
-    while not stop.wait():
+    ends = later.first_wait(stop, later.for_forward)
+    while not ends:
         if stop.hurry:
             stop.hurry = False
             pool.hurry()
@@ -95,6 +96,7 @@ def _until_stopped(stop: Stop, pool: Pool, remotes: Remotes | None, began: float
             streams = sum(session.tunnel.load for session in live)
             carried = f"{counted(len(live), 'session')}, {counted(streams, 'stream')}"
             note(f"{carried}, {counted(pool.made, 'session')} made so far, up {now() - began:.0f} s")
+        ends = stop.wait()
 
 
 def _end(stop: Stop, pool: Pool, forwarder: Forwarder, remotes: Remotes | None) -> None:

@@ -27,6 +27,7 @@ from ..server.authorised import Clients
 from ..server.certificates import Certificates
 from ..server.connection import Settings
 from ..server.server import Server
+from . import later
 from . import options as specs
 from .keygen import tell_made
 from .options import Options
@@ -62,7 +63,8 @@ def serve(options: Options) -> int:
     settings.certificates.look()  # warns of one that expires
     server.start()
     note(f"ready, with key {fingerprint(key.public)}")
-    while not stop.wait():
+    ends = later.first_wait(stop, later.for_serve)
+    while not ends:
         if stop.hurry:
             stop.hurry = False
             clients.look()
@@ -70,6 +72,7 @@ def serve(options: Options) -> int:
             note(f"read again: {counted(len(clients), 'client')} authorised; {settings.certificates.presented}")
         if stop.take_asked():
             _tell_load(server, now() - began)
+        ends = stop.wait()
     note(f"stopping; running streams have {drain} s")
     stop.see_through(lambda: server.drain(drain))
     return 0
