@@ -31,6 +31,12 @@ def ended_by_exception() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
+    _let_through(signal.SIGTERM, signal.SIGHUP)
+
+
+def _let_through(*numbers: int) -> None:
+    """Whoever started the program may have blocked them for a thread of its own, and a program inherits that."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 class Stop:
@@ -60,6 +66,7 @@ class Stop:
         for number, taken in table.items():
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, taken)
+        _let_through(*table)
 
     def _on_end(self, number: int, _: FrameType | None) -> None:
         if self.came:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,15 @@ for line in sys.stdin:
 class Waiting:
     """A process that waits once for each line that it gets."""
 
-    def __init__(self, options: str = "", ignored: str = "") -> None:
-        """`ignored` are names of signals, as in `trap`."""
+    def __init__(self, options: str = "", ignored: str = "", blocked: Iterable[int] = ()) -> None:
+        """`ignored` are names of signals, as in `trap`; `blocked` are for who starts it."""
         program = WAITS.format(root=str(ROOT), options=options)
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         trap = f"trap '' {ignored}; " if ignored else ""
         argv = ["/bin/sh", "-c", f'{trap}exec "$@"', "sh", sys.executable, "-c", program]
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
         self.process = subprocess.Popen(argv, text=True, bufsize=1, **pipes)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         assert self.line() == "ready"
 
     def line(self) -> str:
@@ -107,6 +110,13 @@ def test_what_was_ignored_at_the_start_stays_ignored(name: str, options: str) ->
             assert waiting.wait(word="tell") == "False False False"
         told = waiting.wait(others.get(name, signal.SIGTERM))  # as above
         assert "True True False" in (told, waiting.wait())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_what_whoever_starts_it_has_blocked_is_seen(number: int) -> None:
+    with Waiting(blocked=[number]) as waiting:
+        waiting.process.send_signal(number)
+        assert waiting.wait() == ("False False False asked" if number == signal.SIGUSR1 else "True True False")
 
 
 def test_who_fails_ends_the_program() -> None:
