@@ -5,7 +5,8 @@ non-blocking, since the shell shares it. They block, and end with the process.
 
 The target's end is the end of the command, but not of an upload: `tar c . | nitrosocks connect …` to a sink that says
 nothing and ends its direction at once. So stdout is closed then, and what comes from stdin is still carried, until it
-ends or is silent. Whatever of it does not get through is an error, even where the target had ended well.
+ends; or until it is silent, while nothing has shown that the target reads on: it may have closed. What comes then shows
+it: a closed one resets the connection. Whatever does not get through is an error, even where the target had ended well.
 
 With datagrams each read of stdin is one, and each that comes back is written at once, as `nc -u` does it. Behind the
 end of stdin answers may still come; none has come for `limits.DATAGRAMS_LINGER` when it ends.
@@ -50,6 +51,7 @@ class Pipe:
         self._datagrams = False  # the target takes such
         self._heard_at = 0.0  # when the last one came
         self._written = False  # the target has ended, and all that it said is written
+        self._went_on = False  # the source gave something behind that
         self._unread = False  # the sink's reader is gone
         self._failure: NitroSocksError | None = None
         self._wake = Wake()  # tells the pump of the source that the target has ended
@@ -106,6 +108,7 @@ class Pipe:
         try:
             while self._comes() and (block := self._read_source()):
                 self._given += len(block)
+                self._went_on = self._written
                 try:
                     self._near.sendall(block)
                 except OSError:
@@ -128,11 +131,12 @@ class Pipe:
             self._wake.wait({}, left)
 
     def _comes(self) -> bool:
-        """Waits until the source has something or ends; False when the target has ended and it is silent since."""
+        """Waits until the source has something or ends; False when the target has ended and it is silent since, and
+        had been before."""
         until = None
         while True:
             self._wake.clear()
-            if self._written and until is None:
+            if self._written and until is None and not self._went_on:
                 until = now() + SILENT
             left = None if until is None else until - now()
             if self._wake.wait({self._source: select.POLLIN}, left):

@@ -99,6 +99,27 @@ def test_a_source_that_is_silent_then_is_no_hindrance(run) -> None:
     assert command.result() is False and got.get(timeout=BOUND) == b"all of it"
 
 
+def test_a_source_that_went_on_behind_the_end_may_pause(run, patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target has shown that it reads on."""
+    got = SimpleQueue[bytes]()
+
+    def serve(sock: socket.socket) -> None:
+        sock.shutdown(socket.SHUT_WR)
+        while data := sock.recv(1):
+            got.put(data)
+        got.put(b"")
+
+    command = run(serve)
+    assert os.read(command.read, 1) == b""
+    for byte in (b"a", b"b", b"c"):
+        os.write(command.write, byte)
+        assert got.get(timeout=BOUND) == byte
+        monkeypatch.setattr(stdio, "SILENT", 0)
+        command.thread.join(0.1)  # longer than that
+    command.close(command.write)
+    assert command.result() is False and got.get(timeout=BOUND) == b""
+
+
 def test_what_does_not_get_through_is_told(run, patient) -> None:
     """The target has closed its connection, and its kernel resets what comes."""
     command = run(lambda sock: sock.sendall(b"bye"))
