@@ -168,7 +168,7 @@ class Forwarder:
             log.warning("a connection cannot be accepted: %s", error.strerror)
             self._wake.wait({}, PAUSE)
             return
-        tune(local)
+        tune(local, carried=True)
         if target is not None:
             self._pool.open(target, local, _report)
         elif self._applications is not None:

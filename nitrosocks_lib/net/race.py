@@ -144,7 +144,7 @@ class Race:
 
     def _connected(self, sock: socket.socket) -> Connected:
         self._forget(sock)
-        tune(sock)
+        tune(sock, carried=True)
         return Connected(sock, self._running.pop(sock))
 
     def _fail(self, sock: socket.socket, error: OSError) -> None:
@@ -199,13 +199,15 @@ def interleaved(places: Iterable[Place]) -> list[Place]:
     return [place for row in zip_longest(*families.values()) for place in row if place is not None]
 
 
-def tune(sock: socket.socket) -> None:
+def tune(sock: socket.socket, carried: bool = False) -> None:
     """Small frames leave at once, and the kernel notices a dead peer in the end. Unix sockets have no such options.
 
-    A byte that was sent as urgent, as telnet and ftp do, is read in its place: else no read would give it.
+    Of one that is `carried`, an application's or a target's, a byte that was sent as urgent, as telnet and ftp do, is
+    read in its place: else no read would give it. A server leaves it out of its own connections, as nginx does.
     """
     with suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        if carried:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_KEEPIDLE"):

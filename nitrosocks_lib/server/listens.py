@@ -236,7 +236,7 @@ class Listener:
                 log.warning("a connection to %s cannot be accepted: %s", name_of(self.where), error.strerror)
                 self._owner.turns.at(now() + PAUSE, self)
                 return False
-            tune(local)
+            tune(local, carried=True)
             local.setblocking(False)
             at = Address(str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else Address("", 0)
             self.session.came(self._number, self.where, local, at)

@@ -258,12 +258,13 @@ def test_tune() -> None:
         assert tcp.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) and os.name == "posix"
 
 
-def test_an_urgent_byte_is_read_in_its_place() -> None:
+@pytest.mark.parametrize("carried", [True, False])
+def test_an_urgent_byte_of_what_is_carried_is_read_in_its_place(carried: bool) -> None:
     near, far = tcp_pair()
     with near, far:
-        tune(far)
+        tune(far, carried=carried)
         far.setblocking(True)
         for piece, how in ((b"IAC", 0), (b"D", socket.MSG_OOB), (b"more", 0)):
             near.send(piece, how)
         near.shutdown(socket.SHUT_WR)
-        assert read_all(far) == b"IACDmore"
+        assert read_all(far) == (b"IACDmore" if carried else b"IACmore")
