@@ -16,6 +16,7 @@ BACKLOG = 4096  # connections that wait to be accepted: of a flood of 5,000 a se
 
 PAUSE = 0.1  # seconds after an accept that failed: most often no descriptor is left, and poll would spin
 _GONE = (errno.ECONNABORTED, errno.EPERM, errno.EPROTO)  # of an accept: that one is gone, and the next may be there
+_ROOTS = 1024  # ports below it are for root, unless the system says otherwise
 _PICKS = 10  # how often a port is picked anew that is free on one address of a name and taken on another
 
 
@@ -48,8 +49,12 @@ def listen(bound: socket.socket) -> None:
 
 def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> CannotCreate:
     where = join_host_port(host or "*", port)
-    few = isinstance(error, OSError) and error.errno == errno.EMFILE
-    hint = "raise the limit on open files" if few else "choose another address or port"
+    code = error.errno if isinstance(error, OSError) else None
+    hint = "choose another address or port"
+    if code == errno.EMFILE:
+        hint = "raise the limit on open files"
+    elif code == errno.EACCES and port < _ROOTS:
+        hint = "choose a higher port; those that are this low take root or CAP_NET_BIND_SERVICE"
     return CannotCreate(f"cannot listen on {where}: {_reason(error)}", hint)
 
 

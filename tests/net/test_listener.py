@@ -4,8 +4,11 @@ And listen, for those that were bound before."""
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import Callable
+from typing import Never
 
 import pytest
 from loopback import twofold
@@ -202,3 +205,22 @@ def test_a_server_listens_on_all_of_them(monkeypatch: pytest.MonkeyPatch) -> Non
         server.start()
         world.callback(server.stop)
         assert host == "127.0.0.1" and reaches(port, host) and reaches(port, "127.0.0.2")
+
+
+@pytest.mark.parametrize(
+    ("port", "code", "hint"),
+    [
+        (443, errno.EACCES, "choose a higher port; those that are this low take root or CAP_NET_BIND_SERVICE"),
+        (8443, errno.EACCES, "choose another address or port"),
+        (443, errno.EADDRINUSE, "choose another address or port"),
+        (443, errno.EMFILE, "raise the limit on open files"),
+    ],
+)
+def test_what_helps(port: int, code: int, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> Never:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(module, "_bind_first", refused)
+    with pytest.raises(CannotCreate, match=f"cannot listen on 127.0.0.1:{port}: ") as caught:
+        bind("127.0.0.1", port)
+    assert caught.value.hint == hint
