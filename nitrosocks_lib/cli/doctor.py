@@ -46,7 +46,7 @@ def doctor(options: Options, exit_code: ExitCode) -> int:
     """
     harden()
     asked, offered = _asked(options), given.carriers(options["--carrier"])
-    stop, profile = Stop(), load_profile(options)
+    stop, profile = Stop(hangup_ends=True), load_profile(options)
     route, readable = way(options)
     script = pac.find(os.environ)
     if not options["-v"]:  # it would say on stderr what a line says anyway

@@ -185,8 +185,8 @@ def test_its_sessions_are_released(site: Site) -> None:
             assert ": released; " in server.err.wait(f"session {number} ended after")
 
 
-@pytest.mark.parametrize("words", [(), ("--json",)])
-def test_a_signal_ends_it_at_once(good: Good, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("words", "number"), [((), signal.SIGINT), (("--json",), signal.SIGHUP)])
+def test_a_signal_ends_it_at_once(good: Good, words: tuple[str, ...], number: signal.Signals) -> None:
     greeted = threading.Event()
 
     def serve(tls: ssl.SSLSocket) -> None:
@@ -198,7 +198,7 @@ def test_a_signal_ends_it_at_once(good: Good, words: tuple[str, ...]) -> None:
     with loopback.Server(serve) as server:
         doctor = good.site.nitrosocks("doctor", "-i", elsewhere(good, server.address[1]), *words)
         assert greeted.wait(program.BOUND)
-        assert (doctor.signal(signal.SIGINT).wait(), str(doctor.err)) == (130, "")
+        assert (doctor.signal(number).wait(), str(doctor.err)) == (130, "")
     assert doctor.out is not None
     if words:
         told = json.loads(str(doctor.out))
