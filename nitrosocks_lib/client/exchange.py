@@ -14,7 +14,8 @@ from ..facts.wire import What
 from ..net.link import Link
 from ..protocol.downs import NO_CONTENT, OK
 from ..protocol.heads import BINARY
-from ..protocol.http1 import AnswerHead, Answers, Body, End, Headers, Opaque, value
+from ..protocol.http1 import AnswerHead, Body, End, Headers, Opaque, value
+from ..protocol.mended import MendedAnswers
 
 _MERGED = 1400  # bytes up to which browsers write a head and its body at once
 _TURN = limits.BODY + limits.HEAD  # bytes read of one connection before others have their turn
@@ -93,7 +94,7 @@ class Exchange:
         self.request: Request | None = None
         self.used = False
         self.deadline = at + limits.EXCHANGE_UNUSED  # seconds of `timers.now`: when it is closed, or its request failed
-        self._answers = Answers()
+        self._answers = MendedAnswers()
         self._unsent: deque[memoryview] = deque()
         self._head: AnswerHead | None = None
         self._body: list[bytes] = []

@@ -10,6 +10,7 @@ from ..net.link import Link
 from ..net.websocket import WebSocketLink, accept_of
 from ..protocol import heads, http1
 from ..protocol.http1 import AnswerHead, Answers, Opaque
+from ..protocol.mended import MendedAnswers
 
 _KEY = 16  # bytes
 
@@ -21,7 +22,7 @@ def upgrade(link: Link, host: str, target: str, deadline: float) -> WebSocketLin
     """
     key = b64encode(os.urandom(_KEY)).decode()
     link.write_all(heads.upgrade(host, target, key), deadline)
-    answers = Answers()
+    answers = MendedAnswers()
     answers.expect(b"GET")
     head = _head(link, answers, deadline)
     if head.status != 101:
@@ -46,10 +47,9 @@ def _head(link: Link, answers: Answers, deadline: float) -> AnswerHead:
 def _agrees(head: AnswerHead, accept: str) -> bool:
     """As RFC 6455, 4.1 wants it; no extension and no subprotocol was asked for (WS1)."""
     names = {name for name, _ in head.headers}
-    connection = http1.value(head.headers, b"connection").lower().replace(b" ", b"").split(b",")
     return (
-        http1.value(head.headers, b"upgrade").lower() == b"websocket"
-        and b"upgrade" in connection
+        http1.has(head.headers, b"upgrade", b"websocket")
+        and http1.has(head.headers, b"connection", b"upgrade")
         and http1.value(head.headers, b"sec-websocket-accept") == accept.encode()
         and not names & {b"sec-websocket-extensions", b"sec-websocket-protocol"}
     )

@@ -200,7 +200,7 @@ class Requests(Messages):
             headers,
             raw,
             None if chunked else length or 0,
-            _has(headers, b"expect", b"100-continue"),
+            has(headers, b"expect", b"100-continue"),
             _closes(headers, request.http_version),
             request.method == b"CONNECT" or any(name == b"upgrade" for name, _ in headers),
         )
@@ -272,16 +272,16 @@ def _framing(raw: bytes, headers: Headers, version: bytes) -> tuple[bool, int | 
     return False, None
 
 
-def _has(headers: Headers, name: bytes, word: bytes) -> bool:
-    """Whether a header that is a list has that word."""
+def has(headers: Headers, name: bytes, word: bytes) -> bool:
+    """Whether the list of that name, in one header or more, has that word; all in lower case."""
     words = (each for key, value in headers if key == name for each in value.lower().split(b","))
     return any(each.strip() == word for each in words)
 
 
 def _closes(headers: Headers, version: bytes) -> bool:
     if version == b"1.0":
-        return not _has(headers, b"connection", b"keep-alive")
-    return _has(headers, b"connection", b"close")
+        return not has(headers, b"connection", b"keep-alive")
+    return has(headers, b"connection", b"close")
 
 
 def value(headers: Headers, name: bytes) -> bytes:

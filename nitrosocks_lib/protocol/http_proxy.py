@@ -18,6 +18,7 @@ from ..facts import limits
 from ..facts.address import join_host_port
 from ..facts.errors import NetworkError, ProxyRefused
 from ..facts.words import foreign, quoted
+from .mended import END, may_begin, mended
 from .proxy_auth import Challenge, challenges, header, raw
 from .proxy_login import Answers
 from .socks import ascii_name
@@ -31,7 +32,8 @@ _ASKS: Final = 407
 _BEGUN: Final = 40  # characters of what is no answer
 _SHOWN: Final = 240  # characters of what a proxy says in its page
 _READ: Final = 16_384  # characters of a page in which that is looked for
-_UNSEEN: Final = (re.compile(r"(?is)<(head|script|style)\b.*?</\1\s*>"), re.compile(r"(?s)<!--.*?-->|<[^>]*>"))
+_BYTES: Final = re.compile(r"bytearray\(b(.*)\)")  # what h11 says has them as Python writes them
+_UNSEEN: Final = (re.compile(r"(?is)<(head|script|style)\b.*?</\1\s*>"), re.compile(r"(?s)<!--.*?(-->|$)|<[^>]*(>|$)"))
 
 
 @dataclass(slots=True)
@@ -41,6 +43,7 @@ class Answer:
     status: int
     reason: str
     challenges: list[Challenge]
+    location: str = ""
     page: str = ""
 
 
@@ -73,6 +76,8 @@ def _refused(answer: Answer) -> ProxyRefused:
     hint = "ask the operator of the proxy whether it may connect to this host and port; many allow port 443 only"
     if answer.status in (404, 405, 501):
         hint = "it may be a web server and no proxy: check host and port, or give '--proxy none'"
+    elif 300 <= answer.status < 400 and answer.location:
+        hint = f"it sends browsers to {foreign(answer.location, _SHOWN)}; open that page in one, and log in there"
     elif answer.status >= 500:
         hint = "the proxy itself could not reach the server: is 'nitrosocks serve' running there?"
     return ProxyRefused(f"it refused: {said}{page}", hint, final=answer.status < 500)
@@ -83,6 +88,7 @@ class _Connection:
 
     def __init__(self) -> None:
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.PROXY_HEAD)
+        self._came = b""  # of which h11 knows nothing yet: a head that is not whole, or what stands behind one
         self._used = False
         self.kept = True  # it takes another request
 
@@ -93,9 +99,10 @@ class _Connection:
         except h11.RemoteProtocolError as error:
             if error.error_status_hint == 431:
                 raise NetworkError(f"the head of its answer has more than {limits.PROXY_HEAD >> 10} KiB") from None
-            raise NetworkError(f"its answer is not HTTP ({foreign(error, _SHOWN)})") from None
+            why = _BYTES.sub(r"\1", str(error))
+            raise NetworkError(f"its answer is not HTTP ({foreign(why, _SHOWN)})") from None
         except NetworkError:
-            if begun := self._http.trailing_data[0]:
+            if begun := self._http.trailing_data[0] + self._came:
                 shown = quoted(begun.decode("latin-1"), _BEGUN)
                 raise NetworkError(f"its answer was not complete in time; it begins with {shown}") from None
             raise
@@ -107,11 +114,9 @@ class _Connection:
         while True:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
-                came = yield out
-                out = b""
-                if not came and self._http.trailing_data[0] == b"" and self._http.their_state is h11.SEND_RESPONSE:
+                if not (yield from self._take_head(out)):
                     break
-                self._http.receive_data(came)
+                out = b""
             elif isinstance(event, h11.Response):
                 self._used = True
                 answer = _answer(event)
@@ -125,6 +130,24 @@ class _Connection:
         self.kept = False
         return None
 
+    def _take_head(self, said: bytes) -> Generator[bytes, bytes, bool]:
+        """Says this, and reads until h11 can be given a head, or what is none; False where the connection ended."""
+        while said or not (end := END.search(self._came)):
+            came = yield said
+            said, begun = b"", self._http.trailing_data[0]  # what is no head, if anything
+            self._came = (self._came + came).lstrip(b"\r\n")
+            if not (came or self._came or begun):
+                return False
+            if not came or begun or not may_begin(self._came) or len(self._came) > limits.PROXY_HEAD:
+                self._http.receive_data(self._came)
+                if not came:
+                    self._http.receive_data(b"")
+                self._came = b""
+                return True
+        self._http.receive_data(mended(self._came[: end.end()], tunnel=True))
+        self._came = self._came[end.end() :]
+        return True
+
     def _request(self, target: str, authorization: str) -> bytes:
         headers = [(b"Host", target.encode()), (b"Proxy-Connection", b"keep-alive"), (b"User-Agent", _AGENT)]
         if authorization:
@@ -135,6 +158,9 @@ class _Connection:
     def _page(self, head: h11.Response) -> Generator[bytes, bytes, str]:
         """Reads the body, for the next request to find its answer; what it says to people."""
         body = b""
+        if self._came:
+            self._http.receive_data(self._came)
+            self._came = b""
         try:
             while not isinstance(event := self._http.next_event(), h11.EndOfMessage | h11.ConnectionClosed):
                 if event is h11.NEED_DATA:
@@ -151,13 +177,14 @@ class _Connection:
 
     def expect_nothing_more(self) -> None:
         """The server does not speak before we do; raises NetworkError when something came all the same."""
-        if self._http.trailing_data[0]:
+        if self._came:
             raise NetworkError("it sent unexpected bytes after its answer")
 
 
 def _answer(head: h11.Response) -> Answer:
     asked = [header(value) for name, value in head.headers if name == b"proxy-authenticate"]
-    return Answer(head.status_code, bytes(head.reason).decode("latin-1"), challenges(asked))
+    reason, location = bytes(head.reason).decode("latin-1"), _header(head, b"location")
+    return Answer(head.status_code, reason, challenges(asked), location)
 
 
 def _header(head: h11.Response, wanted: bytes) -> str:

@@ -78,6 +78,11 @@ def test_an_interim_answer_before_it() -> None:
 PAGE = b"HTTP/1.1 403 Forbidden\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 2\r\n\r\nno"
 
 
+def test_lines_that_a_box_adds() -> None:
+    with answering(lambda key: switching(key, "Connection: Upgrade", "X-Box : 1", "-", connection="close")) as server:
+        upgraded(server.address).close()
+
+
 def test_another_answer_is_that_of_a_web_server() -> None:
     with answering(lambda _: PAGE) as server, pytest.raises(DecoyAnswer) as raised:
         upgraded(server.address)

@@ -77,6 +77,7 @@ def test_names_that_are_none() -> None:
         b"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 204 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\n" + OPEN,
+        b"\r\nhttp/1.1  200  OK\nX-Proxy : y\nnone\nContent-Length: 1\nContent-Length: x\n\n",
     ],
 )
 def test_answers_that_open_the_way(opened: bytes, piece: int) -> None:
@@ -142,6 +143,7 @@ def test_who_asks_again_and_again() -> None:
         ("301 Moved", ["Location: http://portal.example/"], "", "it refused: 301 Moved"),
         ("503 Down", ["Content-Type: text/plain"], "no\r\n\tway", 'it refused: 503 Down: "no way"'),
         ("403 No", ["Content-Type: text/html"], "<b>Not</b> &lt;here&gt;<!-- x -->", '403 No: "Not <here>"'),
+        ("403 No", ["Content-Type: text/html"], "<p>Not here</p", '403 No: "Not here"'),
         ("403 No", ["Content-Type: text/plain"], "\x1b[31m\u202eevil", r'403 No: "\\x1b\[31m\\u202eevil"'),
         ("403 No", ["Content-Type: image/png"], "PNG", "it refused: 403 No$"),
         ("403 N\x80o", [], "", "403 N"),
@@ -153,6 +155,12 @@ def test_a_refusal_is_told_in_its_own_words(status: str, headers: list[str], pag
         talk(asking(), [answer(status, *headers, body=page)])
     assert len(str(failure.value)) < 600 and str(failure.value).isprintable() and failure.value.hint
     assert failure.value.final is (not status.startswith("5"))
+
+
+def test_a_page_that_browsers_are_sent_to_is_told() -> None:
+    with pytest.raises(ProxyRefused) as failure:
+        talk(asking(), [answer("302 Found", "Location: http://portal.example/\x1b[2J")])
+    assert failure.value.hint.startswith(r"it sends browsers to http://portal.example/\x1b[2J; open")
 
 
 @pytest.mark.parametrize(
@@ -203,7 +211,7 @@ def test_half_an_answer_is_told() -> None:
         ([b"HTTP/1.1 200", END], "not HTTP"),
         ([b"SSH-2.0-OpenSSH_9.2\r\n", END], "not HTTP"),
         ([b"\x00\x01\x02\x03\r\n\r\n"], "not HTTP"),
-        ([b"HTTP/1.1 999999 x\r\n\r\n"], "not HTTP"),
+        ([b"HTTP/1.1 999999 x\r\n\r\n"], r"not HTTP \(illegal status line: 'HTTP/1.1 999999 x'\)"),
         ([b"HTTP/1.1 407 Who\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"], "not HTTP"),
         ([OPEN + b"hello"], "unexpected bytes"),
         ([b"HTTP/1.1 200 OK\r\nX: " + b"x" * 16_384, b"x"], "more than 16 KiB"),
