@@ -186,7 +186,7 @@ def socket_places(home: Path) -> Iterator[Path]:
     """The directories that files without a fault name for unix sockets, with or without wildcards, and that exist."""
     for path in (home / CLIENTS / name for name in glob("*.toml", root_dir=home / CLIENTS)):
         with suppress(NitroSocksError, OSError):
-            if b"listen" in path.read_bytes():
+            if "listen" in read_secret(path):
                 texts = [text for text in load_client(path).listen.texts if text.startswith("/")]
                 yield from (Path(found) for text in texts for found in glob(os.path.dirname(text), include_hidden=True))
 

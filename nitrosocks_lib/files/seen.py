@@ -28,7 +28,7 @@ def prepare(home: Path) -> Path | None:
 def note(directory: Path, client_id: bytes) -> None:
     """The client has a session now; raises OSError."""
     path = directory / client_id.hex()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)  # as for a key file
     try:
         os.utime(descriptor)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -57,7 +58,9 @@ def test_faulty_client_files_are_told_at_the_start(site: Site) -> None:
     path = site.home / "clients.d" / "bob.toml"
     path.chmod(0o644)
     path.with_name("loop.toml").symlink_to("loop.toml")
+    os.mkfifo(path.with_name("pipe.toml"), 0o600)
     told = str(site.serve().err)
+    assert "pipe.toml: not a regular file" in told
     assert f"{path}: permissions 0644 are too open" in told and "loop.toml: Too many levels of symbolic links" in told
 
 

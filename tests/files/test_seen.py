@@ -32,3 +32,9 @@ def test_a_place_that_is_none(tmp_path: Path) -> None:
     assert seen.prepare(tmp_path) is None and seen.when(tmp_path, ID) is None
     with pytest.raises(OSError):
         seen.note(tmp_path / "seen", ID)
+
+
+def test_a_fifo_in_its_place_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ID.hex())
+    with pytest.raises(OSError, match="No such device or address"):
+        seen.note(tmp_path, ID)
