@@ -6,15 +6,19 @@ import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from errno import ENOTDIR
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from ..facts.errors import CannotCreate
 from ..facts.words import foreign
 
+WORKING: Final = 10.0  # s that the work of another program in a directory may take, which takes none on good disks
+_AGAIN: Final = 0.02  # s
 _STDOUT: Final = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")  # links to whatever it is, a file too
 
 
@@ -183,14 +187,31 @@ def make_directory(path: Path) -> None:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Makes the directory if need be, and keeps every other process out of this block for it; raises CannotCreate."""
+    """Makes the directory if need be, and keeps every other process out of this block for it.
+
+    Raises CannotCreate, also where another process stays in there for WORKING: it hangs, or was stopped.
+    """
     try:
         make_directory(directory)
         descriptor = os.open(directory, os.O_RDONLY)
     except OSError as error:
         raise CannotCreate(f"{foreign(directory)}: {error.strerror}", "choose another place with --home") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        until = time.monotonic() + WORKING
+        while not _is_locked(descriptor):
+            if time.monotonic() > until:
+                told = f"{foreign(directory)}: another program has worked on it for {WORKING:.0f} s"
+                raise CannotCreate(told, f"try again; fuser {foreign(quote(str(directory)))} says which one it is")
+            time.sleep(_AGAIN)
         yield
     finally:
         os.close(descriptor)
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Whether it is ours now. A signal is seen between two looks, which it would not be in a call that waits."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

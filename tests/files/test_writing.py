@@ -203,3 +203,13 @@ def test_what_cannot_be_cleaned_up_hides_no_error(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Path, "unlink", refused)
     with pytest.raises(CannotCreate, match="cannot be made: No space left on device"):
         write_secret(tmp_path / "key", "secret", force=False)
+
+
+def test_a_directory_in_which_another_program_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "WORKING", 0.1)
+    with locked(tmp_path):
+        with pytest.raises(CannotCreate, match="another program has worked on it") as caught, locked(tmp_path):
+            pytest.fail("it is not free")
+        assert f"fuser {tmp_path}" in caught.value.hint
+    with locked(tmp_path):
+        pass

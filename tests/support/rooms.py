@@ -42,7 +42,7 @@ ONLY_HERE: dict[str, tuple[str, ...]] = {
     "select": (*RUNNING, "demo/interceptor"),
     "selectors": RUNNING,
     "threading": (*RUNNING, "demo/demo", "demo/interceptor", "cli/main", "cli/opening"),
-    "time": (*RUNNING, "demo/demo", "demo/interceptor"),
+    "time": (*RUNNING, "demo/demo", "demo/interceptor", "files/writing"),
     "signal": ("net/signals", "cli/main"),
     "cryptography": ("crypto/*",),
     "pyotp": ("crypto/*",),
