@@ -14,6 +14,7 @@ from typing import Final
 
 from ..crypto.identity import ServerKey, fingerprint
 from ..facts.address import join_host_port
+from ..facts.errors import ConfigurationError
 from ..facts.wire import Carrier
 from ..facts.words import foreign
 from ..files import profiles, seen
@@ -118,8 +119,16 @@ def _prepared(home: Path, options: Options) -> tuple[ServerKey, Clients, Setting
     key, cert, private, made = profiles.ensure_server(home, datetime.now(UTC))
     at = f" --home {foreign(quote(options['--home']))}" if options["--home"] else ""
     renew = profiles.RENEW_TLS.format(foreign(cert), foreign(private)) + at
-    certificates = certificates or Certificates(cert, private, check_secret, renew)
+    certificates = certificates or _own(cert, private, renew)
     return key, open_clients(home), Settings(certificates, *words), made
+
+
+def _own(cert: Path, private: Path, renew: str) -> Certificates:
+    """The pair of files that the server made for itself."""
+    try:
+        return Certificates(cert, private, check_secret, renew)
+    except ConfigurationError as error:  # its hint is for --cert and --key
+        raise ConfigurationError(str(error), profiles.RESTORE_TLS) from None
 
 
 def _read_again(home: Path, settings: Settings) -> Iterator[Path]:

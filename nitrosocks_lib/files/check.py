@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..crypto.certificate import expiry, leaf_der
 from ..facts import limits
-from ..facts.errors import KeyFileError, NitroSocksError
+from ..facts.errors import ConfigurationError, KeyFileError, NitroSocksError
 from ..facts.words import foreign
 from ..protocol.permit import GROUPS
 from . import groups, profiles
@@ -98,7 +98,7 @@ class Checked:
         if not profiles.has_pair(cert, private):  # `serve` makes both, or is given others
             return
         self.files += [cert.name, private.name]
-        checked = self._try(partial(profiles.check_tls_key, private), partial(self._usable, cert, private))
+        checked = self._try(partial(profiles.check_tls_key, private), partial(self._pair, cert, private))
         ends = expiry(leaf_der(cert.read_bytes())) if checked else None
         left = (ends - self._now).total_seconds() if ends is not None else limits.EXPIRES_SOON
         what = f"the certificate {'expired' if left <= 0 else 'expires'} at {ends:%Y-%m-%d %H:%M} UTC" if ends else ""
@@ -107,6 +107,12 @@ class Checked:
             self._fault(what, anew, cert.name)
         elif left < limits.EXPIRES_SOON:
             self.notes.append(f"{foreign(cert)}: {what}; {anew}")
+
+    def _pair(self, cert: Path, private: Path) -> None:
+        try:
+            self._usable(cert, private)
+        except ConfigurationError as error:  # its hint is for files of one's own
+            raise ConfigurationError(str(error), profiles.RESTORE_TLS) from None
 
     # -- the client's --------------------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ _NAME_HINT: Final = "a name has 1 to 64 of A-Z a-z 0-9 . _ - and does not begin 
 _OURS_HINT: Final = "what begins with _ there is no client, such as _groups.toml"
 _MAKE_SERVER: Final = "make it with: nitrosocks keygen"
 RESTORE_SERVER: Final = "restore it from a backup; a new one would need new profiles for all clients"
-_RESTORE_TLS: Final = "restore it, or remove both tls.crt and tls.key: then new ones are made"
+RESTORE_TLS: Final = "restore it, or remove both tls.crt and tls.key: then new ones are made"
 RENEW_TLS: Final = "for a new one, remove {} and {}; then run: nitrosocks keygen"
 _ASK_AGAIN: Final = "ask the operator of the server for it again"
 _MEND: Final = "mend it; the keys can stay as they are"
@@ -137,7 +137,7 @@ def has_pair(cert: Path, private: Path) -> bool:
 def check_tls_key(private: Path) -> None:
     """Raises KeyFileError where somebody else could read the key, or put another one there."""
     check_place(private)
-    read_secret(private, _RESTORE_TLS)
+    read_secret(private, RESTORE_TLS)
 
 
 # Authorised clients, at the server

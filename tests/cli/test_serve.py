@@ -165,3 +165,12 @@ def test_few_files_may_be_open(site: Site) -> None:
         assert "ulimit -n" in line and "LimitNOFILE=" in line
         process.err.wait("nitrosocks: ready")
     assert "may be open" not in str(site.serve().err)
+
+
+def test_its_own_certificate_is_spoilt(site: Site) -> None:
+    site.run("keygen", "--home", site.home)
+    (site.home / "tls.crt").write_text("")
+    done = site.run("serve", "--home", site.home)
+    line = expect_one_line(done.stderr)
+    assert done.returncode == 78 and "the certificate: none in PEM is in its file" in line
+    assert line.endswith("; restore it, or remove both tls.crt and tls.key: then new ones are made")
