@@ -165,7 +165,10 @@ def exit_code(error: NitroSocksError) -> int:
 
 
 def _accepted(argv: list[str]) -> list[str]:
-    """Without `forward --warm N`, which scripts may still have: sessions are made ahead of need anyway."""
+    """Without `forward --warm N`, which scripts may still have: sessions are made ahead of need anyway. Without a `--`,
+    too, where nothing behind it would be taken for an option: for docopt it is a word like others."""
+    if "--" in argv and not any(word.startswith("-") for word in argv[argv.index("--") + 1 :]):
+        argv = [word for word in argv if word != "--"]
     if argv[:1] == ["forward"] and usage_errors.WARM in argv[:-1]:
         at = argv.index(usage_errors.WARM)
         if argv[at + 1].isdigit():

@@ -66,12 +66,22 @@ _OTHER_WORDS: Final = {  # commands that people may expect
     "tunnel": "'forward'",
     "version": "'nitrosocks --version'",
 }
+_SERVICE: Final = "it stays in the foreground; to keep it running, make it a service: docs/service.md"
 _OTHER_OPTIONS: Final = {  # what people may expect under another name, of some commands or of all
     ("serve", "-p"): "the port goes with --listen, as in --listen :8443",
     ("serve", "--port"): "the port goes with --listen, as in --listen :8443",
+    ("serve", "-f"): _SERVICE,
+    ("serve", "--daemon"): _SERVICE,
+    ("serve", "--pidfile"): _SERVICE,
+    ("serve", "--user"): "start it as that user, as the unit of docs/service.md does",
+    ("forward", "--background"): "write -f",
+    ("forward", "--daemon"): "write -f",
     ("keygen", "-f"): "write --force",
     ("keygen", "--name"): "the name stands alone, as in: nitrosocks keygen alice --server vpn.example:8443",
     ("", "--client"): "the name of a client stands alone, behind the command",
+    ("", "--config"): "there is no file of options: all of them stand on the command line",
+    ("", "--debug"): "write -vv",
+    ("", "--log-file"): "the log goes to standard error: 2>>FILE",
     ("", "--port"): "write the port behind the host, as in host:22",
     ("", "--profile"): "write -i PROFILE",
     ("", "--quiet"): "write -q",

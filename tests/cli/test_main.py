@@ -97,6 +97,13 @@ def test_what_a_command_returns(code: int, connects: int, run) -> None:
     assert run(SERVE, code) == (code, []) and run(CONNECT, code) == (connects, [])
 
 
+def test_two_dashes_end_the_options(run) -> None:
+    """Scripts write them before words that come from elsewhere. What looks like an option there is no host."""
+    assert run(["connect", "-q", "--", "host", "22"]) == (0, [])
+    for words in (["-4", "22"], ["host", "22", "-q"]):
+        assert run(["connect", "--", *words])[0] == 64
+
+
 LACKS = {
     "too many files are open; raise the limit: ulimit -n ": OSError(errno.EMFILE, "Too many open files"),
     "no further thread can be started; raise the limit: ulimit -u ": RuntimeError("can't start new thread"),

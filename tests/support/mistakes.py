@@ -47,6 +47,8 @@ SECTIONS: Final[dict[str, list[Mistake]]] = {
         Mistake("list"),
         Mistake("serve --decoi 127.0.0.1:80"),
         Mistake("serve --port 8443"),
+        Mistake("serve --daemon"),
+        Mistake("forward --daemon -L 8080:intranet.example:80"),
         Mistake("serve 127.0.0.1:8443"),
         Mistake("doctor intranet.example:80"),
         Mistake("serve -o alice.profile"),
