@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..facts import limits
 from ..facts.address import split_host_port
@@ -25,13 +26,19 @@ _AUTO = "auto"
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")  # no segment that servers resolve, or clean away
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 
+_PATHS: Final = ("--home", "-i", "-o", "--cert", "--key", "--proxy-auth", "--socks-auth", "--pidfile", "--keep")
+
 
 def given(options: Options) -> Options:
-    """The options, unless one is empty: it must not be taken for one that was left out. --path may be."""
+    """The options, unless one is empty: it must not be taken for one that was left out. --path may be.
+
+    A ~ before a path is the user's home: no shell makes it that in `--home=~/x`.
+    """
     for option, value in options.items():
         if option.startswith("-") and option != "--path" and "" in (value if isinstance(value, list) else [value]):
             raise UsageError(f"{option} is empty", "give it a value, or leave it out")
-    return options
+    at_home = {name: os.path.expanduser(options[name]) for name in _PATHS if options.get(name)}
+    return options | at_home
 
 
 def listen(text: str) -> tuple[str, int]:

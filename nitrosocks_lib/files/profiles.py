@@ -62,7 +62,7 @@ def home(option: str | None, environ: Mapping[str, str]) -> Path:
     is none to be found.
     """
     if chosen := option or environ.get("NITROSOCKS_HOME"):
-        return Path(chosen)
+        return Path(os.path.expanduser(chosen))  # in a file of variables no shell does it
     found = below_home(environ, "XDG_CONFIG_HOME", ".config")
     if found is None:
         raise ConfigurationError("this user has no home directory", "say with --home DIR where keys and profiles are")
@@ -249,7 +249,7 @@ def default_profile(home: Path, environ: Mapping[str, str]) -> Path:
     Raises KeyFileError, which names the choices.
     """
     if chosen := environ.get("NITROSOCKS_PROFILE"):
-        return Path(chosen)
+        return Path(os.path.expanduser(chosen))
     here = foreign(home)
     found = ending_in(home, PROFILE, "name the profile with -i FILE")
     default = home / f"default{PROFILE}"

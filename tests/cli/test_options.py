@@ -14,6 +14,13 @@ from nitrosocks_lib.server.tunnel import RefreshPolicy
 DIGITS = "9" * 5_000  # more than int() takes
 
 
+def test_a_tilde_that_no_shell_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/alice")
+    options = {"--home": "~/x", "-i": "/a/~", "--keep": "~", "-o": None, "-L": ["~/a.sock:b:1"], "NAME": "~", "-v": 1}
+    replaced = {"--home": "/home/alice/x", "--keep": "/home/alice"}
+    assert specs.given(dict(options)) == {**options, **replaced}
+
+
 @pytest.mark.parametrize(
     ("text", "address"),
     [(":8443", ("", 8443)), ("*:1", ("", 1)), ("127.0.0.1:0", ("127.0.0.1", 0)), ("[::1]:443", ("::1", 443))],

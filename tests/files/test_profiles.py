@@ -216,3 +216,11 @@ def test_a_profile_that_cannot_be_looked_at_is_not_said_to_be_missing(tmp_path: 
     for load in (profiles.load_profile, lambda path: profiles.default_profile(path, {})):
         with pytest.raises(KeyFileError, match="xx: File name too long"):
             load(tmp_path / ("x" * 256))
+
+
+def test_a_tilde_in_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell replaces it in a file of variables, and a directory that is called ~ is what nobody wants."""
+    monkeypatch.setenv("HOME", "/home/alice")
+    assert profiles.home(None, {"NITROSOCKS_HOME": "~/x"}) == Path("/home/alice/x")
+    chosen = profiles.default_profile(Path("/none"), {"NITROSOCKS_PROFILE": "~/a.profile"})
+    assert chosen == Path("/home/alice/a.profile")
