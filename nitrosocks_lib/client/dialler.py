@@ -92,6 +92,12 @@ class Dialler:
             self._on_decoy(server, carrier, answer, hour)
             raise
 
+    def strangled(self, server: tuple[str, int], carrier: Carrier) -> None:
+        """Sessions get through over it, and no further: the next attempt to resume takes another."""
+        if len(self._carriers.offered) > 1:
+            log.info("%s over %s is cut again and again", join_host_port(*server), carrier)
+        self._carriers.failed(server, carrier)
+
     def greet(self) -> Greeting:
         """Makes a new session at the first server that takes one.
 

@@ -1,8 +1,11 @@
-"""The pauses between two attempts to reconnect (protocol 3.5): none before the first one, then growing ones."""
+"""The pauses between two attempts to reconnect (protocol 3.5), none before the first one, then growing ones; and how
+long attempts are made."""
 
 from __future__ import annotations
 
 from ..facts import limits
+from ..net.timers import now
+from ..session.state import State
 
 
 class Pauses:
@@ -31,3 +34,13 @@ class Pauses:
         pause = self._next
         self._next = min(max(2 * pause, limits.BACKOFF_FIRST), limits.BACKOFF_MAX)
         return pause
+
+
+def forgotten_at(state: State) -> float:
+    """Until when the server keeps a session whose connection is over. Where it fell silent, that is as long ago as the
+    last sign of life, but the server is tried for a while in any case."""
+    at, resume = now(), state.terms.resume
+    silent = at - state.last_heard
+    if silent <= limits.SILENT * state.terms.heartbeat:
+        return at + resume
+    return at + max(resume - silent, min(resume, limits.TRIED))

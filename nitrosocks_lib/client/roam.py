@@ -17,6 +17,7 @@ from ..session.state import Outcome
 from .tunnel import ClientTunnel
 
 log = logging.getLogger(__name__)
+REDIAL = "redial"  # why a connection was left: for its age
 _DIALS = 2  # at once: a doubt begins one more, where the address that the first began from may be gone
 _NEVER = Timer(lambda _: None)
 
@@ -180,6 +181,6 @@ class Roam:
             wanted = not (self._over or self._link or self._state.releasing or self._heard())
             if wanted:
                 self._link = link
-                reason = "it was silent" if self._doubted_at else "redial"
+                reason = "it was silent" if self._doubted_at else REDIAL
                 self._state.end(Outcome.LEFT, reason)
             return wanted

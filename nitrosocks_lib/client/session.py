@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from functools import partial
 
 from ..facts import limits
 from ..facts.address import join_host_port
@@ -22,8 +21,9 @@ from .attempt import Attempt
 from .dialler import Dialler, Greeting
 from .farewell import abort_first
 from .keeper import Owner, Reaching
-from .pauses import Pauses
-from .roam import Roam
+from .pauses import Pauses, forgotten_at
+from .roam import REDIAL, Roam
+from .strangled import Strangled
 from .tunnel import ClientTunnel
 
 OWN_END = "this side ended it"  # of a stream that was lost: no news to people
@@ -55,12 +55,11 @@ class ClientSession:
             self.tunnel.inbound.dialling = reach(self.tunnel.state.inbox.waiter)
         self.tunnel.state.round_trip = max(made.round_trip, limits.ROUND_TRIP)
         self.idle_since = now()
-        self._connect = partial(dialler.connect, made.server)  # another connection for it; blocks
         self._link: Link | None = made.link  # the connection that is served, or is to be
         self._redial_age = redial
         self._roam = Roam(self.tunnel, self._connect, None)
         self._attempts, self._given_up = 0, ""  # j of protocol 3.5, and why there is to be no further one
-        self._pauses, self._attached_at = Pauses(), 0.0
+        self._pauses, self._strangled, self._attached_at = Pauses(), Strangled(), 0.0
         self._hurried = False  # the pause under way is to end
         self._anew = False  # an attempt that still dials is to be begun anew: its address may be gone
         self._missed = False  # people were told that it lost its connection
@@ -165,6 +164,9 @@ class ClientSession:
         finally:
             liveness.stop()
 
+    def _connect(self) -> Link:
+        return self._dialler.connect(self._server)
+
     def _finish(self) -> None:
         """Gives everything back; streams of which nothing was carried go to another session."""
         self._roam.close()
@@ -188,9 +190,14 @@ class ClientSession:
 
     def _next_link(self, outcome: Outcome, prepared: Link | None) -> Link | None:
         """A link on which the session goes on, or None when it is over. `prepared` is of use behind LEFT only."""
-        state = self.tunnel.state
+        state, inbound, lived = self.tunnel.state, self.tunnel.inbound, now() - self._attached_at
+        carried = inbound.received + inbound.peer_acked
         over = outcome is Outcome.OVER or bool(self._given_up) or state.releasing > 0
-        until = self._forgotten_at()
+        until = forgotten_at(state)
+        lost = not over and state.reason != REDIAL
+        if lost and self._link is not None and self._strangled.ended(lived, self.tunnel.moved, carried):
+            self._dialler.strangled(self._server, self._link.carrier)
+            outcome = Outcome.LOST  # what is prepared would fare no better
         if prepared is not None and outcome is Outcome.LEFT and not over:
             try:
                 return self._resume_on(prepared, until)
@@ -201,7 +208,7 @@ class ClientSession:
             prepared.close()
         if over:
             return None
-        self._pauses.lost(now() - self._attached_at, self.tunnel.inbound.received + self.tunnel.inbound.peer_acked)
+        self._pauses.lost(lived, carried)
         link = None
         try:
             link = self._reconnect(until)
@@ -210,16 +217,6 @@ class ClientSession:
                 self._missed = False
                 self._owner.outage.ends(link is not None)
         return link
-
-    def _forgotten_at(self) -> float:
-        """Until when the server keeps the session. Where the connection fell silent, that is as long ago as the last
-        sign of life, but the server is tried for a while in any case."""
-        state = self.tunnel.state
-        at, resume = now(), state.terms.resume
-        silent = at - state.last_heard
-        if silent <= limits.SILENT * state.terms.heartbeat:
-            return at + resume
-        return at + max(resume - silent, min(resume, limits.TRIED))
 
     def _reconnect(self, until: float) -> Link | None:
         """Dials until the session is resumed (protocol 3.5)."""

@@ -250,6 +250,17 @@ def test_a_clock_that_was_set_meanwhile_costs_one_attempt_and_not_the_carrier(mo
         assert resumed(made, greeting, 1) is WEBSOCKET
 
 
+def test_a_carrier_that_is_strangled_is_not_the_next_one() -> None:
+    with World() as world:
+        made = dialler(world, ("127.0.0.1", world.port))
+        greeting = made.greet()
+        greeting.link.close()
+        assert greeting.link.carrier is RAW
+        made.strangled(greeting.server, RAW)
+        assert resumed(made, greeting, 1) is WEBSOCKET
+        assert resumed(made, greeting, 2) is WEBSOCKET
+
+
 def test_a_network_that_is_away_moves_no_carrier() -> None:
     """While nothing can be reached, attempts fail; when it is back, the best carrier is still the first."""
     with World() as world:

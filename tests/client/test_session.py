@@ -15,6 +15,7 @@ from nitrosocks_lib.client.pauses import Pauses
 from nitrosocks_lib.client.session import ClientSession
 from nitrosocks_lib.facts import limits
 from nitrosocks_lib.facts.errors import NetworkError
+from nitrosocks_lib.facts.wire import Carrier
 from nitrosocks_lib.net.timers import now
 from nitrosocks_lib.session.streams import Ending
 
@@ -113,6 +114,19 @@ def test_a_box_that_ends_each_connection_is_not_asked_at_once_each_time(monkeypa
         assert goes_on(opened, b"x")
         ends()
         assert taken[-1] == 0.0 and pool.made == 1
+
+
+def test_where_each_connection_is_strangled_it_is_another_carriers_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "STRANGLED_BYTES", 0)
+    with World(proxy=True) as world:
+        assert world.proxy is not None
+        pool, told = WatchedPool(world), list[tuple[Any, ...]]()
+        monkeypatch.setattr(pool._dialler, "strangled", lambda *what: told.append(what))
+        opened = begun(pool, world.target(echo))
+        for n in range(limits.STRANGLED + 1):
+            world.proxy.cut()
+            world.proxy.wait(lambda n=n: pool.session._attempts > n and pool.session.tunnel.connected, BOUND)
+        assert told == [(("127.0.0.1", world.proxy.port), Carrier.RAW)] and goes_on(opened, b"x")
 
 
 def test_a_change_of_network_begins_an_attempt_anew_that_dials(monkeypatch: pytest.MonkeyPatch) -> None:
