@@ -12,6 +12,8 @@ from pathlib import Path
 from ..facts.errors import CannotCreate
 from ..facts.words import foreign
 from ..net.lines import STDERR, STDOUT
+from ..net.process import end_with_parent
+from ..net.signals import await_children
 from .output import note
 
 _READY = b"+"
@@ -23,15 +25,20 @@ def into_background() -> Callable[[], None]:
     """Forks, before there are threads and descriptors of ours. The parent waits until the child is ready, or over, and
     exits as it did.
 
-    Returns in the child only: what it has to call when it is ready. It has its terminal's signals until then, and
-    afterwards nothing of what it inherited that others may wait for: locks, and pipes that they read to the end.
+    Returns in the child only: what it has to call when it is ready. It has its terminal's signals until then, and ends
+    when the parent was ended: nobody knows of it. Afterwards it has nothing of what it inherited that others may wait
+    for: locks, and pipes that they read to the end.
     """
-    inherited = _inherited()
+    inherited, parent = _inherited(), os.getpid()
+    await_children()
     reader, writer = os.pipe()
     if pid := os.fork():
         os.close(writer)
         os._exit(0 if os.read(reader, 1) == _READY else os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 0xFF)
     os.close(reader)
+    end_with_parent(True)
+    if os.getppid() != parent:  # it has ended already
+        os._exit(0)
 
     def ready() -> None:
         STDERR.flush()
@@ -43,6 +50,7 @@ def into_background() -> Callable[[], None]:
             os.dup2(nowhere, descriptor)
         for descriptor in (nowhere, *inherited):
             os.close(descriptor)
+        end_with_parent(False)
         os.write(writer, _READY)
         os.close(writer)
 

@@ -19,8 +19,10 @@ from typing import Final
 from . import landlock
 
 log = logging.getLogger(__name__)
-_SET_DUMPABLE: Final = 4  # prctl
+_SET_PDEATHSIG: Final = 1  # prctl
+_SET_DUMPABLE: Final = 4
 _SET_NO_NEW_PRIVS: Final = 38
+_SIGTERM: Final = 15
 _CURRENT, _ON_FAULT = 1, 4  # mlockall
 
 # What libc, Python and OpenSSL read at any time: to find names, to import, to show a traceback. resolv.conf may lead to
@@ -44,6 +46,11 @@ def harden() -> None:
     _try("not dumpable", lambda: _prctl(_SET_DUMPABLE, 0))
     _try("no core", lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
     _try("no new privileges", lambda: _prctl(_SET_NO_NEW_PRIVS, 1))
+
+
+def end_with_parent(ends: bool) -> None:
+    """From here on SIGTERM comes when the parent has ended, or no longer."""
+    _try("end with the parent", lambda: _prctl(_SET_PDEATHSIG, _SIGTERM if ends else 0))
 
 
 def settle(

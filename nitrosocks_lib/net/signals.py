@@ -39,6 +39,11 @@ def _let_through(*numbers: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
+def await_children() -> None:
+    """How a child ended can be asked for, also where whoever started the program ignores SIGCHLD."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 class Stop:
     """SIGTERM and SIGINT end the program in order; the second one ends it at once. SIGHUP hurries a reconnection,
     SIGUSR1 asks for one line about what goes on. What was ignored when the program began stays ignored, as nohup and

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from logged import here, messages
+from ready import readable
 
 from nitrosocks_lib.cli.background import pid_file
 from nitrosocks_lib.facts.errors import CannotCreate
@@ -36,6 +38,21 @@ def run(body: str, stderr: Any = subprocess.PIPE, **more: Any) -> subprocess.Com
 )
 def test_the_exit_code_is_the_childs_until_it_is_ready(body: str, code: int) -> None:
     assert run(body).returncode == code
+
+
+def test_the_exit_code_is_known_where_children_are_ignored() -> None:
+    done = run("raise SystemExit(69)", preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    assert (done.returncode, done.stderr) == (69, "")
+
+
+def test_a_child_that_is_not_ready_ends_with_its_parent(tmp_path: Path) -> None:
+    """As under timeout(1), or a supervisor that waits no longer."""
+    os.mkfifo(lives := tmp_path / "lives")
+    body = f"import signal; file = open({str(lives)!r}, 'w'); signal.pause()"
+    parent = subprocess.Popen([sys.executable, "-c", CHILD.format(body=body)], stdin=subprocess.DEVNULL)
+    with lives.open("rb") as file:
+        parent.kill()
+        assert parent.wait(60) and readable(file.fileno(), 60) and file.read() == b""
 
 
 SAID = "print(repr(sys.stdin.read()), os.getsid(0) == os.getpid(), file=sys.stderr)"
