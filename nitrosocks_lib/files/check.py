@@ -109,6 +109,8 @@ class Checked:
             self.notes.append(f"{foreign(cert)}: {what}; {anew}")
 
     def _pair(self, cert: Path, private: Path) -> None:
+        if os.path.exists(cert) and not os.path.isfile(cert):  # OpenSSL would wait for who writes into a fifo
+            raise KeyFileError(f"{foreign(cert)}: not a regular file", profiles.RESTORE_TLS)
         try:
             self._usable(cert, private)
         except ConfigurationError as error:  # its hint is for files of one's own

@@ -1,5 +1,6 @@
 """Every fault of a home is found in one go; root may run this."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -84,6 +85,13 @@ def test_certificates(home: Path, tmp_path_factory: pytest.TempPathFactory) -> N
     assert str(fault) == str(caught.value) and "remove both tls.crt and tls.key" in fault.hint
     (home / "tls.key").unlink()
     assert faults(home) == ["tls.crt is there without tls.key"]
+
+
+def test_a_fifo_is_not_read(home: Path) -> None:
+    for name in ("tls.crt", "bob.profile", "clients.d/bob.toml"):
+        (home / name).unlink()
+        os.mkfifo(home / name, 0o600)
+    assert faults(home) == [f"{name}: not a regular file" for name in ("tls.crt", "clients.d/bob.toml", "bob.profile")]
 
 
 def test_a_key_that_is_gone_is_not_to_be_made_anew(home: Path) -> None:
