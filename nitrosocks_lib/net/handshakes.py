@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import selectors
 import socket
@@ -104,7 +106,10 @@ class Dial:
 def wrap(raw: socket.socket, context: ssl.SSLContext, host: str | None = None) -> ssl.SSLSocket:
     """TLS on a connection, to `host`, or accepted without one; nothing of it is done yet. Closes it when it raises."""
     try:
-        raw.getpeername()  # whoever is gone already fails here, and not half-way through wrap_socket
+        try:
+            raw.getpeername()  # whoever is gone already fails here, and not half-way through wrap_socket
+        except OSError:  # "not connected" any more, which it was
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)) from None
         # What ends without close_notify is told apart from what ends with it: a relay passes that on.
         return context.wrap_socket(raw, host is None, False, suppress_ragged_eofs=False, server_hostname=host)
     except BaseException:

@@ -11,7 +11,7 @@ from contextlib import closing
 
 import pytest
 from links import BOUND, Threads
-from loopback import Server, echo, unused_port
+from loopback import Server, echo, reset, unused_port
 
 from nitrosocks_lib.facts.errors import NetworkError
 from nitrosocks_lib.net.connect import client_context
@@ -83,6 +83,18 @@ def test_a_handshake_that_fails_closes_it() -> None:
         with pytest.raises(ssl.SSLError) as failure:
             finish(sock, now() + BOUND)
         assert sock.fileno() < 0 and reason(failure.value).startswith("TLS failed: ")
+
+
+def test_who_reset_it_before_is_told_as_that() -> None:
+    """Linux calls it "not connected" then; but it was, so that another carrier may do better."""
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        sock = socket.create_connection(there.getsockname())
+        reset(there.accept()[0])
+        with pytest.raises(OSError):
+            sock.getpeername()
+        with pytest.raises(ConnectionResetError, match="reset by peer"):
+            wrap(sock, client_context(False), "localhost")
+        assert sock.fileno() < 0
 
 
 def test_names_that_are_not_found_have_the_hint_that_was_given() -> None:
