@@ -180,10 +180,15 @@ def dial(
     return TlsLink(sock)
 
 
+_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # what OpenSSL says of it, by its version
+
+
 def _unreached(where: str, failed: dict[Place, Exception]) -> NetworkError:
     hint = "is 'nitrosocks serve' running there?"
     if any(isinstance(error, ssl.SSLCertVerificationError) for error in failed.values()):
         hint = UNVERIFIED
+    elif any(isinstance(error, ssl.SSLError) and error.reason in _NO_TLS for error in failed.values()):
+        hint = "what answers there speaks no TLS: is the port right? Is a portal on the way? A browser shows it"
     if any(isinstance(error, OSError) and error.errno == errno.EMFILE for error in failed.values()):
         hint = "raise the limit on open files"  # as for the listener
     kind = Unreachable if all(map(_is_of_tcp, failed.values())) else NetworkError

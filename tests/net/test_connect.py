@@ -142,6 +142,7 @@ def test_texts_of_tls_failures(serve, told: str) -> None:
             call(there.getsockname()[1])
         assert "\n" not in str(failure.value)
         assert not isinstance(failure.value, Unreachable), "another carrier may do better"
+        assert ("speaks no TLS" in failure.value.hint) is (serve is http)
 
 
 def test_a_certificate_that_does_not_verify() -> None:
