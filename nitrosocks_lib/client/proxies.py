@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,9 @@ _ENVIRONMENT: Final = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")  
 _EXCEPT: Final = ("no_proxy", "NO_PROXY")
 _PORTS: Final = {"http": None, "https": 443, "socks5": 1080, "socks5h": 1080}  # None: it has to be named
 _ESCAPES: Final = "special characters of a user or a password are written as %XX"
+_BEFORE: Final = "a user and a password stand before an @ and the host"
+# A host and a port. A user with a password, where nothing else was given, is none.
+_ADDRESS: Final = re.compile(r"(\[.*\]|[^:]*|[0-9a-f]*(:[0-9a-f]*){2,})(:\d+)?([/?].*)?", re.IGNORECASE)
 _FORM: Final = "as in http://proxy.example:3128; schemes are http, https, socks5, socks5h; none goes without a proxy"
 
 
@@ -62,7 +66,7 @@ def _parsed(url: str, origin: str, exceptions: str = "") -> Named | None:
     if not given:
         scheme, rest = "http", url
     user, at, host = rest.rpartition("@")
-    shown = f"{origin} {quoted(host)}"  # without what may be a password
+    shown = f"{origin} {quoted(host)}" if _ADDRESS.fullmatch(host) else origin  # without what may be a password
     if scheme.lower() not in _PORTS:
         raise UsageError(f"{shown}: {quoted(scheme)} is not a scheme of a proxy", _FORM)
     address = _address(host.removesuffix("/"), _PORTS[scheme.lower()], shown)
@@ -82,6 +86,8 @@ def _address(text: str, default: int | None, shown: str) -> tuple[str, int]:
     try:
         return split_host_port(text if has_port or default is None else f"{text}:{default}")
     except UsageError as error:
+        if not _ADDRESS.fullmatch(text):
+            raise UsageError(f"{shown}: what follows the ':' is not a port", f"{_FORM}; {_BEFORE}") from None
         raise UsageError(f"{shown}: {error}", _FORM) from None
 
 

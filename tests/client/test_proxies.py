@@ -70,6 +70,15 @@ def test_urls_that_are_none(url: str, told: str, hint: str) -> None:
         assert "hunter2" not in str(failure.value) + failure.value.hint
 
 
+@pytest.mark.parametrize("given", ["", "http://", "socks5h://"])
+@pytest.mark.parametrize("password", ["hunter2", "hunter2/", "/hunter2", "hunter2/x", "hunter:2", "cafe", ":hunter2"])
+def test_a_login_alone_is_not_repeated(given: str, password: str) -> None:
+    with pytest.raises(UsageError) as failure:
+        chosen(None, {"HTTPS_PROXY": f"{given}abe:{password}"})
+    told = str(failure.value) + failure.value.hint
+    assert password.strip("/:x") not in told and told.startswith("HTTPS_PROXY: ")
+
+
 def test_a_login_in_a_url_is_for_the_environment() -> None:
     named = chosen(None, {"https_proxy": "http://al%40ice:p%3Aw:d@proxy.example:1"})
     assert named is not None and named.login == Login("al@ice", "p:w:d") and "p:w" not in repr(named)
