@@ -48,6 +48,8 @@ def lack(error: BaseException) -> tuple[str, str] | None:
         return "there is no memory left", "free some, or raise the limit: ulimit -v, or MemoryMax= in its unit"
     if isinstance(error, FileNotFoundError) and _is_nowhere():
         return "the current directory is gone", "change to another one, or name whole paths"
+    if getattr(error, "reason", "") == "LIBRARY_HAS_NO_CIPHERS":  # of ssl.SSLError
+        return "OpenSSL has no ciphers", "see its settings: the file that OPENSSL_CONF names, or openssl.cnf"
     return None
 
 

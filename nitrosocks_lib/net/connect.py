@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from ..facts.address import join_host_port
 from ..facts.errors import ConfigurationError, NetworkError, Unreachable
@@ -66,23 +66,22 @@ class ServerContext(ssl.SSLContext):
 
 def server_context(certificate: Path, key: Path) -> ServerContext:
     """TLS 1.2+ with the certificate that the server presents; raises ConfigurationError if the files cannot be used."""
+    context, unnamed = ServerContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context = _serving(ServerContext(ssl.PROTOCOL_TLS_SERVER), certificate, key)
-        context.unnamed = _serving(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certificate, key)
+        _serve(context, certificate, key)
+        _serve(unnamed, certificate, key)
     except (OSError, _Encrypted) as error:
         files = f"{foreign(certificate)} with key {foreign(key)}"
         raise ConfigurationError(
             f"the TLS certificate {files} cannot be used: {_fault(certificate, key, error)}",
             "give a PEM chain with --cert and its unencrypted PEM key with --key",
         ) from None
+    context.unnamed = unnamed
     context.sni_callback = lambda sock, name, _: getattr(sock, "refusal", None)  # None: the name is known
     return context
 
 
-C = TypeVar("C", bound=ssl.SSLContext)
-
-
-def _serving(context: C, certificate: Path, key: Path) -> C:
+def _serve(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)  # web servers answer a bare FIN with no alert
     context.options |= ssl.OP_NO_TICKET  # TLS 1.3 has tickets all the same, of one size in all servers
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
@@ -91,7 +90,6 @@ def _serving(context: C, certificate: Path, key: Path) -> C:
     context.set_ciphers(_CIPHERS)
     context.set_alpn_protocols(PROTOCOLS)
     context.load_cert_chain(certificate, key, password=_no_password)
-    return context
 
 
 class _Encrypted(Exception):

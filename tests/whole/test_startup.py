@@ -1,4 +1,5 @@
-"""What is imported until the first byte: no command loads what only others need, and --version nearly nothing."""
+"""What is imported until the first byte: no command loads what only others need, and --version nearly nothing; and what
+is told where OpenSSL cannot be used."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from program import NITROSOCKS, Process, Site
+from program import NITROSOCKS, Process, Site, expect_one_line
 
 SERVING = ("nitrosocks_lib.server", "nitrosocks_lib.demo", "nitrosocks_lib.protocol.welcome")
 SLOW = ("h11", "websockets", "cryptography.x509", "nitrosocks_lib.crypto.certificate", "spnego", "asyncio")
@@ -97,3 +98,23 @@ raise SystemExit(nitrosocks.main())
 def test_an_interrupt_amid_the_imports_is_quiet(site: Site) -> None:
     done = site.call(sys.executable, "-c", INTERRUPTED, "connect", "a:1")
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
+_NO_CIPHERS = "openssl_conf = all\n[all]\nproviders = some\n[some]\nnull = it\n[it]\nactivate = 1\n"
+
+
+@pytest.mark.parametrize("command", ["connect", "forward", "serve", "demo"])
+def test_settings_of_openssl_that_leave_nothing(site: Site, command: str) -> None:
+    """They load no provider that has ciphers, as when a line of those for FIPS is missing."""
+    settings = site.place / "openssl.cnf"
+    settings.write_text(_NO_CIPHERS)
+    profile = site.profile(f"for-{command}", 1)
+    words = {
+        "connect": ["-i", profile, "127.0.0.1:22"],
+        "forward": ["-i", profile, "-L", "0:127.0.0.1:22"],
+        "serve": ["--home", site.home, "--listen", "127.0.0.1:0"],
+        "demo": [],
+    }
+    done = site.call("env", f"OPENSSL_CONF={settings}", *NITROSOCKS, command, *words[command])
+    assert expect_one_line(done.stderr).startswith("nitrosocks: OpenSSL has no ciphers; see its settings: ")
+    assert done.returncode == (255 if command == "connect" else 73)
