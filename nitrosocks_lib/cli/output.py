@@ -8,15 +8,17 @@ import os
 import resource
 import sys
 from contextlib import suppress
+from io import UnsupportedOperation
 from typing import Final
 
 from ..facts import limits
 from ..facts.errors import CannotCreate
 from ..facts.levels import NOTE
-from ..net.lines import STDERR, STDOUT
+from ..net.lines import BATCH, STDERR, STDOUT, await_reader
 
 log = logging.getLogger("nitrosocks")
 MORE_FILES: Final = "raise the limit: ulimit -n 4096 where the program is started, or LimitNOFILE= in its unit"
+_PIECE: Final = BATCH // 4  # characters
 _MORE_THREADS: Final = "raise the limit: ulimit -u where the program is started, or TasksMax= in its unit"
 
 
@@ -82,8 +84,11 @@ def hand_over(text: str) -> None:
     try:
         if sys.stdout is None:  # it came closed
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        for at in range(0, len(text), _PIECE):
+            with suppress(UnsupportedOperation):  # it is no descriptor
+                await_reader(sys.stdout.fileno())
+            sys.stdout.write(text[at : at + _PIECE])
+            sys.stdout.flush()
     except OSError as error:
         discard(1)
         if isinstance(error, BrokenPipeError):

@@ -27,6 +27,7 @@ HELD: Final = 1 << 20  # characters that wait; some 10,000 lines
 BATCH: Final = select.PIPE_BUF  # bytes that a pipe takes in one piece: lines of several programs are not mixed
 PATIENCE: Final = 0.5  # s without progress behind which `flush` waits no longer
 LONGEST: Final = 5.0  # s that it waits in all, for a reader that is only slow
+_LOOK: Final = 0.2  # s
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
@@ -181,6 +182,13 @@ class _OneLine(logging.Formatter):
     def formatException(self, ei: _ExcInfo) -> str:
         lines = super().formatException(ei).split("\n")  # an exception may say words of others, on lines of their own
         return "\n".join(foreign(f"  {line}", limits.LINE) for line in lines)
+
+
+def await_reader(descriptor: int) -> None:
+    """Until it takes BATCH bytes without waiting, or nobody reads it any more. No wait is long: a signal that comes
+    just before one, and whose handler raises, is heeded behind it."""
+    while not wait({descriptor: select.POLLOUT}, _LOOK):
+        pass
 
 
 def _plain(_: int, text: str) -> str:

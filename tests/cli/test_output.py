@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -90,13 +91,14 @@ def test_forward_cannot_say_where_it_listens(site: Site) -> None:
     assert expect_one_line(done.stderr).startswith(FULL)
 
 
-class Closed:
+class Closed(io.StringIO):
     """A stream of Python's whose descriptor takes nothing."""
 
     def __init__(self, error: OSError) -> None:
+        super().__init__()
         self.error = error
 
-    def write(self, _: str) -> None:
+    def write(self, _: str) -> int:
         raise self.error
 
 
