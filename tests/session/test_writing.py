@@ -127,6 +127,7 @@ def test_a_stream_that_breaks_while_it_waits_is_gone() -> None:
         half.send(DATA(1, SAID[:5_000]))
         half.until_acked()
         half.send(RESET(1))
+        half.seen()  # it has had its effect
         far.close()
         half.tunnel.state.up.change(0)
         assert half.gone().ending is Ending.RESET_THERE and half.backlog == 0
