@@ -255,8 +255,9 @@ class Listener:
 
     def end(self, reason: str) -> None:
         """Closes it, and says so to the client."""
-        self.session.say(frames.unlisten(self._number))
+        session, number = self.session, self._number
         self.close(reason)
+        session.say(frames.unlisten(number))
 
     def _forget(self) -> None:
         self.session.over(self._number)
@@ -267,7 +268,6 @@ class Listener:
 
     def close(self, reason: str = "") -> None:
         """As Turning."""
-        self.session.listener_told("ended", self.where, reason)
         for sock in self._socks:
             self._owner.turns.forget(sock.fileno())
             sock.close()
@@ -276,6 +276,7 @@ class Listener:
         for each in self._bound:
             if isinstance(each, Named):
                 each.remove()
+        self.session.listener_told("ended", self.where, reason)
         self._owner.turns.part(self)
         self._owner.shares.give_back(self.session.client_id)
         self._forget()
