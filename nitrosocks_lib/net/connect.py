@@ -15,7 +15,7 @@ from typing import Final
 from ..facts.address import join_host_port
 from ..facts.errors import ConfigurationError, NetworkError, Unreachable
 from ..facts.words import foreign
-from .handshakes import Dial, find_places, reason, reasons
+from .handshakes import Dial, WrappedSocket, find_places, reason, reasons
 from .link import Link
 from .proxy import UNVERIFIED, Proxy, through
 from .race import Place, Remembered
@@ -52,7 +52,7 @@ _CIPHERS: Final = (
 PROTOCOLS: Final = ("http/1.1", "http/1.0", "http/0.9")
 
 
-class ServerSocket(ssl.SSLSocket):
+class ServerSocket(WrappedSocket):
     """One that a server's context wraps; `refusal` is the alert that it gets in place of a ServerHello."""
 
     refusal: int | None = None
@@ -124,6 +124,7 @@ def client_context(verify: bool, web: bool = False) -> ssl.SSLContext:
     For `web`, the carriers that speak HTTP, it offers ALPN http/1.1; `raw` offers none (`CA4`).
     """
     context = ssl.create_default_context() if verify else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = WrappedSocket
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not verify:
         context.check_hostname = False

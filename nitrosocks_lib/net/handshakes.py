@@ -103,8 +103,22 @@ class Dial:
         self._waiter.close()
 
 
+class WrappedSocket(ssl.SSLSocket):
+    """One that is closed where it cannot be made: ssl forgets it when the peer resets the connection meanwhile."""
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """As of any socket."""
+        try:
+            return super().recv(buflen, flags)
+        except OSError:
+            if not hasattr(self, "_connected"):  # it is being made, and ssl looks for what came before TLS
+                self.close()
+            raise
+
+
 def wrap(raw: socket.socket, context: ssl.SSLContext, host: str | None = None) -> ssl.SSLSocket:
-    """TLS on a connection, to `host`, or accepted without one; nothing of it is done yet. Closes it when it raises."""
+    """TLS on a connection, to `host`, or accepted without one; nothing of it is done yet. Closes it when it raises, if
+    the context makes WrappedSockets."""
     try:
         try:
             raw.getpeername()  # whoever is gone already fails here, and not half-way through wrap_socket

@@ -97,6 +97,20 @@ def test_who_reset_it_before_is_told_as_that() -> None:
         assert sock.fileno() < 0
 
 
+def test_a_connection_that_is_reset_while_tls_begins_is_closed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        sock = socket.create_connection(there.getsockname())
+        reset(there.accept()[0])
+        with pytest.raises(OSError):
+            sock.getpeername()
+        number = sock.fileno()
+        with pytest.raises(ConnectionResetError) as failure:
+            client_context(False).wrap_socket(sock)
+        with pytest.raises(OSError):  # though what raised still holds it
+            os.fstat(number)
+        assert failure.traceback
+
+
 def test_names_that_are_not_found_have_the_hint_that_was_given() -> None:
     with pytest.raises(NetworkError, match=r"cannot find name\.invalid: ") as failure:
         find_places("name.invalid", 1, socket.AF_UNSPEC, "what to do")

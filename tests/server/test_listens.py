@@ -55,6 +55,7 @@ def test_another_session_of_the_client_takes_it_over(world: World, caplog: pytes
     remotes(world, (at, tcp(world.target(lambda sock: sock.sendall(b"second")))))
     with dial_tcp(at.port) as sock:
         assert read_all(sock) == b"second"
+    gone(first)
     assert first.remotes[0].given_up and first.remotes[0].at is None
     assert "another client with this profile does" in caplog.text
 
@@ -146,4 +147,5 @@ def test_a_server_that_drains_ends_all_and_begins_none(world: World) -> None:
             assert again.told.wait(BOUND) and again.refused is not None
             assert again.refused.text == "the server is about to stop"
             sock.close()
-    assert not pool.sessions
+    while pool.sessions:  # the client is not done before the server
+        pass
