@@ -110,8 +110,9 @@ class WrappedSocket(ssl.SSLSocket):
         """As of any socket."""
         try:
             return super().recv(buflen, flags)
-        except OSError:
-            if not hasattr(self, "_connected"):  # it is being made, and ssl looks for what came before TLS
+        except OSError as error:
+            # It is being made, and ssl looks for what came before TLS. It goes on where there is no connection at all.
+            if not hasattr(self, "_connected") and error.errno not in (errno.ENOTCONN, errno.EINVAL):
                 self.close()
             raise
 

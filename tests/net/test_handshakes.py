@@ -11,10 +11,10 @@ from contextlib import closing
 
 import pytest
 from links import BOUND, Threads
-from loopback import Server, echo, reset, unused_port
+from loopback import Server, echo, pem, reset, unused_port
 
 from nitrosocks_lib.facts.errors import NetworkError
-from nitrosocks_lib.net.connect import client_context
+from nitrosocks_lib.net.connect import client_context, server_context
 from nitrosocks_lib.net.handshakes import Dial, find_places, finish, reason, reasons, wrap
 from nitrosocks_lib.net.race import Place
 from nitrosocks_lib.net.timers import now
@@ -109,6 +109,12 @@ def test_a_connection_that_is_reset_while_tls_begins_is_closed() -> None:
         with pytest.raises(OSError):  # though what raised still holds it
             os.fstat(number)
         assert failure.traceback
+
+
+def test_what_listens_is_wrapped_too() -> None:
+    there = socket.create_server(("127.0.0.1", 0))
+    with server_context(*pem("localhost")).wrap_socket(there, True) as tls:
+        assert tls.getsockname()[1] > 0
 
 
 def test_names_that_are_not_found_have_the_hint_that_was_given() -> None:
