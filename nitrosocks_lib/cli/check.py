@@ -21,7 +21,7 @@ def check(options: Options) -> int:
     """One line for each fault on standard output; 0 where there is none, else 65."""
     with opened(options) as home:
         found = Checked(home, datetime.now(UTC), server_context)
-    announce([f"{fault}; {fault.hint}" if fault.hint else str(fault) for fault in found.faults])
+    announce([fault.in_full for fault in found.faults])
     for text in found.notes:
         note(text)
     note(f"{counted(len(found.files), 'file')} read in {foreign(home)}, {counted(len(found.faults), 'fault')}")

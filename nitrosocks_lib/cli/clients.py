@@ -79,5 +79,5 @@ def _value(one: Listed) -> dict[str, Any]:
         "down": (client.quota.down or None) if client is not None else None,
         "added": one.added or None,
         "last_seen": f"{one.last_seen:%Y-%m-%dT%H:%M:%SZ}" if one.last_seen is not None else None,
-        "fault": f"{one.fault}; {one.fault.hint}".removesuffix("; ") if one.fault is not None else None,
+        "fault": one.fault.in_full if one.fault is not None else None,
     }

@@ -14,7 +14,7 @@ from ..net.turns import Turns
 from ..protocol.frames import Target
 from ..session.streams import Ending, Stream
 from .pool import Pool
-from .refusals import in_full, refusal
+from .refusals import refusal
 from .session import OWN_END
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Reports:
     def report(self, stream: Stream) -> None:
         """A stream is over."""
         if stream.ending is Ending.REFUSED:
-            self._say(in_full(refusal(stream.target, stream.detail, stream.reason)))
+            self._say(refusal(stream.target, stream.detail, stream.reason).in_full)
         elif stream.ending is Ending.LOST and stream.reason != OWN_END:
             self._say(f"{stream.target}: datagrams are lost: {stream.reason}")
 

@@ -19,7 +19,7 @@ from ..net.wake import Wake
 from ..protocol.frames import Target
 from ..session.streams import Ending, Request, Stream
 from .pool import Pool
-from .refusals import in_full, refusal
+from .refusals import refusal
 from .session import OWN_END
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _report(stream: Stream) -> None:
     """Says why a connection did not end well; well-ended ones are no news, nor what the local side did itself."""
     where = str(stream.target)
     if stream.ending is Ending.REFUSED:
-        log.warning("%s", in_full(refusal(stream.target, stream.detail, stream.reason)))
+        log.warning("%s", refusal(stream.target, stream.detail, stream.reason).in_full)
     elif stream.ending is Ending.LOST and stream.reason != OWN_END:
         log.warning("%s: connection reset: %s", where, stream.reason)
     elif stream.ending in (Ending.RESET_HERE, Ending.RESET_THERE):

@@ -23,7 +23,7 @@ from ..session.dials import Dials, Reach
 from ..session.streams import Ending, Stream
 from .direct import ASKED, Anywhere
 from .keeper import Keeper, Reaching
-from .refusals import in_full, listening
+from .refusals import listening
 from .session import OWN_END, ClientSession
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class Remotes(Keeper):
             error = _error(remote, [remote] if retry else self.remotes)
             if not retry:
                 raise error
-            log.warning("%s; asking again every %.0f s", in_full(error), _AGAIN)
+            log.warning("%s; asking again every %.0f s", error.in_full, _AGAIN)
             remote.told.set()
 
     def hurry(self) -> None:

@@ -24,11 +24,6 @@ _PATH_HINTS: Final[dict[int, str]] = {
 }
 
 
-def in_full(error: NitroSocksError) -> str:
-    """An error and what to do about it, in one line."""
-    return f"{error}; {error.hint}".removesuffix("; ")
-
-
 def refusal(target: Target, code: int, reason: str) -> NitroSocksError:
     """The error for a REFUSED with this code and reason (protocol 5); its text begins with the target."""
     name = foreign(target)

@@ -36,6 +36,11 @@ class NitroSocksError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    @property
+    def in_full(self) -> str:
+        """What went wrong and what to do about it, in one line."""
+        return f"{self}; {self.hint}" if self.hint else str(self)
+
 
 class UsageError(NitroSocksError):
     """The command line cannot be understood."""

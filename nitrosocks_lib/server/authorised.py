@@ -172,9 +172,7 @@ class Clients:
             client = self._read(Path(path))
         except NitroSocksError as error:
             old = self._known.files.get(path)
-            return File(
-                stamp, None, old.last if old else None, f"{error}; {error.hint}" if error.hint else str(error), groups
-            )
+            return File(stamp, None, old.last if old else None, error.in_full, groups)
         return File(stamp, client, client, groups=groups if client.permit.grouped else None)
 
     # -- faults --------------------------------------------------------------------------------------------------------
