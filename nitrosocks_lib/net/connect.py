@@ -19,6 +19,7 @@ from .handshakes import Dial, WrappedSocket, find_places, reason, reasons
 from .link import Link
 from .proxy import UNVERIFIED, Proxy, through
 from .race import Place, Remembered
+from .sockets import MORE_DESCRIPTORS
 from .timers import now
 from .tls import TlsLink
 
@@ -189,7 +190,7 @@ def _unreached(where: str, failed: dict[Place, Exception]) -> NetworkError:
     elif any(isinstance(error, ssl.SSLError) and error.reason in _NO_TLS for error in failed.values()):
         hint = "what answers there speaks no TLS: is the port right? Is a portal on the way? A browser shows it"
     if any(isinstance(error, OSError) and error.errno == errno.EMFILE for error in failed.values()):
-        hint = "raise the limit on open files"  # as for the listener
+        hint = MORE_DESCRIPTORS
     kind = Unreachable if all(map(_is_of_tcp, failed.values())) else NetworkError
     return kind(f"cannot reach {where} ({reasons(failed)})", hint)
 

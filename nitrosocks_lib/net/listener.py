@@ -11,6 +11,7 @@ from contextlib import ExitStack
 
 from ..facts.address import join_host_port
 from ..facts.errors import CannotCreate
+from .sockets import MORE_DESCRIPTORS
 
 BACKLOG = 4096  # connections that wait to be accepted: of a flood of 5,000 a second, and the kernel may allow fewer
 
@@ -52,7 +53,7 @@ def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> Canno
     code = error.errno if isinstance(error, OSError) else None
     hint = "choose another address or port"
     if code == errno.EMFILE:
-        hint = "raise the limit on open files"
+        hint = MORE_DESCRIPTORS
     elif code == errno.EACCES and port < _ROOTS:
         hint = "choose a higher port; those that are this low take root or CAP_NET_BIND_SERVICE"
     return CannotCreate(f"cannot listen on {where}: {_reason(error)}", hint)

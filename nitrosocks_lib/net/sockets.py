@@ -8,7 +8,9 @@ import struct
 import sys
 from contextlib import suppress
 from fcntl import ioctl
+from typing import Final
 
+MORE_DESCRIPTORS: Final = "raise the limit on open files"  # where there is no descriptor left
 _SIOCOUTQ = 0x5411
 _TCP_CLOSE = 7
 _AT_ONCE, _IN_ORDER = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)  # struct linger
