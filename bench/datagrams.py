@@ -8,8 +8,7 @@ WHAT, all without it:
     queries   to BIND's named, a window at once: all from one port, and each from a port of its own. Answers a second
               while none was lost for more than two seconds, and how many were never answered
     rates     datagrams of 1,200 and 9,000 bytes, one way, at a rate that grows: the highest one at which at least
-              99.9% arrive, with the CPU that client and server took; then what arrives when they are sent without a
-              pause, of how many
+              99.9% arrive, with the CPU of client and server; then how many arrive of those sent without a pause
 
 The ways take turns; figures are medians of the rounds. A rate is kept by sending what is due each millisecond.
 """

@@ -85,30 +85,32 @@ def test_a_handshake_that_fails_closes_it() -> None:
         assert sock.fileno() < 0 and reason(failure.value).startswith("TLS failed: ")
 
 
-def test_who_reset_it_before_is_told_as_that() -> None:
-    """Linux calls it "not connected" then; but it was, so that another carrier may do better."""
+def reset_already() -> socket.socket:
+    """A connection that its peer has reset. Linux calls it "not connected" then."""
     with socket.create_server(("127.0.0.1", 0)) as there:
         sock = socket.create_connection(there.getsockname())
         reset(there.accept()[0])
-        with pytest.raises(OSError):
-            sock.getpeername()
-        with pytest.raises(ConnectionResetError, match="reset by peer"):
-            wrap(sock, client_context(False), "localhost")
-        assert sock.fileno() < 0
+    with pytest.raises(OSError):
+        sock.getpeername()
+    return sock
+
+
+def test_who_reset_it_before_is_told_as_that() -> None:
+    """It was connected, so that another carrier may do better."""
+    sock = reset_already()
+    with pytest.raises(ConnectionResetError, match="reset by peer"):
+        wrap(sock, client_context(False), "localhost")
+    assert sock.fileno() < 0
 
 
 def test_a_connection_that_is_reset_while_tls_begins_is_closed() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as there:
-        sock = socket.create_connection(there.getsockname())
-        reset(there.accept()[0])
-        with pytest.raises(OSError):
-            sock.getpeername()
-        number = sock.fileno()
-        with pytest.raises(ConnectionResetError) as failure:
-            client_context(False).wrap_socket(sock)
-        with pytest.raises(OSError):  # though what raised still holds it
-            os.fstat(number)
-        assert failure.traceback
+    sock = reset_already()
+    number = sock.fileno()
+    with pytest.raises(ConnectionResetError) as failure:
+        client_context(False).wrap_socket(sock)
+    with pytest.raises(OSError):  # though what raised still holds it
+        os.fstat(number)
+    assert failure.traceback
 
 
 def test_what_listens_is_wrapped_too() -> None:
